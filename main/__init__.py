@@ -1,0 +1,1 @@
+"""Everything learned or inferred from tracks."""

@@ -1,0 +1,1 @@
+"""Tables, features, training, inference, changepoints, metrics and figures."""

@@ -1,0 +1,1 @@
+"""Makes tracks with their truth; learns nothing."""
