@@ -1,1 +1,1 @@
-"""Makes tracks with their truth; learns nothing."""
+"""Simulation of single-particle tracks: makes data, learns nothing."""

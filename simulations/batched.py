@@ -1,0 +1,277 @@
+"""The five phenomenological models of andi_datasets, vectorised over many worlds in torch, on CPU or GPU.
+
+Same physics as `andi.py` (fresh fractional noise after every switch, reflecting box, traps and compartments in space,
+field-of-view cropping, label filter, localisation noise last), tested against it. What differs by model in the
+library differs here: in multi-state and confinement the label of frame t governs the step t -> t+1, in traps and
+dimerisation the step t-1 -> t.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from simulations.crop import filter_codes, take_runs, visible_runs
+from simulations.fgn import fractional_noise
+from simulations.interactions import compartment_centres, pair_up, reflect_inside, switch_dimers, within_reach
+from simulations.parameters import ALPHA_DIRECTED, MIN_FRAMES, MODELS, Worlds
+
+TRAPPED, CONFINED, FREE, DIRECTED = 0, 1, 2, 3
+
+
+def simulate_batched(worlds: Worlds, generator: torch.Generator, min_frames: int = MIN_FRAMES) -> dict:
+    """Tracks of every particle of every world, as seen through one field of view per world.
+
+    Parameters
+    ----------
+    worlds : Worlds
+        W experiments of one model.
+    generator : torch.Generator
+        Its device is where everything is computed; the same seed gives the same tracks on one device type.
+    min_frames : int
+        Shorter stretches inside the field of view are dropped.
+
+    Returns
+    -------
+    dict
+        `xy` (B, T, 2) float32 px, right-padded with zeros; `length` (B,); `sigma` (B,) px; `k` (B, T)
+        px^2/frame^alpha and `alpha` (B, T), zero where trapped and in the padding; `state` (B, T), an index into
+        `STATES`; `model` (B,), an index into `MODELS`; `world` (B,).
+    """
+    device = generator.device
+    n_worlds, n_particles = len(worlds), worlds.n_particles
+    world = torch.arange(n_worlds, device=device).repeat_interleave(n_particles)  # (P,)
+    k = _truncated_normal(worlds.k_mean, worlds.k_var, 1e-12, 1e6, world, generator)  # (P, S)
+    alpha = _truncated_normal(worlds.alpha_mean, worlds.alpha_var, 0.0, 1.999, world, generator)
+    box = _tensor(worlds.box, device)
+    pos, codes = _SIMULATORS[worlds.model](worlds, k, alpha, box, world, generator)  # (P, T, 2), (P, T)
+    k, alpha, state = _tables(worlds.model, k, alpha)
+    fov = _tensor(worlds.fov, device)
+    low, high = 0.05 * box, 0.95 * box - fov  # andi_datasets keeps the field of view 5 % away from the walls
+    origin = low[:, None] + (high - low).clamp_min(0)[:, None] * _rand(n_worlds, 2, generator)
+    origin = torch.where((fov >= box)[:, None], -fov[:, None] / 4, origin)
+    particle, start, length = visible_runs(pos, origin[world], fov[world], min_frames)
+    frames = int(length.max()) if len(length) else min_frames
+    valid = torch.arange(frames, device=device) < length[:, None]
+    codes = take_runs(codes, particle, start, frames)
+    xy = take_runs(pos, particle, start, frames)
+    sigma = _tensor(worlds.sigma, device)[world[particle]]
+    xy = xy + sigma[:, None, None] * torch.randn(xy.shape, device=device, generator=generator)
+    by_state = filter_codes(state[particle].gather(1, codes), length)
+    codes = filter_codes(codes, length)
+    return {
+        "xy": xy * valid[..., None],
+        "length": length,
+        "sigma": sigma,
+        "k": k[particle].gather(1, codes) * valid,
+        "alpha": alpha[particle].gather(1, codes) * valid,
+        "state": by_state * valid,
+        "model": torch.full_like(length, MODELS.index(worlds.model)),
+        "world": world[particle],
+    }
+
+
+def _tables(model: str, k: torch.Tensor, alpha: torch.Tensor):
+    """K, alpha and diffusive state of each code a particle can have, each (P, C)."""
+    state = torch.where(alpha >= ALPHA_DIRECTED, DIRECTED, FREE)
+    if model == "immobile_traps":
+        zero = torch.zeros_like(k[:, :1])
+        trapped = torch.full_like(state[:, :1], TRAPPED)
+        return torch.cat([k, zero], 1), torch.cat([alpha, zero], 1), torch.cat([state, trapped], 1)
+    if model == "confinement":
+        state[:, 1] = CONFINED
+    return k, alpha, state
+
+
+def _single_state(worlds, k, alpha, box, world, generator):
+    codes = torch.zeros(len(world), worlds.n_frames, dtype=torch.long, device=box.device)
+    steps = fractional_noise(alpha[:, 0], worlds.n_frames, generator) * (2 * k[:, 0]).sqrt()[:, None, None]
+    return _walk(steps, box[world], generator), codes
+
+
+def _multi_state(worlds, k, alpha, box, world, generator):
+    codes = _markov_chain(worlds, world, generator)
+    return _walk(_switching_steps(codes, k, alpha, generator), box[world], generator), codes
+
+
+def _markov_chain(worlds: Worlds, world: torch.Tensor, generator) -> torch.Tensor:
+    cumulative = _tensor(np.cumsum(worlds.transition, -1), world.device)[world]  # (P, S, S)
+    n, n_states = cumulative.shape[:2]
+    draws = _rand(n, worlds.n_frames, generator)
+    codes = torch.empty(n, worlds.n_frames, dtype=torch.long, device=world.device)
+    codes[:, 0] = (draws[:, 0] * n_states).long().clamp_max(n_states - 1)
+    rows = torch.arange(n, device=world.device)
+    for t in range(1, worlds.n_frames):
+        passed = draws[:, t, None] > cumulative[rows, codes[:, t - 1]]
+        codes[:, t] = passed.sum(1).clamp_max(n_states - 1)
+    return codes
+
+
+def _switching_steps(codes: torch.Tensor, k: torch.Tensor, alpha: torch.Tensor, generator) -> torch.Tensor:
+    """Steps (P, T, 2) with a fresh series of fractional noise in every run of one code; step t is t-1 -> t."""
+    n, frames = codes.shape
+    governing = torch.cat([codes[:, :1], codes[:, :-1]], 1)  # the label of frame t-1 rules the step into t
+    change = torch.ones_like(governing, dtype=torch.bool)
+    change[:, 1:] = governing[:, 1:] != governing[:, :-1]
+    particle, start = change.nonzero(as_tuple=True)
+    nxt = torch.cat([particle[1:] * frames + start[1:], particle.new_tensor([n * frames])])
+    run_length = nxt - (particle * frames + start)
+    code = governing[particle, start]
+    run_alpha, scale = alpha[particle, code], (2 * k[particle, code]).sqrt()
+    steps = torch.empty(n * frames, 2, device=codes.device)
+    low = 0
+    for high in (8, 32, 64, 128, max(frames, 129)):  # series of similar length share one transform
+        (idx,) = ((run_length > low) & (run_length <= high)).nonzero(as_tuple=True)
+        low = high
+        if len(idx) == 0:
+            continue
+        span = min(high, frames)
+        noise = fractional_noise(run_alpha[idx], span, generator) * scale[idx, None, None]
+        time = torch.arange(span, device=codes.device)
+        keep = time < run_length[idx, None]
+        target = ((particle * frames + start)[idx, None] + time)[keep]
+        steps[target] = noise[keep]
+    return steps.view(n, frames, 2)
+
+
+def _walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
+    """Positions (P, T, 2) of a walk in a reflecting box, from a uniform start."""
+    pos = torch.empty_like(steps)
+    pos[:, 0] = _rand(len(steps), 2, generator) * box[:, None]
+    for t in range(1, steps.shape[1]):
+        pos[:, t] = _fold(pos[:, t - 1] + steps[:, t], box[:, None])
+    return pos
+
+
+def _immobile_traps(worlds, k, alpha, box, world, generator):
+    n, frames, device = len(world), worlds.n_frames, box.device
+    n_worlds, n_particles = len(worlds), worlds.n_particles
+    traps = _rand(n_worlds, int(worlds.count.max()), 2, generator=generator) * box[:, None, None]
+    absent = torch.arange(traps.shape[1], device=device) >= torch.as_tensor(worlds.count, device=device)[:, None]
+    traps[absent] = float("inf")
+    p_bind, p_unbind = (_tensor(p, device)[world] for p in (worlds.p_bind, worlds.p_unbind))
+    reach = _tensor(worlds.radius, device)
+    scale = (2 * k[:, 0]).sqrt()[:, None, None]
+    steps = fractional_noise(alpha[:, 0], frames, generator) * scale
+    pos = torch.empty(n, frames, 2, device=device)
+    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
+    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
+    bound = torch.zeros(n, dtype=torch.bool, device=device)
+    for t in range(1, frames):
+        draws = _rand(n, 2, generator)
+        released = bound & (draws[:, 0] < p_unbind)
+        near = within_reach(pos[:, t - 1].view(n_worlds, n_particles, 2), traps, reach).view(-1)
+        bound = (bound | (near & (draws[:, 1] < p_bind))) & ~released
+        _refresh(steps, released, t, alpha[:, 0], scale[:, 0, 0], generator)
+        moved = torch.where(bound[:, None], 0.0, steps[:, t])
+        pos[:, t] = _fold(pos[:, t - 1] + moved, box[world, None])
+        codes[:, t] = bound
+    return pos, codes
+
+
+def _confinement(worlds, k, alpha, box, world, generator):
+    n, frames, device = len(world), worlds.n_frames, box.device
+    centres = compartment_centres(worlds, generator)[world]  # (P, C, 2)
+    radius, transmittance = (_tensor(v, device)[world] for v in (worlds.radius, worlds.transmittance))
+    scale = (2 * k).sqrt()
+    pos = torch.empty(n, frames, 2, device=device)
+    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
+    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
+    nearest, inside = _compartment_at(pos[:, 0], centres, radius)
+    codes[:, 0] = inside
+    rows = torch.arange(n, device=device)
+    steps = fractional_noise(alpha[rows, codes[:, 0]], frames, generator) * scale[rows, codes[:, 0], None, None]
+    for t in range(1, frames):
+        new = pos[:, t - 1] + steps[:, t]
+        was_inside = codes[:, t - 1] == 1
+        out = was_inside & ((new - centres[rows, nearest]).norm(dim=1) > radius)
+        bounced = out & (_rand(n, generator=generator) >= transmittance)
+        new = reflect_inside(pos[:, t - 1], new, centres[rows, nearest], radius, bounced)
+        found, found_inside = _compartment_at(new, centres, radius)
+        stays = was_inside & (~out | bounced)
+        nearest = torch.where(stays, nearest, found)
+        codes[:, t] = stays | found_inside
+        pos[:, t] = _fold(new, box[world, None])
+        if t + 1 < frames:
+            switched = codes[:, t] != codes[:, t - 1]
+            code = codes[:, t]
+            _refresh(steps, switched, t + 1, alpha[rows, code], scale[rows, code], generator)
+    return pos, codes
+
+
+def _compartment_at(pos, centres, radius):
+    distance = (centres - pos[:, None]).square().sum(-1)
+    nearest = distance.min(1)
+    return nearest.indices, nearest.values < radius.square()
+
+
+def _dimerization(worlds, k, alpha, box, world, generator):
+    n, frames, device = len(world), worlds.n_frames, box.device
+    shape = (len(worlds), worlds.n_particles)
+    p_bind, p_unbind = (_tensor(p, device) for p in (worlds.p_bind, worlds.p_unbind))
+    reach = 2 * _tensor(worlds.radius, device)
+    scale = (2 * k).sqrt()
+    rows = torch.arange(n, device=device)
+    pos = torch.empty(n, frames, 2, device=device)
+    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
+    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
+    steps = fractional_noise(alpha[:, 0], frames, generator) * scale[:, 0, None, None]
+    partner = torch.full((n,), -1, device=device)
+    for t in range(1, frames):
+        released = switch_dimers(partner, p_unbind[world], generator)
+        pairs = pair_up(pos[:, t - 1].view(*shape, 2), partner, released, reach, p_bind, generator)
+        partner[released] = -1
+        _refresh(steps, released, t, alpha[:, 0], scale[:, 0], generator)
+        if len(pairs):
+            first, second = pairs.unbind(1)
+            partner[first], partner[second] = second, first
+            fresh = torch.zeros_like(released)
+            fresh[first] = True
+            _refresh(steps, fresh, t, alpha[:, 1], scale[:, 1], generator)
+            steps[second, t:] = steps[first, t:]  # dimers move together, as the partner of lower index would
+        codes[:, t] = partner >= 0
+        pos[:, t] = _fold(pos[rows, t - 1] + steps[:, t], box[world, None])
+    return pos, codes
+
+
+def _refresh(steps, which, t: int, alpha, scale, generator) -> None:
+    """New noise from frame `t` on for the particles that switched (in place)."""
+    (idx,) = which.nonzero(as_tuple=True)
+    if len(idx):
+        span = steps.shape[1] - t
+        steps[idx, t:] = fractional_noise(alpha[idx], span, generator) * scale[idx, None, None]
+
+
+def _fold(pos: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+    """Position after any number of reflections at 0 and `box`."""
+    wrapped = torch.remainder(pos, 2 * box)
+    return torch.minimum(wrapped, 2 * box - wrapped)
+
+
+def _truncated_normal(mean, variance, low: float, high: float, world, generator) -> torch.Tensor:
+    """Per-particle draws (P, S) from the world's normal distribution truncated to [low, high]."""
+    mean, sd = (torch.as_tensor(v, dtype=torch.float64, device=world.device)[world] for v in (mean, variance**0.5))
+    safe = sd.clamp_min(1e-12)
+    lower, upper = (torch.special.ndtr((b - mean) / safe) for b in (low, high))
+    draw = torch.rand(mean.shape, generator=generator, device=world.device, dtype=torch.float64)
+    value = mean + sd * torch.special.ndtri(lower + (upper - lower) * draw)
+    return torch.where(sd > 0, value, mean).clamp(low, high).float()
+
+
+def _tensor(array: np.ndarray, device) -> torch.Tensor:
+    return torch.as_tensor(array, dtype=torch.float32, device=device)
+
+
+def _rand(*shape, generator=None) -> torch.Tensor:
+    if generator is None:
+        *shape, generator = shape
+    return torch.rand(*shape, generator=generator, device=generator.device)
+
+
+_SIMULATORS = {
+    "single_state": _single_state,
+    "multi_state": _multi_state,
+    "immobile_traps": _immobile_traps,
+    "dimerization": _dimerization,
+    "confinement": _confinement,
+}

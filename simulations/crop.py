@@ -1,0 +1,95 @@
+"""From simulated worlds to tracks: field-of-view cropping and the library's label filter, many tracks at once."""
+
+from __future__ import annotations
+
+import torch
+
+
+def filter_codes(codes: torch.Tensor, length: torch.Tensor, window: int = 5, min_run: int = 3) -> torch.Tensor:
+    """Majority filter, then shortest-segment rule, of andi_datasets (`utils_challenge.label_filter`), batched.
+
+    Parameters
+    ----------
+    codes : Tensor, shape (B, T), int64
+        State codes 0..C-1; whatever stands beyond `length` is ignored.
+    length : Tensor, shape (B,)
+        Frames of each track, at least `min_run`.
+
+    Returns
+    -------
+    Tensor, shape (B, T), int64
+        Filtered codes; beyond `length` the last valid code.
+    """
+    n, frames = codes.shape
+    time = torch.arange(frames, device=codes.device)
+    valid = time < length[:, None]
+    first = _first_occurrence(codes, valid)  # ties in a window go to the label seen first
+    padded = torch.nn.functional.pad(torch.where(valid, first, -1), (window // 2, window // 2), value=-1)
+    views = padded.unfold(1, window, 1)  # (B, T, window)
+    best_score = torch.full_like(first, -1)
+    best = first
+    for i in range(window):
+        label = views[..., i]
+        score = (views == label[..., None]).sum(-1) * 2 * frames - label
+        better = (score > best_score) & (label >= 0)
+        best_score, best = torch.where(better, score, best_score), torch.where(better, label, best)
+    best = torch.where(valid, best, -1)
+    kept = _enforce_min_run(best, min_run)
+    return codes.gather(1, kept.clamp_min(0))
+
+
+def _first_occurrence(codes: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Each label replaced by the frame at which it first occurs, shape (B, T)."""
+    frames = codes.shape[1]
+    time = torch.arange(frames, device=codes.device).expand_as(codes)
+    out = torch.zeros_like(codes)
+    for code in range(int(codes.max()) + 1):
+        here = (codes == code) & valid
+        out = torch.where(here, torch.where(here, time, frames).amin(1, keepdim=True), out)
+    return out
+
+
+def _enforce_min_run(labels: torch.Tensor, min_run: int) -> torch.Tensor:
+    """Runs shorter than `min_run` take the label before them; what precedes frame `min_run` is one run."""
+    n, frames = labels.shape
+    time = torch.arange(frames, device=labels.device).expand(n, frames)
+    change = torch.ones_like(labels, dtype=torch.bool)
+    change[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    run = change.long().cumsum(1) - 1
+    run_length = torch.zeros_like(labels).scatter_add_(1, run, torch.ones_like(labels)).gather(1, run)
+    head = min_run - 1
+    in_head = run <= run[:, head : head + 1]
+    labels = torch.where(in_head, labels[:, head : head + 1], labels)
+    accepted = in_head | (run_length >= min_run)
+    last = torch.where(accepted, time, 0).cummax(1).values
+    return labels.gather(1, last)
+
+
+def visible_runs(
+    pos: torch.Tensor, origin: torch.Tensor, fov: torch.Tensor, min_frames: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Stretches of at least `min_frames` frames that particles spend inside the field of view.
+
+    Parameters
+    ----------
+    pos : Tensor, shape (P, T, 2), px
+    origin : Tensor, shape (P, 2); fov : Tensor, shape (P,), px
+
+    Returns
+    -------
+    particle, start, length : Tensors, shape (B,)
+        One entry per stretch, in the order of particles and time.
+    """
+    inside = ((pos > origin[:, None]) & (pos < (origin + fov[:, None])[:, None])).all(-1)
+    edge = torch.zeros_like(inside[:, :1])
+    step = torch.diff(torch.cat([edge, inside, edge], 1).to(torch.int8), dim=1)
+    particle, start = (step == 1).nonzero(as_tuple=True)
+    end = (step == -1).nonzero(as_tuple=True)[1]
+    keep = end - start >= min_frames
+    return particle[keep], start[keep], (end - start)[keep]
+
+
+def take_runs(values: torch.Tensor, particle, start, frames: int) -> torch.Tensor:
+    """Rows (B, frames, ...) of `values` (P, T, ...) from each start on; beyond T the last frame repeats."""
+    time = (start[:, None] + torch.arange(frames, device=values.device)).clamp_max(values.shape[1] - 1)
+    return values[particle[:, None], time]

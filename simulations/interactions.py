@@ -1,0 +1,153 @@
+"""Encounters in space: particles with traps, with each other and with the walls of compartments, batched."""
+
+from __future__ import annotations
+
+import torch
+
+from simulations.parameters import Worlds
+
+_MARGIN = 1e-4  # px: a reflected position stays this far inside its wall, as in andi_datasets
+
+
+def within_reach(pos: torch.Tensor, targets: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
+    """Whether each particle is closer than `reach` to any target.
+
+    Parameters
+    ----------
+    pos : Tensor, shape (W, N, 2); targets : Tensor, shape (W, M, 2), px
+    reach : Tensor, shape (W,), px
+
+    Returns
+    -------
+    Tensor, shape (W, N), bool
+    """
+    dx = pos[:, :, None, 0] - targets[:, None, :, 0]
+    dy = pos[:, :, None, 1] - targets[:, None, :, 1]
+    nearest = (dx.square_().add_(dy.square_())).amin(-1)
+    return nearest < reach.square()[:, None]
+
+
+def switch_dimers(partner: torch.Tensor, p_unbind: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Which particles are released in this frame: one coin per dimer. Shapes (P,)."""
+    index = torch.arange(len(partner), device=partner.device)
+    coin = torch.rand(len(partner), generator=generator, device=partner.device) < p_unbind
+    leader = torch.minimum(index, torch.where(partner >= 0, partner, index))
+    return (partner >= 0) & coin[leader]
+
+
+def pair_up(
+    pos: torch.Tensor, partner, released, reach: torch.Tensor, p_bind: torch.Tensor, generator
+) -> torch.Tensor:
+    """New dimers of this frame, found as andi_datasets does: particles in order, each tries its neighbours in order.
+
+    A free pair within reach tosses a coin when its lower particle is treated and, if that failed, another when the
+    higher one is. A particle released in this frame does not bind again in it.
+
+    Parameters
+    ----------
+    pos : Tensor, shape (W, N, 2), px
+    partner, released : Tensors, shape (P,) with P = W N
+    reach : Tensor, shape (W,), px; p_bind : Tensor, shape (W,)
+
+    Returns
+    -------
+    Tensor, shape (M, 2), int64
+        Particle indices, the lower one first.
+    """
+    n_worlds, n = pos.shape[:2]
+    free = ((partner < 0) & ~released).view(n_worlds, n)
+    dx = pos[:, :, None, 0] - pos[:, None, :, 0]
+    dy = pos[:, :, None, 1] - pos[:, None, :, 1]
+    square = dx.square_().add_(dy.square_())
+    near = (square < reach.square()[:, None, None]) & (square > 0) & free[:, :, None] & free[:, None, :]
+    world, i, j = near.nonzero(as_tuple=True)
+    coin = torch.rand(len(world), generator=generator, device=pos.device) < p_bind[world]
+    i, j = (world * n + i)[coin], (world * n + j)[coin]
+    return _greedy_matching(i, j, n_worlds * n)
+
+
+def _greedy_matching(i: torch.Tensor, j: torch.Tensor, n: int) -> torch.Tensor:
+    """The pairs that a pass in the given order would accept, each particle being used once."""
+    accepted = []
+    rank = torch.arange(len(i), device=i.device)
+    while len(i):
+        best = torch.full((n,), len(rank) + 1, device=i.device, dtype=torch.long)
+        best.scatter_reduce_(0, i, rank, "amin")
+        best.scatter_reduce_(0, j, rank, "amin")
+        take = (best[i] == rank) & (best[j] == rank)
+        accepted.append(torch.stack([torch.minimum(i, j), torch.maximum(i, j)], 1)[take])
+        used = torch.zeros(n, dtype=torch.bool, device=i.device)
+        used[i[take]] = True
+        used[j[take]] = True
+        left = ~(used[i] | used[j])
+        i, j, rank = i[left], j[left], torch.arange(int(left.sum()), device=i.device)
+    return torch.cat(accepted) if accepted else i.new_empty(0, 2)
+
+
+def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Tensor:
+    """Centres of compartments that do not overlap, by random sequential placement.
+
+    Each gets 100 tries, like the library's average; worlds that are full by then hold fewer (centre at infinity).
+
+    Returns
+    -------
+    Tensor, shape (W, max count, 2), px
+    """
+    device = generator.device
+    radius = torch.as_tensor(worlds.radius, dtype=torch.float32, device=device)
+    box = torch.as_tensor(worlds.box, dtype=torch.float32, device=device)
+    count = torch.as_tensor(worlds.count, device=device)
+    centres = torch.full((len(worlds), int(count.max()), 2), float("inf"), device=device)
+    side = (box - 2 * radius)[:, None]
+    for slot in range(centres.shape[1]):
+        open_ = (slot < count).nonzero()[:, 0]
+        for _ in range(100):
+            if len(open_) == 0:
+                break
+            trial = torch.rand(len(open_), 2, generator=generator, device=device) * side[open_]
+            trial = trial + radius[open_, None]
+            clear = ~within_reach(trial[:, None], centres[open_, :slot], 2 * radius[open_])[:, 0] if slot else (
+                torch.ones(len(open_), dtype=torch.bool, device=device)
+            )
+            centres[open_[clear], slot] = trial[clear]
+            open_ = open_[~clear]
+    return centres
+
+
+def reflect_inside(start, end, centre, radius, which: torch.Tensor) -> torch.Tensor:
+    """End points after specular reflection inside circles, for the particles marked in `which`.
+
+    Parameters
+    ----------
+    start, end, centre : Tensors, shape (P, 2), px
+        `start` inside its circle, `end` outside where `which` is True.
+    radius : Tensor, shape (P,), px
+
+    Returns
+    -------
+    Tensor, shape (P, 2)
+    """
+    end = end.clone()
+    (idx,) = which.nonzero(as_tuple=True)
+    start, radius_i = start[idx] - centre[idx], radius[idx]
+    for _ in range(50):
+        if len(idx) == 0:
+            return end
+        distance = start.norm(dim=1, keepdim=True)
+        limit = (radius_i - _MARGIN).clamp_min(0)[:, None]
+        start = torch.where(distance > limit, start * (limit / distance.clamp_min(1e-12)), start)
+        target = end[idx] - centre[idx]
+        step = target - start
+        a, b = step.square().sum(1), (start * step).sum(1)
+        c = start.square().sum(1) - radius_i.square()
+        s = (-b + (b * b - a * c).clamp_min(0).sqrt()) / a.clamp_min(1e-24)
+        hit = start + s.clamp(0, 1)[:, None] * step
+        normal = hit / radius_i[:, None]
+        rest = target - hit
+        target = hit + rest - 2 * (rest * normal).sum(1, keepdim=True) * normal
+        end[idx] = target + centre[idx]
+        out = target.norm(dim=1) > radius_i
+        idx, start, radius_i = idx[out], hit[out], radius_i[out]
+    pulled = start * ((radius_i - _MARGIN) / radius_i)[:, None]  # a step of very many bounces: leave it at the wall
+    end[idx] = pulled + centre[idx]
+    return end

@@ -1,0 +1,287 @@
+"""What is simulated: named ranges of parameters ("priors") and the experiments drawn from them ("worlds").
+
+A world is one simulated experiment, as andi_datasets defines it: some particles, one phenomenological model, one set
+of diffusive parameters, one box, one field of view, one localisation error. Lengths are in pixels, times in frames,
+K in px^2/frame^alpha. Both engines (`andi.py`, `batched.py`) read the same `Worlds`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+STATES = ("trapped", "confined", "free", "directed")
+MODELS = ("single_state", "multi_state", "immobile_traps", "dimerization", "confinement")
+ALPHA_DIRECTED = 1.9  # andi_datasets: alpha at or above this is "directed"
+FOV_PX, BOX_PX, SIGMA_PX, FRAMES, MIN_FRAMES = 128.0, 1.8 * 128, 0.12, 200, 20  # AnDi-2 defaults
+
+
+@dataclass(frozen=True)
+class Worlds:
+    """W simulated experiments of one model, as arrays with leading dimension W (S diffusive states).
+
+    State 0 is the free state; in dimerisation and confinement state 1 is the dimer or the inside of a compartment.
+    As in andi_datasets every particle draws its own K and alpha from a normal distribution truncated to
+    [1e-12, 1e6] and [0, 1.999]; `k_var` and `alpha_var` are **variances**.
+    """
+
+    model: str
+    n_particles: int
+    n_frames: int
+    k_mean: np.ndarray  # (W, S) px^2/frame^alpha
+    k_var: np.ndarray  # (W, S)
+    alpha_mean: np.ndarray  # (W, S)
+    alpha_var: np.ndarray  # (W, S)
+    box: np.ndarray  # (W,) side of the reflecting box, px
+    fov: np.ndarray  # (W,) side of the field of view, px
+    sigma: np.ndarray  # (W,) localisation error, px
+    transition: np.ndarray | None = None  # (W, S, S) per frame, multi_state
+    radius: np.ndarray | None = None  # (W,) of traps, particles or compartments, px
+    count: np.ndarray | None = None  # (W,) number of traps or compartments
+    p_bind: np.ndarray | None = None  # (W,) per frame
+    p_unbind: np.ndarray | None = None  # (W,) per frame
+    transmittance: np.ndarray | None = None  # (W,) chance to leave a compartment per hit of its wall
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def __getitem__(self, index) -> Worlds:
+        """A `Worlds` of the selected worlds; an integer gives a `Worlds` of one."""
+        index = slice(index, index + 1) if isinstance(index, (int, np.integer)) else index
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{n: a[index] for n, a in arrays.items() if isinstance(a, np.ndarray)})
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval to draw from, uniformly in the value or (log=True) in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def sample(self, rng: np.random.Generator, size) -> np.ndarray:
+        """Values of shape `size`."""
+        if self.log:
+            return 10 ** rng.uniform(np.log10(self.low), np.log10(self.high), size)
+        return rng.uniform(self.low, self.high, size)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Ranges from which worlds are drawn. Write your own with `dataclasses.replace(PRIORS["broad"], ...)`.
+
+    With `relative=True`, radii, box and localisation error are in units of the free state's step sqrt(2 K) instead
+    of pixels, so that the same physics is drawn at every K.
+    """
+
+    name: str
+    k: Range  # of the free (first) state, px^2/frame^alpha
+    alpha: Range
+    k_ratio: Range | None  # K of a further state over K of the first; None: drawn independently from `k`
+    normal_alpha: float  # chance that a state's alpha is drawn close to 1 instead of from `alpha`
+    k_relative_sd: Range  # spread between particles, sd of K over its mean
+    alpha_sd: Range
+    n_states: tuple[int, ...]  # of multi_state
+    leave: Range  # chance per frame to leave a state, multi_state
+    sigma: Range
+    perfect: float  # chance of no localisation error at all
+    box: Range
+    fov_fraction: float  # field of view over box
+    trap_radius: Range
+    trap_area: Range  # fraction of the box covered by traps
+    particle_radius: Range
+    particle_area: Range | None  # fraction of the box covered; None: the box is drawn from `box`
+    compartment_radius: Range
+    compartment_area: Range
+    p_bind: Range
+    p_unbind: Range
+    transmittance: Range
+    relative: bool = True
+    k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
+    directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
+    one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
+
+
+BROAD = Prior(
+    name="broad", k=Range(1e-4, 1e2, log=True), alpha=Range(0.05, 1.99), k_ratio=Range(1e-3, 10, log=True),
+    normal_alpha=0.3, k_relative_sd=Range(0.02, 1.0, log=True), alpha_sd=Range(0, 0.3), n_states=(2, 2, 3, 4),
+    leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1, box=Range(25, 300, log=True),
+    fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
+    particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
+    compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),
+    p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.08, one_fixed=0.1,
+)  # fmt: skip
+M3 = Prior(
+    name="m3", k=Range(10**0.01, 10**6, log=True), k_shift=1.0, alpha=Range(0.01, 1.99), k_ratio=None,
+    normal_alpha=0.0, k_relative_sd=Range(0.1, 0.1), alpha_sd=Range(0.1, 0.1), n_states=(2, 3),
+    leave=Range(0.1, 0.5), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=0.0,
+    trap_radius=Range(0.5, 2), trap_area=Range(0.005, 0.01), particle_radius=Range(0.5, 5), particle_area=None,
+    compartment_radius=Range(5, 10), compartment_area=Range(0.05, 0.2), p_bind=Range(1, 1), p_unbind=Range(1e-4, 0.1),
+    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2,
+)  # fmt: skip
+PRIORS: dict[str, Prior | str] = {"broad": BROAD, "m3": M3, "andi2": "andi2", "benchmark": "benchmark"}
+
+_PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "dimerization": 64, "confinement": 16}
+_MAX_COUNT = 600  # traps or compartments per world
+
+
+def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=FRAMES) -> Worlds:
+    """Draw `n` worlds of one model from a prior.
+
+    Parameters
+    ----------
+    prior : Prior or str
+        Ranges, or the name of a prior in `PRIORS`. "andi2" are the defaults of andi_datasets, "benchmark" cycles
+        through the published experiments of that model.
+    model : str
+        One of `MODELS`.
+
+    Raises
+    ------
+    ValueError
+        If the prior or the model is not known, or the benchmark holds no experiment of that model.
+    """
+    prior = PRIORS.get(prior, prior) if isinstance(prior, str) else prior
+    if model not in MODELS:
+        raise ValueError(f"unknown model {model!r}: expected one of {', '.join(MODELS)}")
+    if prior == "andi2":
+        return _andi2_worlds(model, n, rng, n_frames)
+    if prior == "benchmark":
+        return _benchmark_worlds(model, n, rng, n_frames)
+    if not isinstance(prior, Prior):
+        raise ValueError(f"unknown prior {prior!r}: expected a Prior or one of {', '.join(PRIORS)}")
+    return _prior_worlds(prior, model, n, rng, n_frames)
+
+
+def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> Worlds:
+    n_states = {"single_state": 1, "immobile_traps": 1, "multi_state": rng.choice(prior.n_states)}.get(model, 2)
+    k, alpha = _sample_diffusion(prior, n, n_states, rng)
+    if model == "multi_state":
+        _fix_one(prior, k, alpha, rng)
+    unit = np.sqrt(2 * k[:, 0]) if prior.relative else np.ones(n)
+    box = prior.box.sample(rng, n) * unit
+    sigma = prior.sigma.sample(rng, n) * unit * (rng.random(n) >= prior.perfect)
+    extra, box = _sample_geometry(prior, model, n, unit, box, rng)
+    k_sd = prior.k_relative_sd.sample(rng, (n, 1)) * k
+    alpha_sd = prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
+    if _PARTICLES[model] == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough
+        k_sd, alpha_sd = 0 * k_sd, 0 * alpha_sd
+    if model == "multi_state":
+        extra["transition"] = _sample_transition(prior, n, n_states, rng)
+    fov = box * prior.fov_fraction if prior.fov_fraction else 20 * box  # 0: everything is seen
+    return Worlds(model, _PARTICLES[model], n_frames, k, k_sd**2, alpha, np.broadcast_to(alpha_sd**2, k.shape).copy(),
+                  box, fov, sigma, **extra)  # fmt: skip
+
+
+def _sample_diffusion(prior: Prior, n: int, n_states: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    k = prior.k.sample(rng, (n, n_states))
+    if prior.k_ratio is not None:
+        k[:, 1:] = k[:, :1] * prior.k_ratio.sample(rng, (n, n_states - 1))
+        close = rng.random((n, n_states - 1)) < 0.4  # the hard cases: states a factor 2 to 5 apart
+        k[:, 1:] = np.where(close, k[:, :1] * 10 ** rng.normal(0, 0.5, close.shape), k[:, 1:])
+    if prior.k_shift:
+        k = np.maximum(k - prior.k_shift, 0.01)
+    alpha = prior.alpha.sample(rng, (n, n_states))
+    near_one = np.clip(rng.normal(1, 0.1, alpha.shape), prior.alpha.low, prior.alpha.high)
+    alpha = np.where(rng.random(alpha.shape) < prior.normal_alpha, near_one, alpha)
+    directed = rng.random(n) < prior.directed
+    alpha[directed, rng.integers(n_states)] = rng.uniform(1.91, 1.99, directed.sum())
+    return k, alpha
+
+
+def _fix_one(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> None:
+    """In some worlds only K or only alpha differs between the states (in place)."""
+    draw = rng.random(len(k))
+    k_fixed, alpha_fixed = draw < prior.one_fixed / 2, (draw >= prior.one_fixed / 2) & (draw < prior.one_fixed)
+    k[k_fixed] = k[k_fixed, :1]
+    alpha[alpha_fixed] = alpha[alpha_fixed, :1]
+
+
+def _sample_transition(prior: Prior, n: int, n_states: int, rng) -> np.ndarray:
+    leave = prior.leave.sample(rng, (n, n_states))
+    transition = np.zeros((n, n_states, n_states))
+    for i in range(n_states):
+        others = [j for j in range(n_states) if j != i]
+        transition[:, i, others] = leave[:, i, None] * rng.dirichlet(np.ones(n_states - 1), n)
+        transition[:, i, i] = 1 - leave[:, i]
+    return transition
+
+
+def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[dict, np.ndarray]:
+    """Traps, partners or compartments of a model, and the box they fit into."""
+    if model == "immobile_traps":
+        radius = prior.trap_radius.sample(rng, n) * unit
+        count = prior.trap_area.sample(rng, n) * box**2 / (np.pi * radius**2)
+    elif model == "dimerization":
+        radius = prior.particle_radius.sample(rng, n) * unit
+        if prior.particle_area is not None:
+            box = np.sqrt(_PARTICLES[model] * np.pi * radius**2 / prior.particle_area.sample(rng, n))
+        count = np.zeros(n)
+    elif model == "confinement":
+        radius = np.minimum(prior.compartment_radius.sample(rng, n) * unit, box / 4)
+        count = prior.compartment_area.sample(rng, n) * box**2 / (np.pi * radius**2)
+    else:
+        return {}, box
+    extra = {"radius": radius, "count": np.clip(np.rint(count), 1, _MAX_COUNT).astype(int)}
+    if model == "confinement":
+        extra["transmittance"] = prior.transmittance.sample(rng, n)
+    else:
+        extra["p_bind"] = np.where(rng.random(n) < 0.5, 1.0, prior.p_bind.sample(rng, n))
+        extra["p_unbind"] = prior.p_unbind.sample(rng, n)
+    return extra, box
+
+
+def _andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
+    """The defaults of andi_datasets 2.1.13 (`_get_dic_andi2`): 50 particles, K about 1 px^2/frame^alpha."""
+    k = np.ones((n, 1))
+    alpha = rng.uniform(0.5, 1.5, (n, 1))
+    if model in ("multi_state", "dimerization", "confinement"):
+        fast = 1 + 0.01 * rng.normal(size=n)
+        k = np.stack([fast, fast * rng.uniform(0.01, 0.1, n) + 0.01], 1)
+        first = rng.uniform(0.8, 1.2, n)
+        alpha = np.stack([first, first - rng.uniform(0.2, 0.6, n)], 1)
+    full = np.full(n, 1.0)
+    extra = {
+        "multi_state": {"transition": np.tile([[0.99, 0.01], [0.01, 0.99]], (n, 1, 1))},
+        "immobile_traps": {"radius": 0.4 * full, "count": np.full(n, 300), "p_bind": full, "p_unbind": 0.01 * full},
+        "dimerization": {"radius": 0.6 * full, "count": np.full(n, 0), "p_bind": full, "p_unbind": 0.01 * full},
+        "confinement": {"radius": 5 * full, "count": np.full(n, 30), "transmittance": 0.1 * full},
+    }.get(model, {})
+    return Worlds(model, 50, n_frames, k, 0.01 * k, alpha, np.full_like(alpha, 0.01), BOX_PX * full, FOV_PX * full,
+                  SIGMA_PX * full, **extra)  # fmt: skip
+
+
+def _experiment(model: str, k, alpha, n_particles: int, **extra) -> Worlds:
+    """One published experiment; `k` and `alpha` are lists of (mean, variance) per state."""
+    k, alpha = np.array(k, float), np.array(alpha, float)
+    one = np.ones(1)
+    extra = {n: np.array([v], int if n == "count" else float) for n, v in extra.items()}
+    return Worlds(model, n_particles, FRAMES, k[None, :, 0], k[None, :, 1], alpha[None, :, 0], alpha[None, :, 1],
+                  BOX_PX * one, FOV_PX * one, SIGMA_PX * one, **extra)  # fmt: skip
+
+
+_SLOW_DIMER = dict(k=[(1, 0.1), (0.01, 0.001)], alpha=[(1, 0.005), (0.2, 0.001)])
+_FAST_DIMER = dict(k=[(0.1, 0.1), (1, 0.01)], alpha=[(0.7, 0.1), (1.2, 0.01)])
+EXPERIMENTS: tuple[Worlds, ...] = (  # EXP 1-9 of the AnDi-2 benchmark (andi_datasets tutorial challenge_two_benchmark)
+    _experiment("multi_state", [(0.15, 0.01), (0.33, 0.001), (0.95, 0.01)], [(1, 1e-4), (1, 0.01), (1, 0.01)], 100,
+                transition=[[0.946, 0.024, 0.03], [0.016, 0.92, 0.064], [0.037, 0.14, 0.823]]),
+    _experiment("dimerization", [(0.28, 0.001), (0.0035, 0.0001)], [(1, 0.1), (1.1, 0.01)], 750,
+                radius=0.5, count=0, p_bind=1, p_unbind=0.1),
+    _experiment("immobile_traps", [(1, 0.1)], [(1, 0.005)], 100, radius=0.4, count=500, p_bind=0.7, p_unbind=1 / 60),
+    _experiment("confinement", n_particles=100, radius=2, count=150, transmittance=0.1, **_SLOW_DIMER),
+    _experiment("dimerization", n_particles=500, radius=0.35, count=0, p_bind=1, p_unbind=1 / 60, **_SLOW_DIMER),
+    _experiment("dimerization", n_particles=100, radius=1, count=0, p_bind=1, p_unbind=0.05, **_FAST_DIMER),
+    _experiment("multi_state", n_particles=100, transition=[[1 - 1 / 60, 1 / 60], [0.05, 0.95]], **_FAST_DIMER),
+    _experiment("single_state", [(1, 100)], [(1, 10)], 100),
+    _experiment("immobile_traps", [(1, 0.01)], [(1.99, 0.01)], 100, radius=1.5, count=1000, p_bind=0.7, p_unbind=0.2),
+)  # fmt: skip
+
+
+def _benchmark_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
+    """`n` copies of one published experiment of this model, drawn at random where there are several."""
+    candidates = [e for e in EXPERIMENTS if e.model == model]
+    if not candidates:
+        raise ValueError(f"the benchmark has no experiment of model {model!r}")
+    return replace(candidates[rng.integers(len(candidates))][np.zeros(n, int)], n_frames=n_frames)
