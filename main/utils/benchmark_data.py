@@ -1,0 +1,221 @@
+"""The nine benchmark experiments of the second AnDi challenge, generated with andi_datasets and read back.
+
+Every field of view is a world of its own (128 x 128 px window at a random place in a 230.4 px box), as in the
+andi_datasets tutorial "challenge_two_benchmark". Layout on disk, the challenge's own:
+``DIR/track_2/exp_E/trajs_fov_F.csv`` (traj_idx, frame, x, y, alpha, D, state) and ``traj_labs_fov_F.txt``.
+"""
+
+import contextlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic
+
+
+def andi_parameters(world):
+    """Translate a `Worlds` of one experiment into the keyword dictionary that andi_datasets reads.
+
+    Parameters
+    ----------
+    world : simulations.parameters.Worlds
+        One world: K in px^2/frame^alpha, lengths in px, probabilities per frame.
+
+    Returns
+    -------
+    dict
+        Keys of `andi_datasets.models_phenom`; the second number of each pair in Ds and alphas is a variance.
+    """
+    diffusion = np.stack([world.k_mean[0], world.k_var[0]], axis=1)  # (S, 2)
+    exponents = np.stack([world.alpha_mean[0], world.alpha_var[0]], axis=1)
+    one_state = world.model in ("single_state", "immobile_traps")
+    dic = {
+        "N": int(world.n_particles),
+        "T": int(world.n_frames),
+        "L": float(world.box[0]),
+        "Ds": diffusion[0] if one_state else diffusion,
+        "alphas": exponents[0] if one_state else exponents,
+    }
+    if world.model == "multi_state":
+        dic["M"] = np.asarray(world.transition[0])
+    if world.model in ("immobile_traps", "dimerization"):
+        dic.update(r=float(world.radius[0]), Pb=float(world.p_bind[0]), Pu=float(world.p_unbind[0]))
+    if world.model == "immobile_traps":
+        dic["Nt"] = int(world.count[0])
+    if world.model == "confinement":
+        dic.update(r=float(world.radius[0]), Nc=int(world.count[0]), trans=float(world.transmittance[0]))
+    return dic
+
+
+def challenge_dictionaries(experiments, n_fovs):
+    """One andi_datasets dictionary per experiment and field of view, drawn in the tutorial's order.
+
+    The tutorial reuses one dictionary object for all fields of an experiment, so they share the traps or
+    compartments drawn last; kept, so that the published seeds reach the published random state.
+    """
+    from andi_datasets.datasets_challenge import _get_dic_andi2
+    from andi_datasets.models_phenom import models_phenom
+
+    from simulations.parameters import MODELS
+
+    dics = []
+    for world in experiments:
+        dics.append(_get_dic_andi2(MODELS.index(world.model) + 1) | andi_parameters(world))
+    fields = []
+    for dic in dics:
+        for _ in range(n_fovs):
+            if dic["model"] == "confinement":
+                dic["comp_center"] = models_phenom._distribute_circular_compartments(
+                    dic["Nc"], dic["r"], dic["L"]
+                )
+            elif dic["model"] == "immobile_traps":
+                dic["traps_pos"] = np.random.rand(dic["Nt"], 2) * dic["L"]
+            fields.append(dic)
+    return fields
+
+
+def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
+    """Write benchmark tracks and labels in the challenge layout; a finished folder is left as it is.
+
+    Parameters
+    ----------
+    folder : path
+        Receives ``track_2/exp_1`` ... ``exp_9``.
+    n_fovs : int
+        Fields of view of each experiment (published: 30).
+    seed : int
+        Seeds both numpy's and stochastic's global generators, which andi_datasets reads.
+    published : bool
+        Use the published seeds instead: same parameters, traps and compartments; localisation noise differs
+        from the published files, whose generator state also passed through the rendering of videos.
+    experiments : sequence of Worlds, optional
+        Default: `simulations.parameters.EXPERIMENTS`.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Source: andi_datasets tutorial "challenge_two_benchmark"; Munoz-Gil et al., arXiv 2311.18100.
+    """
+    import stochastic.random
+    from andi_datasets.datasets_challenge import challenge_phenom_dataset
+    from andi_datasets.utils_challenge import file_nonOverlap_reOrg
+
+    if experiments is None:
+        from simulations.parameters import EXPERIMENTS as experiments
+    folder = Path(folder)
+    if (folder / "track_2").is_dir():
+        return folder
+    raw, partial = folder / "raw", folder / "partial"
+    for leftover in (raw, partial):
+        shutil.rmtree(leftover, ignore_errors=True)
+    numpy_seed, noise_seed = PUBLISHED_SEEDS if published else (seed, seed)
+    np.random.seed(numpy_seed)
+    stochastic.random.seed(noise_seed)
+    dics = challenge_dictionaries(experiments, n_fovs)
+    with contextlib.redirect_stdout(io.StringIO()):
+        challenge_phenom_dataset(dics=dics, num_fovs=1, return_timestep_labs=True, save_data=True, path=raw)
+        file_nonOverlap_reOrg(
+            raw,
+            partial,
+            np.arange(len(experiments)),
+            n_fovs,
+            tracks=[2],
+            save_labels=True,
+            print_percentage=False,
+        )
+    for e in reversed(range(len(experiments))):  # the library counts from 0, the publication from 1
+        (partial / "track_2" / f"exp_{e}").rename(partial / "track_2" / f"exp_{e + 1}")
+    (partial / "track_2").rename(folder / "track_2")
+    shutil.rmtree(raw)
+    partial.rmdir()
+    return folder
+
+
+def read_labels(path):
+    """Segments of every track of one label or submission file.
+
+    Returns
+    -------
+    dict[int, list[dict]]
+        track index -> segments with start, end (exclusive), k, alpha, state.
+    """
+    tracks = {}
+    for line in Path(path).read_text().splitlines():
+        values = [float(v) for v in line.split(",")]
+        start, segments = 0, []
+        for k, alpha, state, end in zip(*(values[i::4] for i in (1, 2, 3, 4)), strict=True):
+            segments.append(dict(start=start, end=int(end), k=k, alpha=alpha, state=int(state)))
+            start = int(end)
+        tracks[int(values[0])] = segments
+    return tracks
+
+
+def read_benchmark(folder):
+    """All tracks of a benchmark folder with their true segments.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns exp, fov, traj_idx (int), xy ((T, 2) array, px), segments (list of dict), and, where the files
+        hold them, the frame labels k (px^2/frame^alpha), alpha, state ((T,) arrays).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no ``track_2/exp_E/trajs_fov_F.csv``.
+    """
+    rows = []
+    for path in sorted(Path(folder).glob("track_2/exp_*/trajs_fov_*.csv")):
+        exp, fov = int(path.parent.name[4:]), int(path.stem[len("trajs_fov_") :])
+        truth = read_labels(path.parent / f"traj_labs_fov_{fov}.txt")
+        for idx, points in pd.read_csv(path).groupby("traj_idx"):
+            rows.append(
+                dict(
+                    exp=exp,
+                    fov=fov,
+                    traj_idx=int(idx),
+                    xy=points[["x", "y"]].to_numpy(),
+                    k=points["D"].to_numpy(),
+                    alpha=points["alpha"].to_numpy(),
+                    state=points["state"].to_numpy().astype(int),
+                    segments=truth[int(idx)],
+                )
+            )
+    if not rows:
+        raise FileNotFoundError(f"{folder}: no track_2/exp_E/trajs_fov_F.csv; generate it with --seed")
+    table = pd.DataFrame(rows)
+    return table.sort_values(["exp", "fov", "traj_idx"], ignore_index=True)
+
+
+def write_submission(folder, table, segments):
+    """Write predicted segments as ``track_2/exp_E/fov_F.txt``, lines ``idx,K1,alpha1,state1,CP1,K2,...,T``.
+
+    Parameters
+    ----------
+    folder : path
+        Receives the folder ``track_2``.
+    table : pandas.DataFrame
+        Columns exp, fov, traj_idx, one row per track.
+    segments : sequence of list of dict
+        One list of segments (start, end, k, alpha, state) per row of `table`.
+    """
+    lines = {}
+    for exp, fov, idx, parts in zip(table["exp"], table["fov"], table["traj_idx"], segments, strict=True):
+        fields = [str(int(idx))]
+        for part in parts:
+            fields += [
+                f"{part['k']:.8g}",
+                f"{part['alpha']:.6g}",
+                str(int(part["state"])),
+                str(int(part["end"])),
+            ]
+        lines.setdefault((exp, fov), []).append(",".join(fields))
+    for (exp, fov), rows in lines.items():
+        path = Path(folder) / "track_2" / f"exp_{exp}" / f"fov_{fov}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(rows) + "\n")

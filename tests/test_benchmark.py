@@ -1,0 +1,134 @@
+"""The submission format and our fast scorer, against andi_datasets' own scorer."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from main.utils.benchmark_data import andi_parameters, read_benchmark, read_labels, write_submission
+from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, pair_segments, score_table
+
+
+def random_segments(rng, n_frames, max_changes):
+    """Segments of at least 3 frames with random values; some trapped."""
+    places = np.arange(3, n_frames - 2, 3)
+    chosen = rng.choice(places, min(rng.integers(max_changes + 1), len(places)), replace=False)
+    edges = [0, *sorted(chosen.tolist()), n_frames]
+    segments = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        state = int(rng.integers(4))
+        k, alpha = (0.0, 0.0) if state == 0 else (float(10 ** rng.normal()), float(rng.uniform(0.1, 1.9)))
+        segments.append(dict(start=start, end=end, k=k, alpha=alpha, state=state))
+    return segments
+
+
+def jittered(rng, segments):
+    """The same segments with moved, dropped and invented changepoints and noisy values."""
+    n_frames = segments[-1]["end"]
+    ends = [s["end"] + int(rng.integers(-14, 15)) for s in segments[:-1] if rng.random() < 0.8]
+    ends = sorted(
+        {e for e in ends + rng.integers(1, n_frames, rng.integers(0, 2)).tolist() if 0 < e < n_frames}
+    )
+    parts, start = [], 0
+    for end in [*ends, n_frames]:
+        source = segments[int(rng.integers(len(segments)))]
+        parts.append(
+            dict(
+                start=start,
+                end=end,
+                k=source["k"] * 1.3,
+                alpha=source["alpha"] * 0.9,
+                state=source["state"] if rng.random() < 0.8 else 2,
+            )
+        )
+        start = end
+    return parts
+
+
+@pytest.fixture
+def tracks():
+    rng = np.random.default_rng(5)
+    truths = [random_segments(rng, int(rng.integers(20, 200)), 6) for _ in range(120)]
+    return truths, [jittered(rng, t) for t in truths]
+
+
+def test_fast_scores_equal_official_scores(tracks):
+    truths, preds = tracks
+    official, fast = official_scores(truths, preds), fast_scores(truths, preds)
+    assert 0.1 < official["jsc"] < 0.9 and official["mae_alpha"] > 0.05
+    for name in SCORES:
+        assert fast[name] == pytest.approx(official[name], abs=1e-12), name
+
+
+def test_no_changepoints_at_all_scores_one():
+    truth = [[dict(start=0, end=30, k=1.0, alpha=1.0, state=2)]] * 3
+    for scorer in (official_scores, fast_scores):
+        assert scorer(truth, truth) == dict(jsc=1.0, rmse=0.0, mae_alpha=0.0, msle_k=0.0, f1=1.0)
+
+
+def test_pairing_follows_overlap():
+    truth = [dict(end=e) for e in (10, 50, 100)]
+    pred = [dict(end=e) for e in (48, 100)]
+    assert pair_segments(truth, pred) == [(1, 0), (2, 1)]
+
+
+def test_submission_is_scored_by_andi_datasets(tmp_path, tracks):
+    from andi_datasets.utils_challenge import run_single_task
+
+    truths, preds = tracks
+    truths, preds = truths[:24], preds[:24]
+    index = pd.DataFrame(dict(exp=np.repeat([1, 2], 12), fov=np.tile([0, 1], 12)))
+    index["traj_idx"] = index.groupby(["exp", "fov"]).cumcount()
+    for name, segments in (("truth", truths), ("perfect", truths), ("noisy", preds)):
+        write_submission(tmp_path / name, index, segments)
+    for path in sorted((tmp_path / "truth").glob("track_2/*/fov_*.txt")):
+        path.rename(path.with_name("traj_labs_" + path.name))
+    average, _ = run_single_task([1, 2], 2, str(tmp_path / "perfect"), str(tmp_path / "truth"))
+    assert np.allclose(average, [0, 1, 0, 0, 1], atol=1e-9)  # rmse, jsc, mae alpha, msle k, f1
+    average, _ = run_single_task([1, 2], 2, str(tmp_path / "noisy"), str(tmp_path / "truth"))
+    ours = score_table(index.assign(segments=truths), preds).loc["weighted"]
+    assert np.allclose(average, ours[["rmse", "jsc", "mae_alpha", "msle_k", "f1"]].astype(float), atol=1e-4)
+
+
+def test_labels_and_tracks_are_read_back(tmp_path, tracks):
+    segments = tracks[0][0]
+    n_frames = segments[-1]["end"]
+    index = pd.DataFrame(dict(exp=[3], fov=[0], traj_idx=[7]))
+    write_submission(tmp_path, index, [segments])
+    folder = tmp_path / "track_2" / "exp_3"
+    (folder / "fov_0.txt").rename(folder / "traj_labs_fov_0.txt")
+    points = dict(traj_idx=7.0, frame=np.arange(n_frames), x=0.5, y=1.5, alpha=1.0, D=2.0, state=2.0)
+    pd.DataFrame(points).to_csv(folder / "trajs_fov_0.csv", index=False)
+    read = read_labels(folder / "traj_labs_fov_0.txt")[7]
+    assert [s["end"] for s in read] == [s["end"] for s in segments]
+    assert np.allclose([s["k"] for s in read], [s["k"] for s in segments], rtol=1e-6)
+    table = read_benchmark(tmp_path)
+    assert table.loc[0, ["exp", "fov", "traj_idx"]].tolist() == [3, 0, 7]
+    assert table["xy"][0].shape == (n_frames, 2) and (table["k"][0] == 2.0).all()
+
+
+def test_missing_benchmark_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="trajs_fov"):
+        read_benchmark(tmp_path)
+
+
+def test_experiments_are_the_published_ones():
+    from simulations.parameters import EXPERIMENTS
+
+    worlds = [andi_parameters(world) for world in EXPERIMENTS]
+    assert [w["N"] for w in worlds] == [100, 750, 100, 100, 500, 100, 100, 100, 100]
+    assert {w["T"] for w in worlds} == {200} and {w["L"] for w in worlds} == {230.4}
+    assert worlds[0]["Ds"].tolist() == [[0.15, 0.01], [0.33, 0.001], [0.95, 0.01]]
+    assert worlds[6]["M"][0][1] == pytest.approx(1 / 60) and worlds[8]["Nt"] == 1000
+    assert (worlds[3]["r"], worlds[3]["trans"], worlds[4]["Pu"]) == (2.0, 0.1, pytest.approx(1 / 60))
+
+
+def test_frame_scores_ignore_trapped_frames():
+    truth = dict(k=np.array([1.0, 1.0, 0.0]), alpha=np.array([1.0, 1.0, 0.0]), state=np.array([2, 2, 0]))
+    pred = SimpleNamespace(
+        log10_k=np.array([0.0, 1.0, 9.0]), alpha=np.array([1.0, 1.5, 9.0]), state_probs=np.eye(4)[[2, 1, 0]]
+    )
+    scores = frame_scores([truth], [pred])
+    assert scores["l1_log10_k"] == 0.5 and scores["l1_alpha"] == 0.25
+    assert scores["accuracy"] == pytest.approx(2 / 3) and scores["confusion"][2].tolist() == [0, 1, 1, 0]

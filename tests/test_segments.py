@@ -1,0 +1,73 @@
+"""Segment values from frame-wise predictions."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from main.utils.segments import frame_values, merge_trapped, segment_values
+
+
+def prediction(log10_k, alpha, state, certainty=0.97):
+    state = np.asarray(state)
+    probs = np.full((len(state), 4), (1 - certainty) / 3)
+    probs[np.arange(len(state)), state] = certainty
+    return SimpleNamespace(
+        log10_k=np.asarray(log10_k, float),
+        alpha=np.asarray(alpha, float),
+        state_probs=probs,
+        p_change=np.zeros(len(state)),
+    )
+
+
+def test_constant_segments_give_their_values():
+    pred = prediction([0] * 10 + [-1] * 8, [1.0] * 10 + [0.5] * 8, [2] * 10 + [1] * 8)
+    first, second = segment_values(pred, [10])
+    assert (first["start"], first["end"], second["start"], second["end"]) == (0, 10, 10, 18)
+    assert first["k"] == pytest.approx(1) and second["k"] == pytest.approx(0.1)
+    assert first["alpha"] == pytest.approx(1) and second["alpha"] == pytest.approx(0.5)
+    assert (first["state"], second["state"]) == (2, 1)
+
+
+def test_trapped_has_no_diffusion():
+    (segment,) = segment_values(prediction([0] * 9, [1.0] * 9, [0] * 9), [])
+    assert (segment["k"], segment["alpha"], segment["state"]) == (0, 0, 0)
+
+
+def test_pooling_trusts_the_middle_and_the_untrapped():
+    edge = prediction([5, 0, 0, 0, 0, 0, 0, 0, 0, 5], [1] * 10, [2] * 10)
+    assert segment_values(edge, [])[0]["k"] < 10 ** np.mean(edge.log10_k)
+    mixed = prediction([0] * 6 + [-6] * 4, [1] * 10, [2] * 6 + [0] * 4, certainty=0.999)
+    assert segment_values(mixed, [])[0]["k"] == pytest.approx(1, rel=0.05)
+
+
+def test_scale_moves_k_alone():
+    rng = np.random.default_rng(0)
+    pred = prediction(rng.normal(size=40), rng.uniform(0.2, 1.8, 40), rng.integers(1, 4, 40), 0.6)
+    scaled = SimpleNamespace(**(vars(pred) | {"log10_k": pred.log10_k + 2 * np.log10(0.16)}))
+    for a, b in zip(segment_values(pred, [11, 30]), segment_values(scaled, [11, 30]), strict=True):
+        assert (
+            b["k"] == pytest.approx(a["k"] * 0.16**2)
+            and b["alpha"] == a["alpha"]
+            and b["state"] == a["state"]
+        )
+
+
+@pytest.mark.parametrize("changepoints", [[0], [18], [9, 9], [12, 5], [40]])
+def test_bad_changepoints_are_refused(changepoints):
+    with pytest.raises(ValueError, match="changepoints"):
+        segment_values(prediction([0] * 18, [1] * 18, [2] * 18), changepoints)
+
+
+def test_one_frame_is_one_segment():
+    (segment,) = segment_values(prediction([0.0], [1.0], [2]), [])
+    assert (segment["start"], segment["end"], segment["k"]) == (0, 1, pytest.approx(1))
+
+
+def test_trapped_neighbours_are_joined_and_spread_over_frames():
+    pred = prediction([0] * 20, [1] * 20, [0] * 10 + [2] * 10)
+    segments = merge_trapped(segment_values(pred, [4, 10, 15]))
+    assert [(s["start"], s["end"], s["state"]) for s in segments] == [(0, 10, 0), (10, 15, 2), (15, 20, 2)]
+    frames = frame_values(segments)
+    assert frames["segment_id"].tolist() == [0] * 10 + [1] * 5 + [2] * 5
+    assert (frames["k"][:10] == 0).all() and np.allclose(frames["k"][10:], 1)
