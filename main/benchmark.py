@@ -1,7 +1,7 @@
 """Score weights on the nine AnDi-2 benchmark experiments, beside a constant and a whole-track MSD fit.
 
-python main/benchmark.py --weights NAME --out runs/benchmark            own seed, 5 fields of view each python
-main/benchmark.py --weights NAME --out runs/tune --seed 2 --fit-penalty    fit the segmentation, store it
+python main/benchmark.py --weights NAME --out runs/benchmark    (5 fields of view each, made on first use)
+python main/benchmark.py --weights NAME --out runs/tune --seed 2 --fit-penalty    (segmentation: fit, store)
 """
 
 import argparse
@@ -16,6 +16,7 @@ from main.utils.benchmark_data import generate, read_benchmark, write_submission
 from main.utils.changepoints import segment_many
 from main.utils.metrics import frame_scores, official_scores, score_table
 from main.utils.penalty import fit_segmentation
+from main.utils.postprocess import segment_m3
 
 SIGMA = 0.12  # localisation error of the challenge, px
 MSD_LAGS = 4
@@ -114,9 +115,10 @@ def run(args):
         if args.fit_penalty:
             config = fit_segmentation(preds, table, config)
             store_segmentation(name, config)
-        segments = segment_many(preds, config)
+        m3 = args.method == "m3"
+        segments = [segment_m3(pred) for pred in preds] if m3 else segment_many(preds, config)
         print(f"{name}: {len(tracks) / (time.perf_counter() - start):.0f} tracks/s")
-        label = Path(name).name
+        label = Path(name).name + ("-m3" if m3 else "")
         write_submission(out / "submissions" / label, table, segments)
         scores[label] = score_table(table, segments, official_scores)
         frames[label] = frame_table(table, preds)
@@ -147,6 +149,9 @@ def parse(argv=None):
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
     parser.add_argument(
         "--fit-penalty", action="store_true", help="fit the segmentation on these data and store it"
+    )
+    parser.add_argument(
+        "--method", choices=["kernel", "m3"], default="kernel", help="segmentation (m3: A0's)"
     )
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(argv)
