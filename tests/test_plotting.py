@@ -96,7 +96,7 @@ def all_figures(data, tables):
     return {
         "tracks_state": plotting.plot_tracks(points),
         "tracks_k": plotting.plot_tracks(points, "k"),
-        "tracks_alpha": plotting.plot_tracks(points, "alpha", "µm"),
+        "tracks_alpha": plotting.plot_tracks(points, "alpha", "um"),
         "track_over_time": plotting.plot_track_over_time(
             predictions[longest], found[longest], truths[longest]
         ),
@@ -201,6 +201,10 @@ def test_confusion_matrix_shows_rows_in_per_cent():
     fig = plotting_eval.plot_confusion(counts)
     assert [t.get_text() for t in fig.axes[0].texts] == ["75", "25", "0", "0"] + "0 100 0 0 0 0 100 0".split()
     assert "90.0 %" in fig.axes[0].get_title()
+
+
+def test_units_of_the_tables_are_set_with_superscripts():
+    assert plotting.pretty_unit("um^2/s^alpha") == r"µm$^2$/s$^\alpha$"
 
 
 def test_scale_bar_lengths():

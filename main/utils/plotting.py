@@ -25,7 +25,7 @@ STATE_COLOURS = ("#4D4D4D", "#0072B2", "#6CB8E6", "#D55E00")
 CHANGE_COLOUR = "#B2182B"
 TRUTH_COLOUR = "#222222"
 TRAPPED_GREY = STATE_COLOURS[0]
-K_UNIT = r"px$^2$/frame$^\alpha$"
+K_UNIT = "px^2/frame^alpha"
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -78,6 +78,11 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
+def pretty_unit(unit: str) -> str:
+    """A unit of the tables ("um^2/s^alpha") as axis text with superscripts."""
+    return unit.replace("^alpha", r"$^\alpha$").replace("^2", "$^2$").replace("um", "µm")
+
+
 def nice_length(extent: float) -> float:
     """Largest of 1, 2, 5 x 10^n that is at most a quarter of `extent` (same unit)."""
     if not extent > 0:
@@ -93,7 +98,7 @@ def add_scale_bar(ax, extent: float, unit: str) -> None:
     left = x0 + 0.02 * (x1 - x0)
     transform = ax.get_xaxis_transform()
     ax.plot([left, left + length], [-0.02, -0.02], color="black", lw=3, transform=transform, clip_on=False)
-    ax.text(left, -0.04, f"{length:g} {unit}", ha="left", va="top", transform=transform)
+    ax.text(left, -0.04, f"{length:g} {pretty_unit(unit)}", ha="left", va="top", transform=transform)
     ax.set_axis_off()
 
 
@@ -174,7 +179,7 @@ def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_uni
     if by == "state":
         state_legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
-        label = f"K ({k_unit})" if by == "k" else "α"
+        label = f"K ({pretty_unit(k_unit)})" if by == "k" else "α"
         fig.colorbar(collection, ax=ax, label=label, shrink=0.8, extend="both" if by == "k" else "neither")
         ax.legend(
             handles=[Line2D([], [], color=TRAPPED_GREY, lw=3, label="trapped or not analysed")],
@@ -190,7 +195,9 @@ def _mark(ax, changepoints, **options):
 
 
 @styled
-def plot_track_over_time(prediction, changepoints, truth=None, segments=None, k_unit: str = K_UNIT) -> Figure:
+def plot_track_over_time(
+    prediction, changepoints, truth=None, segments=None, frames=None, k_unit: str = K_UNIT
+) -> Figure:
     """K, alpha and state of one track over time, with predicted and true changepoints.
 
     Parameters
@@ -202,12 +209,14 @@ def plot_track_over_time(prediction, changepoints, truth=None, segments=None, k_
     truth : mapping, optional
         k (T,), alpha (T,), state (T,), drawn in black, blank where trapped; its changes dotted.
     segments : sequence of mapping, optional
-        start, end (exclusive), k, alpha, state of each predicted segment, drawn thick.
+        start, end (exclusive), k, alpha of each predicted segment, drawn thick.
+    frames : array (T,), optional
+        Frame of each prediction, by default 0 to T-1; changepoints and segments are on the same scale.
     """
     fig, axes = new_figure(6.4, 5.2, 4, 1, sharex=True, height_ratios=[1, 1, 0.8, 0.6])
     axes = axes[:, 0]
-    frames = np.arange(len(prediction.alpha))
-    axes[0].semilogy(frames, 10.0 ** np.asarray(prediction.log10_k), color=COLOURS["k"], label="network")
+    frames = np.arange(len(prediction.alpha)) if frames is None else np.asarray(frames)
+    axes[0].semilogy(frames, 10.0 ** np.asarray(prediction.log10_k), color=COLOURS["k"])
     axes[1].plot(frames, prediction.alpha, color=COLOURS["alpha"])
     axes[2].stackplot(frames, np.asarray(prediction.state_probs).T, colors=STATE_COLOURS, alpha=0.85)
     axes[3].plot(frames, prediction.p_change, color=CHANGE_COLOUR)
@@ -224,12 +233,12 @@ def plot_track_over_time(prediction, changepoints, truth=None, segments=None, k_
         _draw_truth(axes, frames, truth)
     for ax in axes:
         _mark(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
-    for ax, label in zip(axes, (f"K ({k_unit})", "α", "P(state)", "P(change)"), strict=True):
+    for ax, label in zip(axes, (f"K ({pretty_unit(k_unit)})", "α", "P(state)", "P(change)"), strict=True):
         ax.set_ylabel(label)
     axes[1].set_ylim(-0.05, 2.05)
     axes[2].set_ylim(0, 1)
     axes[3].set_ylim(0, 1.02)
-    axes[3].set(xlabel="frame", xlim=(-0.5, len(frames) - 0.5))
+    axes[3].set(xlabel="frame", xlim=(frames[0] - 0.5, frames[-1] + 0.5))
     fig.align_ylabels()
     _time_legend(fig, truth is not None, segments is not None)
     return fig
@@ -243,7 +252,7 @@ def _draw_truth(axes, frames, truth):
     axes[2].scatter(
         frames, np.full(len(frames), 1.06), c=np.asarray(STATE_COLOURS)[state], marker="s", s=9, clip_on=False
     )
-    _mark(axes[3], true_changepoints(truth), color=TRUTH_COLOUR, ls=":", lw=1.6)
+    _mark(axes[3], frames[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
 
 
 def _time_legend(fig, with_truth: bool, with_segments: bool):
