@@ -1,11 +1,13 @@
 """The submission format and our fast scorer, against andi_datasets' own scorer."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from main import benchmark
 from main.utils.benchmark_data import andi_parameters, read_benchmark, read_labels, write_submission
 from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, pair_segments, score_table
 
@@ -91,15 +93,20 @@ def test_submission_is_scored_by_andi_datasets(tmp_path, tracks):
     assert np.allclose(average, ours[["rmse", "jsc", "mae_alpha", "msle_k", "f1"]].astype(float), atol=1e-4)
 
 
+def write_truth(folder, segments, points):
+    """One track, index 7, of experiment 3 in the challenge layout."""
+    write_submission(folder, pd.DataFrame(dict(exp=[3], fov=[0], traj_idx=[7])), [segments])
+    folder = folder / "track_2" / "exp_3"
+    (folder / "fov_0.txt").rename(folder / "traj_labs_fov_0.txt")
+    pd.DataFrame(points).to_csv(folder / "trajs_fov_0.csv", index=False)
+    return folder
+
+
 def test_labels_and_tracks_are_read_back(tmp_path, tracks):
     segments = tracks[0][0]
     n_frames = segments[-1]["end"]
-    index = pd.DataFrame(dict(exp=[3], fov=[0], traj_idx=[7]))
-    write_submission(tmp_path, index, [segments])
-    folder = tmp_path / "track_2" / "exp_3"
-    (folder / "fov_0.txt").rename(folder / "traj_labs_fov_0.txt")
     points = dict(traj_idx=7.0, frame=np.arange(n_frames), x=0.5, y=1.5, alpha=1.0, D=2.0, state=2.0)
-    pd.DataFrame(points).to_csv(folder / "trajs_fov_0.csv", index=False)
+    folder = write_truth(tmp_path, segments, points)
     read = read_labels(folder / "traj_labs_fov_0.txt")[7]
     assert [s["end"] for s in read] == [s["end"] for s in segments]
     assert np.allclose([s["k"] for s in read], [s["k"] for s in segments], rtol=1e-6)
@@ -111,6 +118,29 @@ def test_labels_and_tracks_are_read_back(tmp_path, tracks):
 def test_missing_benchmark_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="trajs_fov"):
         read_benchmark(tmp_path)
+
+
+def test_command_scores_the_baselines(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    x, y = np.cumsum(rng.normal(0, np.sqrt(2), (2, 200)), axis=1) + rng.normal(
+        0, 0.12, (2, 200)
+    )  # K = 1, alpha = 1
+    points = dict(traj_idx=7.0, frame=np.arange(200), x=x, y=y, alpha=1.0, D=1.0, state=2.0)
+    write_truth(tmp_path, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+    assert benchmark.main(["--out", str(tmp_path)]) == 0
+    scores = json.loads((tmp_path / "benchmark.json").read_text())["segments"]
+    assert scores["constant"]["weighted"]["mae_alpha"] == 0 and scores["constant"]["3"]["jsc"] == 1
+    assert scores["msd"]["mean"]["mae_alpha"] < 0.3 and scores["msd"]["mean"]["msle_k"] < 0.05
+    assert "weighted" in capsys.readouterr().out
+
+
+def test_command_explains_what_is_wrong(tmp_path, capsys):
+    (tmp_path / "track_2").mkdir()
+    (tmp_path / "data.json").write_text(json.dumps({"seed": 4, "fovs": 5}))
+    assert benchmark.main(["--out", str(tmp_path), "--seed", "5"]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert benchmark.main(["--out", str(tmp_path), "--seed", "4"]) == 2
+    assert "no track_2/exp_E" in capsys.readouterr().err
 
 
 def test_experiments_are_the_published_ones():

@@ -7,6 +7,7 @@ andi_datasets tutorial "challenge_two_benchmark". Layout on disk, the challenge'
 
 import contextlib
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def challenge_dictionaries(experiments, n_fovs):
 
 
 def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
-    """Write benchmark tracks and labels in the challenge layout; a finished folder is left as it is.
+    """Write benchmark tracks and labels in the challenge layout; a finished folder is kept as it is.
 
     Parameters
     ----------
@@ -99,6 +100,11 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     pathlib.Path
         The folder.
 
+    Raises
+    ------
+    ValueError
+        If the folder already holds data made with another seed or number of fields.
+
     Source: andi_datasets tutorial "challenge_two_benchmark"; Munoz-Gil et al., arXiv 2311.18100.
     """
     import stochastic.random
@@ -108,7 +114,9 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     if experiments is None:
         from simulations.parameters import EXPERIMENTS as experiments
     folder = Path(folder)
+    made_with = {"seed": "published" if published else seed, "fovs": n_fovs}
     if (folder / "track_2").is_dir():
+        _check_same(folder, made_with)
         return folder
     raw, partial = folder / "raw", folder / "partial"
     for leftover in (raw, partial):
@@ -130,10 +138,19 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
         )
     for e in reversed(range(len(experiments))):  # the library counts from 0, the publication from 1
         (partial / "track_2" / f"exp_{e}").rename(partial / "track_2" / f"exp_{e + 1}")
+    (folder / "data.json").write_text(json.dumps(made_with) + "\n")
     (partial / "track_2").rename(folder / "track_2")
     shutil.rmtree(raw)
     partial.rmdir()
     return folder
+
+
+def _check_same(folder, wanted):
+    """Refuse a folder made with other options; a folder without ``data.json`` (published files) is taken."""
+    path = folder / "data.json"
+    found = json.loads(path.read_text()) if path.is_file() else wanted
+    if found != wanted:
+        raise ValueError(f"{folder} holds benchmark data of {found}, not {wanted}: choose another --out")
 
 
 def read_labels(path):
