@@ -107,7 +107,7 @@ class Prior:
 BROAD = Prior(
     name="broad", k=Range(1e-4, 1e2, log=True), alpha=Range(0.05, 1.99), k_ratio=Range(1e-3, 10, log=True),
     normal_alpha=0.3, k_relative_sd=Range(0.02, 1.0, log=True), alpha_sd=Range(0, 0.3), n_states=(2, 2, 3, 4),
-    leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1, box=Range(25, 300, log=True),
+    leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1, box=Range(30, 600, log=True),
     fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
     particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
     compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),

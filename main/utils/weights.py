@@ -1,0 +1,113 @@
+"""Weights on disk: safetensors beside a config.json that names their architecture and their sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from main.models import build
+
+WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:
+    """Write one safetensors file per network and config.json.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist.
+    nets : dict
+        Networks by name: {"k", "alpha", "state"} or {"combined"}.
+    config : dict
+        `features` (kind), `nets` (per name, what `models.build` needs) and whatever else describes the set;
+        `sha256` is added.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    hashes = {}
+    for name, net in nets.items():
+        path = folder / f"{name}.safetensors"
+        save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, path)
+        hashes[name] = sha256(path)
+    write_config(folder, {**config, "sha256": hashes})
+
+
+def write_config(folder: Path, config: dict) -> None:
+    """Write config.json, whole or not at all."""
+    temporary = Path(folder) / "config.json.tmp"
+    temporary.write_text(json.dumps(config, indent=1) + "\n")
+    temporary.replace(Path(folder) / "config.json")
+
+
+def read_config(folder: Path) -> dict:
+    """config.json of a weights folder.
+
+    Raises
+    ------
+    ValueError
+        If it is missing or is not JSON.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path.parent}: no weights here (config.json is missing)") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not a JSON file; restore it or name other weights") from None
+
+
+def weights_folder(name: str) -> Path:
+    """A shipped set by name, or a folder by path.
+
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
+    for folder in (WEIGHTS_DIR / name, Path(name)):
+        if (folder / "config.json").exists():
+            return folder
+    shipped = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json"))
+    raise ValueError(f"no weights named {name!r}: expected a folder with config.json or one of {', '.join(shipped)}")
+
+
+def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Module], dict]:
+    """Networks of a shipped set or a folder, ready to infer.
+
+    Returns
+    -------
+    nets : dict of networks in evaluation mode
+    config : dict
+
+    Raises
+    ------
+    ValueError
+        If the set is not found, or a file is missing, differs from its sha256 or does not fit its architecture.
+    """
+    folder = weights_folder(str(name))
+    config = read_config(folder)
+    nets = {}
+    for key, options in config["nets"].items():
+        path = folder / f"{key}.safetensors"
+        if not path.exists():
+            raise ValueError(f"{path}: weights file is missing")
+        if sha256(path) != config["sha256"][key]:
+            raise ValueError(f"{path}: weights file is corrupted (its sha256 is not the one in config.json)")
+        net = build(options)
+        try:
+            net.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{path}: weights do not fit the network of config.json: {error}") from None
+        nets[key] = net.to(device).eval()
+    return nets, config

@@ -1,0 +1,108 @@
+"""An endless stream of simulated tracks, made on the device that trains on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from simulations.batched import simulate_batched
+from simulations.parameters import MODELS, Prior, sample_worlds
+
+MODEL_SHARES = dict(zip(MODELS, (0.1, 0.4, 0.15, 0.2, 0.15), strict=True))
+_TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
+                     "confinement": 12.0}  # fmt: skip
+_TRACKS_PER_ANDI2_WORLD = 25.0
+_PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model")
+
+
+class TrackStream:
+    """Padded batches of fresh tracks from named priors, all models mixed, sorted by length so that little is padding.
+
+    Chunk i of the stream is a function of (seed, i) alone, so a stream resumes exactly where it stopped.
+
+    Parameters
+    ----------
+    prior : str or Prior or list of these
+        Names in `PRIORS`; several are mixed in equal shares unless `shares` is given.
+    batch : int
+        Tracks per batch.
+    device : str or torch.device
+    seed : int
+    chunk : int
+        Tracks simulated at once, at least a few batches.
+    unknown_sigma : float
+        Share of tracks whose localisation error is hidden (NaN).
+    """
+
+    def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4):
+        self.priors = [prior] if isinstance(prior, (str, Prior)) else list(prior)
+        self.shares = np.ones(len(self.priors)) if shares is None else np.asarray(shares, float)
+        self.shares = self.shares / self.shares.sum()
+        self.batch, self.device, self.seed, self.unknown_sigma = batch, torch.device(device), seed, unknown_sigma
+        self.chunk = max(chunk, 2 * batch)
+        self.position = (0, 0)  # chunk, batch within it
+
+    def state_dict(self) -> dict:
+        """Where the stream stands."""
+        return {"position": list(self.position)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a saved state; seed, batch, priors and chunk must be those of the stream that saved it."""
+        self.position = tuple(state["position"])
+
+    def __iter__(self):
+        while True:
+            chunk, done = self.position
+            batches = self._batches(chunk)
+            for i in range(done, len(batches)):
+                self.position = (chunk, i + 1)
+                yield batches[i]()
+            self.position = (chunk + 1, 0)
+
+    def _batches(self, chunk: int) -> list:
+        """The batches of one chunk, in random order, each made when called for."""
+        tracks, generator = self.simulate_chunk(chunk)
+        order = tracks["length"].argsort()
+        groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
+        shuffled = torch.randperm(len(groups), generator=torch.Generator().manual_seed(chunk))
+        longest = [int(tracks["length"][g[-1]]) for g in groups]
+
+        def take(i):
+            return {n: _trim(v[groups[i]], longest[i]) for n, v in tracks.items()}
+
+        return [lambda i=int(i): take(i) for i in shuffled]
+
+    def simulate_chunk(self, chunk: int) -> tuple[dict, torch.Generator]:
+        """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
+        seeds = np.random.SeedSequence([self.seed, chunk])
+        rng = np.random.default_rng(seeds)
+        generator = torch.Generator(self.device).manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
+        parts = []
+        for prior, share in zip(self.priors, self.shares, strict=True):
+            for model, model_share in MODEL_SHARES.items():
+                per_world = _TRACKS_PER_ANDI2_WORLD if prior == "andi2" else _TRACKS_PER_WORLD[model]
+                n = max(1, round(share * model_share * self.chunk / per_world))
+                pieces = 3 if model == "multi_state" and n >= 3 else 1  # each draws its own number of states
+                for size in np.full(pieces, n // pieces):
+                    parts.append(simulate_batched(sample_worlds(prior, model, int(size), rng), generator))
+        tracks = _concatenate(parts)
+        hide = torch.rand(len(tracks["sigma"]), generator=generator, device=self.device) < self.unknown_sigma
+        tracks["sigma"] = torch.where(hide, torch.nan, tracks["sigma"])
+        return tracks, generator
+
+
+def _concatenate(parts: list[dict]) -> dict:
+    frames = max(p["xy"].shape[1] for p in parts)
+    return {n: torch.cat([_pad(p[n], frames) for p in parts]) for n in _PER_TRACK}
+
+
+def _pad(values: torch.Tensor, frames: int) -> torch.Tensor:
+    if values.dim() == 1:
+        return values
+    padded = values.new_zeros(values.shape[0], frames, *values.shape[2:])
+    padded[:, : values.shape[1]] = values
+    return padded
+
+
+def _trim(values: torch.Tensor, frames: int) -> torch.Tensor:
+    return values if values.dim() == 1 else values[:, :frames].contiguous()
