@@ -1,4 +1,4 @@
-"""Write the shipped sample tracks: 12 of each of the five models, with andi_datasets' default parameters.
+"""Write the shipped sample tracks: 12 of each of the five models, with parameters of the benchmark experiments.
 
     python misc/make_samples.py
 
@@ -19,7 +19,7 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 
 def sample_tracks(seed: int = 2) -> pd.DataFrame:
     """Track table of the sample: positions rounded to 1e-4 px, track_id unique over models."""
-    parameters = run_parameters(MODELS, TRACKS_PER_MODEL, 200, seed, "andi2")
+    parameters = run_parameters(MODELS, TRACKS_PER_MODEL, 200, seed, "benchmark")
     parts = []
     for i, model in enumerate(MODELS):
         tracks, record = simulate_job(parameters, Job(model, 0, TRACKS_PER_MODEL))
