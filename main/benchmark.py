@@ -84,12 +84,11 @@ def show(name, scores):
 
 def store_segmentation(weights, config):
     """Write the fitted segmentation into the weights' config.json; tensors and sha256 stay as they are."""
-    from main.utils.weights import weights_folder
+    from main.utils.weights import read_config, weights_folder, write_config
 
-    path = weights_folder(weights) / "config.json"
-    stored = json.loads(path.read_text())
-    path.write_text(json.dumps(stored | {"segmentation": config["segmentation"]}, indent=2) + "\n")
-    print(f"segmentation {config['segmentation']} stored in {path}")
+    folder = weights_folder(weights)
+    write_config(folder, read_config(folder) | {"segmentation": config["segmentation"]})
+    print(f"segmentation {config['segmentation']} stored in {folder / 'config.json'}")
 
 
 def run(args):

@@ -120,18 +120,47 @@ def test_missing_benchmark_is_named(tmp_path):
         read_benchmark(tmp_path)
 
 
-def test_command_scores_the_baselines(tmp_path, capsys):
+def write_brownian_truth(folder):
+    """One Brownian track, K = 1 px^2/frame, alpha = 1, in the challenge layout."""
     rng = np.random.default_rng(3)
     x, y = np.cumsum(rng.normal(0, np.sqrt(2), (2, 200)), axis=1) + rng.normal(
         0, 0.12, (2, 200)
     )  # K = 1, alpha = 1
     points = dict(traj_idx=7.0, frame=np.arange(200), x=x, y=y, alpha=1.0, D=1.0, state=2.0)
-    write_truth(tmp_path, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+    write_truth(folder, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+
+
+def test_command_scores_the_baselines(tmp_path, capsys):
+    write_brownian_truth(tmp_path)
     assert benchmark.main(["--out", str(tmp_path)]) == 0
     scores = json.loads((tmp_path / "benchmark.json").read_text())["segments"]
     assert scores["constant"]["weighted"]["mae_alpha"] == 0 and scores["constant"]["3"]["jsc"] == 1
     assert scores["msd"]["mean"]["mae_alpha"] < 0.3 and scores["msd"]["mean"]["msle_k"] < 0.05
     assert "weighted" in capsys.readouterr().out
+
+
+def test_command_scores_weights_and_stores_the_fit(tmp_path):
+    from main.models import build
+    from main.utils.features import N_FEATURES
+    from main.utils.weights import load_weights, save_weights
+
+    write_brownian_truth(tmp_path)
+    net = {"body": "lstm", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 8}
+    save_weights(
+        tmp_path / "net", {"combined": build(net)}, {"features": "default", "nets": {"combined": net}}
+    )
+    common = ["--out", str(tmp_path), "--weights", str(tmp_path / "net")]
+    assert benchmark.main([*common, "--fit-penalty"]) == 0
+    _, config = load_weights(str(tmp_path / "net"))  # the sha256 still holds
+    assert config["segmentation"]["penalty"] > 0
+    assert benchmark.main([*common, "--method", "m3"]) == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    assert (
+        set(report["segments"]) == {"constant", "msd", "net-m3"}
+        and report["frames"]["net-m3"]["3"]["l1_alpha"] > 0
+    )
+    submission = tmp_path / "submissions" / "net-m3" / "track_2" / "exp_3" / "fov_0.txt"
+    assert submission.read_text().startswith("7,")
 
 
 def test_command_explains_what_is_wrong(tmp_path, capsys):
