@@ -81,8 +81,8 @@ def _description_rows(frame: pd.Series) -> int:
 def _csv_units(described, spots, columns, time_column, path) -> tuple[Units, list[str]]:
     """Units from the description rows; each unit stands in brackets."""
     length = _unit_in_brackets(described[columns["x"]])
-    warnings = []
-    if length is None:
+    warnings, assumed = [], length is None
+    if assumed:
         length = "um"
         warnings.append(f"{path}: no unit row, positions taken as um (give --pixel-size if they are pixels).")
     position = _known_length(length, path)
@@ -94,7 +94,7 @@ def _csv_units(described, spots, columns, time_column, path) -> tuple[Units, lis
                            for name in (columns["frame"], time_column))
             interval = frame_interval(frame, time)
             interval = None if interval is None else interval * seconds
-    return Units(position, UM_PER_UNIT.get(position), interval), warnings
+    return Units(position, UM_PER_UNIT.get(position), interval, assumed), warnings
 
 
 def _unit_in_brackets(described: pd.Series) -> str | None:

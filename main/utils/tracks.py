@@ -26,11 +26,17 @@ class Units:
         Micrometres per unit of x (the pixel size when position is "px"); None if unknown.
     frame_interval_s : float or None
         Seconds between frames; None if unknown.
+    assumed : bool
+        The file does not declare its length unit; a pixel size may still be given.
     """
 
     position: str = "px"
     um_per_unit: float | None = None
     frame_interval_s: float | None = None
+    assumed: bool = False
+
+    def __str__(self):
+        return f"positions in {self.position}, results in {self.length} and {self.time}"
 
     @property
     def length(self) -> str:

@@ -1,0 +1,278 @@
+"""Track files to K, alpha and state of every frame and segment: `python main/infer.py TRACKS --out DIR`."""
+
+import argparse
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from main.utils.readers import FORMATS, read_tracks
+from main.utils.results import Results, andi_file, andi_text, pool, run_record, write_results
+from main.utils.tables import analyse
+from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units
+
+DEFAULT_WEIGHTS = "default"
+MIN_LENGTH = 20
+
+
+@dataclass
+class Run:
+    """What a call of `infer_files` made: pooled tables, files as read, the record, one line about it."""
+
+    results: Results
+    files: list[Tracks]
+    record: dict
+    summary: str
+
+
+def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
+                localization_error=None, columns=None, weights=DEFAULT_WEIGHTS, min_length=MIN_LENGTH,
+                device="auto", andi=False, csv=False, overwrite=False, progress=False) -> Run:
+    """Analyse track files and write points, segments and tracks tables and run.json into a folder.
+
+    Parameters
+    ----------
+    paths : str, Path or list of them
+        Track files.
+    out : str or Path
+        Folder to write; refused if it exists, unless `overwrite`.
+    format : str
+        Key of `main.utils.readers.FORMATS`.
+    pixel_size : float, optional
+        Micrometres per pixel, for files in pixels.
+    frame_interval : float, optional
+        Seconds between frames; goes before what the file declares.
+    localization_error : float, optional
+        In the unit of x and y; goes before the file's error columns.
+    columns : dict, optional
+        track_id, frame, x, y -> column name.
+    weights : str or Path
+        Name of shipped weights, or their folder.
+    min_length : int
+        Tracks with fewer points get no segments, 2 or more.
+    device : {"auto", "cpu", "cuda"}
+    andi : bool
+        Also write the AnDi-2 challenge's text files.
+    csv : bool
+        Also write CSV copies of the tables.
+    overwrite : bool
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        One sentence; nothing has been written then.
+    """
+    paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    out = Path(out)
+    check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, overwrite)
+    files = [with_units(read_tracks(path, format, columns), pixel_size, frame_interval) for path in paths]
+    check_same_units(files)
+    if andi:
+        check_andi_names(files)
+    predictor, config = load_predictor(weights, device)
+    check_features(files, config)
+    results = [analyse(file, predictor, config, min_length, localization_error, progress) for file in files]
+    pooled = pool(results, files)
+    texts = {}
+    if andi:
+        texts = {andi_file(file.path): andi_text(file, r) for file, r in zip(files, results, strict=True)}
+    counts = count(files, pooled)
+    options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
+               "localization_error": localization_error, "columns": columns, "weights": str(weights),
+               "min_length": min_length, "device": str(predictor.device), "andi": andi, "csv": csv}
+    warnings = [warning for file in files for warning in file.warnings] + noise_warning(counts)
+    record = run_record(files, options, config, counts, warnings)
+    write_results(out, pooled, files[0].units.labels(), record, texts, csv)
+    return Run(pooled, files, record, summary(counts, warnings, min_length, out))
+
+
+def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, overwrite) -> None:
+    """Raise InputError for options that cannot be used, before anything is read."""
+    for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{name} is {value}, expected a number above 0.")
+    if localization_error is not None and not 0 <= localization_error < float("inf"):
+        raise InputError(f"--localization-error is {localization_error}, expected 0 or more.")
+    if min_length < 2:
+        raise InputError(f"--min-length is {min_length}, expected 2 or more.")
+    if not paths:
+        raise InputError("No track file given.")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError("The same track file is given twice.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, expected a folder for the results.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out}: exists already, give another folder or --overwrite.")
+
+
+def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
+    """Complete a file's units by the options; positions in a physical unit are never rescaled.
+
+    A pixel size given for a file that declares um is left aside with a warning; one that is only
+    taken to be in um (TrackMate tables without a unit row) is then in pixels.
+    """
+    units, warnings = tracks.units, list(tracks.warnings)
+    if pixel_size is not None:
+        if units.position in UM_PER_UNIT and not units.assumed:
+            warnings.append(f"{tracks.path}: positions are in {units.position}, --pixel-size is not used.")
+        else:
+            units = Units("px", pixel_size, units.frame_interval_s)
+            warnings = [warning for warning in warnings if "--pixel-size" not in warning]
+    if frame_interval is not None:
+        declared = units.frame_interval_s
+        if declared is not None and abs(declared - frame_interval) > 1e-6 * declared:
+            warnings.append(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval "
+                            f"{frame_interval:g} is used.")
+        units = replace(units, frame_interval_s=frame_interval)
+    return replace(tracks, units=units, warnings=warnings)
+
+
+def check_same_units(files: list[Tracks]) -> None:
+    """Raise InputError if the files' results would stand in different units."""
+    first = files[0]
+    for other in files[1:]:
+        if other.units.labels() != first.units.labels():
+            raise InputError(f"{first.path} and {other.path} would give results in different units "
+                             f"({first.units} and {other.units}), run them apart.")
+
+
+def check_andi_names(files: list[Tracks]) -> None:
+    """Raise InputError if two files would be written to one challenge file."""
+    names = Counter(andi_file(file.path) for file in files)
+    name, times = names.most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{times} files would be written to {name}, expected exp_E and fov_F in the paths.")
+
+
+def load_predictor(weights, device: str):
+    """Networks and configuration behind a name or folder of weights.
+
+    Raises
+    ------
+    InputError
+        Weights that are not there or do not match their checksum, a device that is not there.
+    """
+    import torch
+
+    from main.utils.inference import Predictor
+    from main.utils.weights import load_weights
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device is {device}, expected auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device is cuda and this machine has none, expected auto or cpu.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        nets, config = load_weights(weights, device)
+    except KeyError as error:
+        raise InputError(f"{weights}: config.json of these weights lacks {error}.") from error
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    return Predictor(nets, config, device), config
+
+
+def check_features(files: list[Tracks], config: dict) -> None:
+    """Raise InputError for positions that the weights' features cannot read."""
+    for file in files:
+        if config.get("features") == "m3" and file.units.position != "px":
+            raise InputError(f"{file.path}: positions are in {file.units.position}, expected pixels, which "
+                             "these weights were trained in; take other --weights.")
+
+
+def count(files: list[Tracks], results: Results) -> dict:
+    """Counts for run.json and the last line: what was read, dropped, analysed and flagged."""
+    dropped, flags = Counter(), Counter()
+    for file in files:
+        dropped.update(file.dropped)
+    for flag in results.tracks["flags"]:
+        flags.update(filter(None, flag.split(";")))
+    tracks = results.tracks
+    return {"files": len(files), "tracks": len(tracks), "points": sum(len(file.table) for file in files),
+            "gaps": int(tracks["n_gaps"].sum()), "analysed": int((tracks["n_segments"] > 0).sum()),
+            "segments": len(results.segments), "dropped": dict(dropped), "flags": dict(flags)}
+
+
+def noise_warning(counts: dict) -> list[str]:
+    noisy = counts["flags"].get("noise_dominated", 0)
+    if not noisy:
+        return []
+    return [f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while the "
+            "noise is unknown; give --localization-error."]
+
+
+def summary(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
+    """The line that ends a run: what was read, what was dropped and why, where the results are."""
+    dropped = [f"{n} {reason} points" for reason, n in counts["dropped"].items()]
+    short = counts["flags"].get("too_short", 0)
+    if short:
+        dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
+    flags = [f"{n} {flag}" for flag, n in counts["flags"].items() if flag != "too_short"]
+    parts = [f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
+             f"dropped {', '.join(dropped) or 'nothing'}",
+             f"{counts['segments']} segments in {counts['analysed']} tracks"]
+    parts += [f"flagged {', '.join(flags)}"] if flags else []
+    parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
+    return "; ".join(parts) + f"; results in {out}"
+
+
+def column_names(text: str) -> dict[str, str]:
+    """track=..,frame=..,x=..,y=.. as a dictionary track_id, frame, x, y -> column name."""
+    roles = {"track": "track_id"} | {name: name for name in COLUMNS}
+    pairs = [part.partition("=") for part in text.split(",")]
+    for role, _, name in pairs:
+        if role.strip() not in roles or not name.strip():
+            raise argparse.ArgumentTypeError(f"'{text}' is not like track=..,frame=..,x=..,y=..")
+    return {roles[role.strip()]: name.strip() for role, _, name in pairs}
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one sentence."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse(arguments=None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(prog="infer.py",
+                    description="K, alpha and state of every frame, changepoints and segments.")
+    parser.add_argument("tracks", nargs="+", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--format", default="auto", choices=list(FORMATS))
+    parser.add_argument("--pixel-size", type=float, metavar="UM", help="um per pixel")
+    parser.add_argument("--frame-interval", type=float, metavar="S", help="seconds between frames")
+    parser.add_argument("--localization-error", type=float, metavar="SIGMA", help="in the unit of x and y")
+    parser.add_argument("--columns", type=column_names, metavar="track=..,frame=..,x=..,y=..")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME", help="shipped name or a folder")
+    parser.add_argument("--min-length", type=int, default=MIN_LENGTH, metavar="N",
+                        help=f"points a track needs to be analysed ({MIN_LENGTH})")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
+    parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that exists")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None) -> int:
+    """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
+    options = vars(parse(arguments))
+    try:
+        run = infer_files(options.pop("tracks"), options.pop("out"), progress=sys.stderr.isatty(), **options)
+    except InputError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    for warning in run.record["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(run.summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

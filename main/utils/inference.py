@@ -1,0 +1,140 @@
+"""Networks to frame-wise predictions for tracks of any length."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from main.utils.features import features
+
+WINDOW = 200  # frames; the longest track the networks are trained on
+HOP = 100     # frames between the starts of overlapping windows
+MAX_ALPHA = 2.0
+BATCH = {"cpu": 32, "cuda": 512}  # tracks; small batches stay in a CPU's cache
+
+
+@dataclass
+class Prediction:
+    """Frame-wise predictions of one track of T frames.
+
+    Parameters
+    ----------
+    log10_k : numpy.ndarray, shape (T,)
+        log10 of the generalised diffusion coefficient, unit of xy^2/frame^alpha.
+    alpha : numpy.ndarray, shape (T,)
+        Anomalous exponent, 0 to 2.
+    state_probs : numpy.ndarray, shape (T, 4)
+        Probabilities of trapped, confined, free, directed; rows sum to 1.
+    p_change : numpy.ndarray, shape (T,)
+        Probability that a changepoint is at this frame; 0 where the networks have no such head.
+    """
+
+    log10_k: np.ndarray
+    alpha: np.ndarray
+    state_probs: np.ndarray
+    p_change: np.ndarray
+
+
+class Predictor:
+    """Runs one set of networks over tracks.
+
+    Parameters
+    ----------
+    nets : dict[str, torch.nn.Module]
+        Networks whose heads together give k, alpha, state and, where they have it, change.
+    config : dict
+        The weights' configuration; "features" names the feature set.
+    device : str or torch.device
+    """
+
+    def __init__(self, nets, config, device="cpu"):
+        self.device = torch.device(device)
+        self.nets = {name: net.to(self.device).eval() for name, net in nets.items()}
+        self.feature_kind = config.get("features", "default")
+        self.batch = BATCH.get(self.device.type, BATCH["cpu"])
+
+    def predict(self, tracks, sigma=None, progress=False):
+        """Frame-wise predictions of every track.
+
+        Parameters
+        ----------
+        tracks : list of numpy.ndarray, each shape (T, 2)
+            Positions at successive frames, T >= 2, finite, any unit.
+        sigma : None, float or sequence of float
+            Localisation error of all tracks or of each, unit of the positions; None or NaN means unknown.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        list of Prediction
+
+        Notes
+        -----
+        Tracks longer than 200 frames are cut into windows of 200 that start every 100 frames; where windows
+        overlap the outputs are averaged with triangular weights, so that there is no seam.
+        """
+        if len(tracks) == 0:
+            return []
+        sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
+        offsets = np.cumsum([0] + [len(track) for track in tracks])
+        total = np.zeros((offsets[-1], 8))  # weighted sums: log10 K, alpha, 4 states, change; and the weight
+        windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track))]
+        windows.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
+        batches = [windows[i : i + self.batch] for i in range(0, len(windows), self.batch)]
+        for batch in tqdm(batches, desc="inference", unit="batch", disable=not progress):
+            pieces = [tracks[i][start : start + WINDOW] for i, start in batch]
+            values = self._predict_batch(pieces, sigma[[i for i, _ in batch]])
+            for (i, start), piece, value in zip(batch, pieces, values, strict=True):
+                weight = window_weights(len(piece), start, len(tracks[i]))[:, None]
+                rows = slice(offsets[i] + start, offsets[i] + start + len(piece))
+                total[rows, :7] += weight * value[: len(piece)]
+                total[rows, 7:] += weight
+        mean = total[:, :7] / total[:, 7:]
+        mean[:, 1] = np.clip(mean[:, 1], 0.0, MAX_ALPHA)
+        parts = np.split(mean, offsets[1:-1])
+        return [Prediction(part[:, 0], part[:, 1], part[:, 2:6], part[:, 6]) for part in parts]
+
+    @torch.inference_mode()
+    def _predict_batch(self, pieces, sigma):
+        """(B, T, 7) float64: log10 K, alpha, state probabilities, probability of change; padding is junk."""
+        length = np.array([len(piece) for piece in pieces])
+        xy = np.zeros((len(pieces), length.max(), 2), dtype=np.float32)  # (B, T, 2)
+        for row, piece in zip(xy, pieces, strict=True):
+            row[: len(piece)] = piece - piece[0]  # in float64: float32 loses steps far from 0
+        length = torch.as_tensor(length, device=self.device)
+        sigma = torch.as_tensor(sigma, dtype=torch.float32, device=self.device)
+        xy = torch.as_tensor(xy, device=self.device)
+        feats, log10_scale = features(xy, length, sigma, self.feature_kind)
+        heads = {}
+        for net in self.nets.values():
+            heads |= net(feats, length)
+        heads = {name: value.double() for name, value in heads.items()}
+        log10_k = heads["k"] + 2.0 * log10_scale[:, None]
+        change = torch.sigmoid(heads["change"]) if "change" in heads else torch.zeros_like(log10_k)
+        state = torch.softmax(heads["state"], dim=-1)
+        parts = [log10_k[..., None], heads["alpha"][..., None], state, change[..., None]]
+        return torch.cat(parts, dim=-1).cpu().numpy()
+
+
+def window_starts(n_frames: int) -> list[int]:
+    """First frames of the windows that cover `n_frames` frames; the last window ends with the track."""
+    last = max(n_frames - WINDOW, 0)
+    return [*range(0, last, HOP), last]
+
+
+def window_weights(length: int, start: int, n_frames: int) -> np.ndarray:
+    """Triangular weights of a window's frames, shape (length,), flat towards an end of the track.
+
+    Parameters
+    ----------
+    length, start : int
+        Frames in the window and its first frame.
+    n_frames : int
+        Frames in the track.
+    """
+    place = np.arange(length) + 0.5
+    rise = place if start > 0 else np.full(length, np.inf)
+    fall = length - place if start + length < n_frames else np.full(length, np.inf)
+    return np.minimum(np.minimum(rise, fall), HOP)

@@ -1,0 +1,156 @@
+"""Writing results: Parquet and CSV tables with units, the challenge's text files, the record of the run."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from main.utils.tables import Results
+from main.utils.tracks import InputError, Tracks
+
+TABLES = ("points", "segments", "tracks")
+PACKAGES = ("numpy", "pandas", "pyarrow", "torch", "ruptures", "safetensors")
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call `write(temporary path)` and rename what it wrote to `path`, so that no half file is ever there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the temporary file is removed.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(table: pd.DataFrame, path: Path, units: dict[str, str]) -> None:
+    """Write a table as Parquet, units in the schema metadata (JSON under "units") and in each field's."""
+    units = {name: unit for name, unit in units.items() if name in table}
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    fields = [f.with_metadata({"unit": units[f.name]}) if f.name in units else f for f in arrow.schema]
+    schema = pa.schema(fields, metadata=arrow.schema.metadata | {b"units": json.dumps(units).encode()})
+    write_atomically(path, lambda temporary: pq.write_table(arrow.cast(schema), temporary))
+
+
+def pool(results: list[Results], files: list[Tracks]) -> Results:
+    """Tables of several files as one: a `file` column, unique track_id, the file's own in `source_track`.
+
+    Parameters
+    ----------
+    results, files : list
+        Of the same length; a single file's tables come back as they are.
+    """
+    if len(results) == 1:
+        return results[0]
+    pooled, first_id = {name: [] for name in TABLES}, 0
+    for result, tracks in zip(results, files, strict=True):
+        own = result.tracks["track_id"].to_numpy()  # sorted
+        for name in TABLES:
+            table = getattr(result, name).rename(columns={"track_id": "source_track"})
+            table.insert(0, "track_id", first_id + np.searchsorted(own, table["source_track"].to_numpy()))
+            table.insert(1, "file", str(tracks.path))
+            pooled[name].append(table)
+        first_id += len(own)
+    return Results(*(pd.concat(pooled[name], ignore_index=True) for name in TABLES))
+
+
+def andi_file(path: Path) -> Path:
+    """The challenge's file for an input: track_2/exp_E/fov_F.txt, E and F from its path, else 0."""
+    numbers = [re.findall(rf"{name}_(\d+)", str(path)) for name in ("exp", "fov")]
+    exp, fov = (found[-1] if found else "0" for found in numbers)
+    return Path("track_2", f"exp_{exp}", f"fov_{fov}.txt")
+
+
+def andi_text(tracks: Tracks, result: Results) -> str:
+    """Lines `idx,K1,alpha1,state1,CP1,K2,...,T` of the AnDi-2 challenge, one for every track.
+
+    A track without segments has one with its classical D (or mean squared step / 4 where that is all there
+    is), alpha 1 and state free; changepoints are frames counted from the track's first.
+    """
+    table = tracks.table
+    frames = table.groupby("track_id")["frame"].agg(["first", "last"])
+    segments = dict(list(result.segments.groupby("track_id")))
+    classical = result.tracks.set_index("track_id")["d_cve"]
+    lines = []
+    for track, first, last in frames.itertuples():
+        if track in segments:
+            own = segments[track]
+            ends = np.append(own["frame_start"].to_numpy()[1:], last + 1) - first
+            values = zip(own["k"], own["alpha"], own["state"], ends, strict=True)
+        else:
+            values = [(short_track_k(table[table["track_id"] == track], classical[track], tracks), 1.0, 2,
+                       last + 1 - first)]
+        lines.append(",".join([str(track), *(f"{k:.8g},{a:.6g},{s:d},{t:d}" for k, a, s, t in values)]))
+    return "\n".join(lines) + "\n"
+
+
+def short_track_k(track: pd.DataFrame, d_cve: float, tracks: Tracks) -> float:
+    """K of a track too short for the networks: CVE if positive, else mean squared step / 4."""
+    if d_cve > 0:
+        return float(d_cve)
+    steps = np.diff(track[["x", "y"]].to_numpy(), axis=0) / np.sqrt(np.diff(track["frame"]))[:, None]
+    return float(tracks.units.convert_d((steps**2).sum(axis=1).mean() / 4)) if len(steps) else 0.0
+
+
+def run_record(files: list[Tracks], options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
+    """What run.json holds: inputs with sha256, versions, weights, options, units, counts, warnings."""
+    inputs = [{"path": str(f.path), "sha256": sha256(f.path), "format": f.format, "dropped": f.dropped,
+               "position": f.units.position, "um_per_unit": f.units.um_per_unit,
+               "frame_interval_s": f.units.frame_interval_s} for f in files]
+    return {"inputs": inputs, "code_version": version("tracewise"), "weights": config.get("sha256", {}),
+            "options": options, "units": files[0].units.labels(), "counts": counts, "warnings": warnings,
+            "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}}
+
+
+def version(package: str) -> str:
+    """Version of an installed package, "not installed" if it runs from its folder."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_results(out: Path, result: Results, units: dict, record: dict, andi: dict, csv: bool) -> None:
+    """Write tables, challenge files (path -> text) and run.json into `out`; an earlier run's go first.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stale = [out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
+        for path in [out / "run.json", *stale, *out.glob("track_2/exp_*/fov_*.txt")]:
+            path.unlink(missing_ok=True)
+        for name in TABLES:
+            table = getattr(result, name)
+            write_table(table, out / f"{name}.parquet", units)
+            if csv:
+                write_atomically(out / f"{name}.csv", lambda part, t=table: t.to_csv(part, index=False))
+        for path, text in andi.items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(out / path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(out / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}).") from error

@@ -1,0 +1,205 @@
+"""From tracks and predictions to the result tables: points, segments and tracks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from main.utils.changepoints import segment_many
+from main.utils.estimators import cve_by_track
+from main.utils.segments import TRAPPED
+from main.utils.tracks import Tracks
+
+MAX_BRIDGED = 3       # missing frames in a row filled by a straight line; a longer gap cuts the track
+MANY_GAPS = 0.1       # share of bridged frames above which a track is flagged
+NOISE_ALPHA = 0.2     # below it, noise and subdiffusion cannot be told apart while sigma is unknown
+PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
+SEGMENT_COLUMNS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1",
+                   "state", "left_censored", "right_censored"]
+
+
+@dataclass
+class Results:
+    """Result tables of one file, in the units of `units`.
+
+    Parameters
+    ----------
+    points, segments, tracks : pandas.DataFrame
+        Columns as the README lists them.
+    """
+
+    points: pd.DataFrame
+    segments: pd.DataFrame
+    tracks: pd.DataFrame
+
+
+def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
+    """Pieces of tracks between gaps too long to bridge.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Track table, sorted by (track_id, frame).
+    min_length : int
+        Points that a piece needs to be analysed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a piece: track_id, first and last (row of the table, last exclusive), n_points, n_span
+        (frames it covers), analysed.
+    """
+    track, frame = table["track_id"].to_numpy(), table["frame"].to_numpy()
+    cut = (np.diff(track) != 0) | (np.diff(frame) > MAX_BRIDGED + 1)
+    first = np.concatenate([[0], np.flatnonzero(cut) + 1])
+    last = np.append(first[1:], len(table))
+    pieces = pd.DataFrame({"track_id": track[first], "first": first, "last": last, "n_points": last - first,
+                           "n_span": frame[last - 1] - frame[first] + 1})
+    pieces["analysed"] = pieces["n_points"] >= max(min_length, 2)
+    return pieces
+
+
+def bridge(xy: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Positions at every frame of a piece, missing ones on a straight line.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (N, 2)
+    frame : numpy.ndarray, shape (N,)
+        Increasing.
+
+    Returns
+    -------
+    numpy.ndarray, shape (frame[-1] - frame[0] + 1, 2)
+    """
+    every = np.arange(frame[0], frame[-1] + 1)
+    if len(every) == len(frame):
+        return xy
+    return np.stack([np.interp(every, frame, xy[:, 0]), np.interp(every, frame, xy[:, 1])], axis=1)
+
+
+def track_sigma(tracks: Tracks, sigma: float | None) -> pd.Series:
+    """Localisation error of each track: the given one, else the median of its points' own, else NaN."""
+    ids = tracks.table["track_id"]
+    if sigma is not None:
+        return pd.Series(float(sigma), index=pd.Index(ids.unique(), name="track_id"))
+    points = tracks.table["sigma"] if "sigma" in tracks.table else pd.Series(np.nan, tracks.table.index)
+    return points.groupby(ids).median()
+
+
+def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progress=False) -> Results:
+    """Predict, segment and tabulate every track of one file.
+
+    Parameters
+    ----------
+    tracks : Tracks
+    predictor : main.utils.inference.Predictor
+    config : dict
+        The weights' configuration (segmentation options, training range).
+    min_length : int
+        Tracks with fewer points, and pieces between long gaps, get no segments.
+    sigma : float, optional
+        Localisation error, unit of x; by default the file's own, where it has one.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Results
+        K, D and MSD in the units of `tracks.units`; x and y as in the file.
+    """
+    table, pieces = tracks.table, cut_pieces(tracks.table, min_length)
+    frame, xy = table["frame"].to_numpy(), table[["x", "y"]].to_numpy()
+    sigmas = track_sigma(tracks, sigma)
+    analysed = pieces[pieces["analysed"]]
+    rows = [slice(*ends) for ends in analysed[["first", "last"]].to_numpy()]
+    paths = [bridge(xy[row], frame[row]) for row in rows]
+    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress)
+    segmented = segment_many(predictions, config)
+    points, segments = _points_and_segments(table, analysed, predictions, segmented)
+    track_rows = _track_rows(tracks, pieces, points, segments, sigmas, config)
+    points["k"] = tracks.units.convert_k(points["k"], points["alpha"])
+    segments["msd_1"] = tracks.units.msd_1(segments["k"])
+    segments["k"] = tracks.units.convert_k(segments["k"], segments["alpha"])
+    return Results(points, segments[SEGMENT_COLUMNS], track_rows)
+
+
+def _points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Points of the analysed pieces and their segments, K in the file's units; bridged frames get no row."""
+    n_points, n_span = analysed["n_points"].to_numpy(), analysed["n_span"].to_numpy()
+    rows = np.repeat(analysed["first"].to_numpy() - np.cumsum(n_points) + n_points, n_points)
+    points = table[["track_id", "frame", "x", "y"]].iloc[rows + np.arange(n_points.sum())]
+    points = points.reset_index(drop=True)
+    start = np.repeat(np.cumsum(n_span) - n_span, n_points)  # of each point's piece among all frames
+    first_frame = np.repeat(table["frame"].to_numpy()[analysed["first"]], n_points)
+    observed = start + points["frame"].to_numpy() - first_frame
+    k, alpha, probs, change = _stack(predictions)
+    state = probs[observed].argmax(axis=1)
+    free = state != TRAPPED
+    points["k"] = np.where(free, 10.0 ** k[observed], 0.0)
+    points["alpha"] = np.where(free, alpha[observed], 0.0)
+    points["state"] = state.astype(np.int8)
+    points[list(PROBABILITIES)] = probs[observed].astype(np.float32)
+    points["p_change"] = change[observed].astype(np.float32)
+    segments = _segments(points, observed, segmented)
+    return points, segments
+
+
+def _stack(predictions):
+    """All pieces end to end: log10 K (N,), alpha (N,), state probabilities (N, 4), change (N,)."""
+    empty = np.zeros(0)
+    return (np.concatenate([empty, *(p.log10_k for p in predictions)]),
+            np.concatenate([empty, *(p.alpha for p in predictions)]),
+            np.concatenate([np.zeros((0, len(PROBABILITIES))), *(p.state_probs for p in predictions)]),
+            np.concatenate([empty, *(p.p_change for p in predictions)]))
+
+
+def _segments(points, observed, segmented) -> pd.DataFrame:
+    """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
+    rows = [(piece, s["end"] - s["start"], s["k"], s["alpha"], s["state"])
+            for piece, segments in enumerate(segmented) for s in segments]
+    segments = pd.DataFrame(rows, columns=["piece", "length", "k", "alpha", "state"])
+    of_frame = np.repeat(np.arange(len(segments)), segments["length"].to_numpy(dtype=np.int64))
+    present, first, of_point, n_frames = np.unique(
+        of_frame[observed], return_index=True, return_inverse=True, return_counts=True)
+    segments = segments.iloc[present].reset_index(drop=True)
+    segments["track_id"] = points["track_id"].to_numpy()[first]
+    segments["segment_id"] = segments.groupby("track_id").cumcount().astype(np.int32)
+    segments["frame_start"] = points["frame"].to_numpy()[first]
+    segments["frame_end"] = points["frame"].to_numpy()[first + n_frames - 1]
+    segments["n_frames"] = n_frames.astype(np.int32)
+    segments["state"] = segments["state"].astype(np.int8)
+    segments[["k", "alpha"]] = segments[["k", "alpha"]].astype(np.float64)
+    segments["left_censored"] = segments["piece"] != segments["piece"].shift(1)
+    segments["right_censored"] = segments["piece"] != segments["piece"].shift(-1)
+    points["segment_id"] = segments["segment_id"].to_numpy()[of_point]
+    return segments
+
+
+def _track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
+    """One row for every input track, flags joined by semicolons."""
+    by_track = pieces.groupby("track_id")
+    n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
+    n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
+    shortest = pieces[pieces["analysed"]].groupby("track_id")["n_span"].min()
+    trained = config.get("training_range", {}).get("n_frames", [2, np.inf])
+    slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
+    noisy = slow.groupby(points["track_id"]).mean()
+    index = n_points.index
+    flags = {
+        "too_short": n_analysed == 0,
+        "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
+        "outside_training_range": shortest.reindex(index) < trained[0],
+        "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
+        "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
+    }
+    named = [np.where(flagged.reindex(index).fillna(False), name, "") for name, flagged in flags.items()]
+    rows = pd.DataFrame({
+        "n_frames": n_points.astype(np.int32),
+        "n_gaps": tracks.gaps().astype(np.int32),
+        "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
+        "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
+        "d_cve": tracks.units.convert_d(cve_by_track(tracks.table)),
+        "localization_error": sigmas,
+    }, index=index)
+    return rows.reset_index()
