@@ -1,9 +1,9 @@
-"""Write the shipped sample tracks: 12 of each of the five models, with parameters of the benchmark experiments.
+"""Write the shipped sample tracks: 12 of each of the five models, parameters of the benchmark experiments.
 
     python misc/make_samples.py
 
-`samples/tracks.csv` holds track_id, frame, x, y (px) as a tracker would; `samples/truth.parquet` adds K, alpha, state
-and localisation error of every frame.
+`samples/tracks.csv` holds track_id, frame, x, y (px) as a tracker would; `samples/truth.parquet` adds K,
+alpha, state and localisation error of every frame.
 """
 
 from pathlib import Path
