@@ -111,7 +111,7 @@ BROAD = Prior(
     fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
     particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
     compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),
-    p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.08, one_fixed=0.1,
+    p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.15, one_fixed=0.1,
 )  # fmt: skip
 M3 = Prior(
     name="m3", k=Range(10**0.01, 10**6, log=True), k_shift=1.0, alpha=Range(0.01, 1.99), k_ratio=None,

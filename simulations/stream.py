@@ -8,7 +8,7 @@ import torch
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, Prior, sample_worlds
 
-MODEL_SHARES = dict(zip(MODELS, (0.1, 0.4, 0.15, 0.2, 0.15), strict=True))
+MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.2, 0.2, 0.2), strict=True))
 _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
                      "confinement": 12.0}  # fmt: skip
 _TRACKS_PER_ANDI2_WORLD = 25.0
@@ -76,7 +76,7 @@ class TrackStream:
         """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
         seeds = np.random.SeedSequence([self.seed, chunk])
         rng = np.random.default_rng(seeds)
-        generator = torch.Generator(self.device).manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
+        generator = torch.Generator(self.device).manual_seed(int(seeds.generate_state(1)[0]))
         parts = []
         for prior, share in zip(self.priors, self.shares, strict=True):
             for model, model_share in MODEL_SHARES.items():
