@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class StackedBiLSTM(nn.Module):
-    """Three blocks of 2, 2 and 1 BiLSTM layers.
+    """Blocks of BiLSTM layers; three of 2, 2 and 1 layers as in the original.
 
     Parameters
     ----------
@@ -65,14 +65,18 @@ class StackedBiLSTM(nn.Module):
     norm_input : bool
         Normalise the features of each frame, as the original does. It takes the absolute size of the features away,
         which the default features carry, so it is for the `m3` ones.
+    layers : sequence of int
+        Layers of each block.
     """
 
-    def __init__(self, in_features: int, hidden: int = 64, dropout: float = 0.1, norm_input: bool = False):
+    def __init__(
+        self, in_features: int, hidden: int = 64, dropout: float = 0.1, norm_input: bool = False, layers=(2, 2, 1)
+    ):
         super().__init__()
         self.blocks = nn.ModuleList()
         size = in_features
-        for i, layers in enumerate((2, 2, 1)):
-            self.blocks.append(Block(size, hidden, layers, dropout, norm=norm_input or i > 0))
+        for i, depth in enumerate(layers):
+            self.blocks.append(Block(size, hidden, depth, dropout, norm=norm_input or i > 0))
             size += 2 * hidden
         self.out_features = size
 

@@ -25,6 +25,7 @@ class Options:
     target: str = "combined"  # k, alpha, state or combined
     body: str = "lstm"  # lstm, conv_lstm or transformer
     hidden: int = 64
+    layers: str = "2,2,1"  # BiLSTM layers of each block of the lstm body
     dropout: float = 0.1
     features: str = "default"  # default or m3
     steps: int = 2000
@@ -50,8 +51,9 @@ def net_config(options: Options) -> dict:
     """What `models.build` needs."""
     config = {"body": options.body, "target": options.target, "in_features": N_FEATURES[options.features],
               "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
-    if options.body == "lstm" and options.features == "m3":
-        config["norm_input"] = True
+    if options.body == "lstm":
+        config["layers"] = [int(depth) for depth in options.layers.split(",")]
+        config["norm_input"] = options.features == "m3"
     return config
 
 
