@@ -51,8 +51,9 @@ def seeded(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
 def simulate_world(world: Worlds) -> list[Track]:
     """Simulate one world and return its tracks inside one field of view, in the library's order.
 
-    The steps and their random draws are those of `andi_datasets.challenge_phenom_dataset` with one field of view:
-    crop, filter the labels, add localisation error last. Draws come from the global streams: see `seeded`.
+    The steps and their random draws are those of `andi_datasets.challenge_phenom_dataset` with one field of
+    view: crop, filter the labels, add localisation error last. The draws come from the global streams that
+    `seeded` seeds.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def _library_arguments(world: Worlds) -> dict:
 
 
 def _fov_origin(world: Worlds) -> np.ndarray:
-    """Lower corner (2,) of the field of view: on the integer grid of the library if its size is the library's."""
+    """Lower corner (2,) of the field of view: on whole pixels if its size is the library's."""
     box, fov = float(world.box[0]), float(world.fov[0])
     low, high = FOV_MARGIN * box, (1 - FOV_MARGIN) * box - fov
     if fov == FOV_PX and int(low) < int((1 - FOV_MARGIN) * box) - int(fov):

@@ -1,7 +1,7 @@
 """Concatenate the shards of a simulation: one Parquet per model, and a manifest.
 
-Tracks get a `track_id` that is unique over all models. Every shard becomes one row group, so that no track is cut by
-the border of a row group and a reader can stream the file.
+Tracks get a `track_id` that is unique over all models. Every shard becomes one row group, so that no track is
+cut by the border of a row group and a reader can stream the file.
 
     python simulations/concat.py data/broad
 """
@@ -32,8 +32,8 @@ def concatenate(folder) -> dict:
     Returns
     -------
     dict
-        The manifest: parameters, seeds, and per model the file, its sha256, its tracks, frames, frames per state,
-        worlds, and worlds that failed by reason.
+        The manifest: parameters, seeds, and per model the file, its sha256, its tracks, frames, frames per
+        state, worlds, and worlds that failed by reason.
 
     Raises
     ------
@@ -42,13 +42,13 @@ def concatenate(folder) -> dict:
     """
     folder = Path(folder)
     if not (folder / PARAMETERS_FILE).is_file():
-        raise ValueError(f"{folder} holds no simulation ({PARAMETERS_FILE} is missing): run simulate.py first")
+        raise ValueError(f"{folder} holds no simulation (no {PARAMETERS_FILE}): run simulate.py first")
     parameters = json.loads((folder / PARAMETERS_FILE).read_text())
     jobs = plan_jobs(parameters)
     missing = [job.shard for job in jobs if not (folder / job.shard).exists()]
     if missing:
-        raise ValueError(f"{folder} lacks {len(missing)} of {len(jobs)} shards (first: {missing[0]}): "
-                         "finish the simulation with --resume")  # fmt: skip
+        lack = f"{len(missing)} of {len(jobs)} shards (first: {missing[0]})"
+        raise ValueError(f"{folder} lacks {lack}: finish the simulation with --resume")
     models = {}
     for model in parameters["models"]:
         first_id = sum(entry["tracks"] for entry in models.values())
@@ -76,9 +76,14 @@ def _concatenate_model(folder: Path, model: str, jobs: list[Job], first_id: int)
             frames += np.bincount(table["state"].to_numpy(), minlength=len(STATES))
     os.replace(part, path)
     return {
-        "file": path.name, "sha256": sha256(path), "tracks": n_tracks, "frames": int(frames.sum()),
-        "frames_by_state": dict(zip(STATES, frames.tolist(), strict=True)), "worlds": n_worlds, "failed": dict(failed),
-    }  # fmt: skip
+        "file": path.name,
+        "sha256": sha256(path),
+        "tracks": n_tracks,
+        "frames": int(frames.sum()),
+        "frames_by_state": dict(zip(STATES, frames.tolist(), strict=True)),
+        "worlds": n_worlds,
+        "failed": dict(failed),
+    }
 
 
 def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
@@ -97,7 +102,7 @@ def sha256(path: Path) -> str:
 
 def main(argv=None) -> int:
     """The command; 2 if the folder is not a finished simulation."""
-    parser = argparse.ArgumentParser(description="Shards of simulate.py -> one Parquet per model and a manifest.")
+    parser = argparse.ArgumentParser(description="Shards -> one Parquet per model and a manifest.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(argv).folder
     try:

@@ -10,8 +10,8 @@ WINDOW, MIN_SEGMENT = 5, 3  # frames, as in andi_datasets._defaults_andi2
 def label_filter(labels: np.ndarray) -> np.ndarray:
     """Majority-filter a series of labels (window 5), then absorb segments shorter than 3 frames.
 
-    Equal, value by value, to `andi_datasets.utils_challenge.label_filter` with its AnDi-2 settings. Where a window
-    holds a tie, the label that occurred first in the whole series wins.
+    Equal, value by value, to `andi_datasets.utils_challenge.label_filter` with its AnDi-2 settings. Where a
+    window holds a tie, the label that occurred first in the whole series wins.
 
     Parameters
     ----------
@@ -57,8 +57,7 @@ def _majority(ranks: np.ndarray, n_values: int) -> np.ndarray:
 
 
 def _absorb_short_segments(ranks: np.ndarray) -> np.ndarray:
-    """Give every run shorter than 3 frames the value before it; runs at the start take the first one that reaches
-    3 frames."""
+    """Give every run shorter than 3 frames the value before it, those at the start the value of frame 2."""
     starts = np.flatnonzero(np.r_[True, ranks[1:] != ranks[:-1]])
     lengths = np.diff(np.r_[starts, len(ranks)])
     first = np.searchsorted(starts, min(MIN_SEGMENT, len(ranks)) - 1, side="right") - 1

@@ -1,8 +1,9 @@
 """Simulate labelled tracks from the shell, in several processes, one Parquet shard per job.
 
-Job i of a model is a fixed piece of work: its bytes depend on the seed, the prior, the frames and the tracks per
-job, not on the number of workers, the way they are started or which jobs ran before. A shard appears under its name
-only when complete, so that a killed run is continued with `--resume` and neither loses nor repeats a track.
+Job i of a model is a fixed piece of work: its bytes depend on the seed, the prior, the frames and the
+tracks per job, not on the number of workers, the way they are started or which jobs ran before. A shard
+appears under its name only when complete, so that a killed run continues with `--resume` and neither loses
+nor repeats a track.
 
     python simulations/simulate.py --tracks 2000 --prior broad --seed 0 --workers 4 --out data/broad
 """
@@ -153,7 +154,7 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
         changed = [name for name in parameters | before if before.get(name) != parameters.get(name)]
         if changed:
             names = ", ".join(changed)
-            raise ValueError(f"{folder} holds a run with other parameters ({names}): use those, or another --out")
+            raise ValueError(f"{folder} holds a run with other {names}: use the same, or another --out")
         if not resume:
             raise ValueError(f"{folder} already holds this run: continue it with --resume, or change --out")
     elif folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - {part}):

@@ -1,0 +1,286 @@
+"""Labelled tracks as data sets: in memory or memory-mapped (`TrackDataset`) or streamed (`LazyTrackDataset`).
+
+Both give the same items, one dictionary of tensors per track, which `collate` pads to a batch. Positions and
+localisation error are in px, K in px^2/frame^alpha.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from simulations.parameters import MODELS
+
+DTYPES = {
+    "xy": torch.float32,
+    "k": torch.float32,
+    "alpha": torch.float32,
+    "state": torch.int8,
+    "offsets": torch.int64,
+    "sigma": torch.float32,
+    "model": torch.int8,
+}
+
+
+class TrackDataset(Dataset):
+    """n tracks with N frames in all, as plain tensors, so that it loads without running any code.
+
+    Parameters
+    ----------
+    xy : tensor (N, 2) float32
+        Positions of all tracks, one after the other, px.
+    k, alpha : tensor (N,) float32
+        Labels of every frame; 0 where trapped.
+    state : tensor (N,) int8
+        Index into `STATES`.
+    offsets : tensor (n + 1,) int64
+        Track i holds frames offsets[i] to offsets[i + 1].
+    sigma : tensor (n,) float32
+        Localisation error, px; nan where unknown.
+    model : tensor (n,) int8
+        Index into `MODELS`.
+    info : dict, optional
+        Where the tracks come from: plain numbers, strings, lists and dictionaries.
+
+    Raises
+    ------
+    ValueError
+        If a tensor has the wrong type or length.
+    """
+
+    def __init__(self, xy, k, alpha, state, offsets, sigma, model, info: dict | None = None):
+        self.xy, self.k, self.alpha, self.state = xy, k, alpha, state
+        self.offsets, self.sigma, self.model = offsets, sigma, model
+        self.info = dict(info or {})
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError unless all tensors are there and fit each other."""
+        for name, dtype in DTYPES.items():
+            value = getattr(self, name, None)
+            if not isinstance(value, torch.Tensor) or value.dtype != dtype:
+                raise ValueError(f"a TrackDataset needs a tensor {name} of {dtype}")
+        n_tracks, n_frames = len(self.offsets) - 1, len(self.xy)
+        shapes = {"xy": (n_frames, 2), "sigma": (n_tracks,), "model": (n_tracks,), "offsets": (n_tracks + 1,)}
+        for name in DTYPES:
+            shape = shapes.get(name, (n_frames,))
+            if tuple(getattr(self, name).shape) != shape:
+                raise ValueError(f"tensor {name} of a TrackDataset should have shape {shape}")
+        if n_tracks < 0 or self.offsets[0] != 0 or self.offsets[-1] != n_frames or (self.length < 1).any():
+            raise ValueError("offsets of a TrackDataset should rise from 0 to the number of frames")
+
+    @property
+    def length(self) -> torch.Tensor:
+        """Frames of every track, (n,) int64."""
+        return self.offsets.diff()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Copy of one track: xy (T, 2), k, alpha, state (T,), sigma, model ()."""
+        index = range(len(self))[index]  # IndexError beyond the end, negative ones from the end
+        frames = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+        return {
+            "xy": self.xy[frames].clone(),
+            "k": self.k[frames].clone(),
+            "alpha": self.alpha[frames].clone(),
+            "state": self.state[frames].long(),
+            "sigma": self.sigma[index].clone(),
+            "model": self.model[index].long(),
+        }
+
+    def subset(self, indices: Sequence[int], info: dict | None = None) -> TrackDataset:
+        """A new data set of the given tracks, in the given order."""
+        indices = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        length = self.length[indices]
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
+        shift = torch.repeat_interleave(self.offsets[indices] - offsets[:-1], length)
+        rows = torch.arange(int(offsets[-1])) + shift
+        frames = {name: getattr(self, name)[rows] for name in ("xy", "k", "alpha", "state")}
+        tracks = {name: getattr(self, name)[indices] for name in ("sigma", "model")}
+        info = self.info if info is None else info
+        return TrackDataset(**frames, offsets=offsets, **tracks, info=info)
+
+    def save(self, path) -> None:
+        """Write with `torch.save`, under a temporary name first; `load_dataset` reads it."""
+        path = Path(path)
+        part = path.with_name(f"{path.name}.part")
+        torch.save(self, part)
+        os.replace(part, path)
+
+    @classmethod
+    def from_parquet(cls, paths: Iterable, info: dict | None = None) -> TrackDataset:
+        """Read track tables: track_id, x, y, k, alpha, state, sigma, model; rows of a track together.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read or lacks a column.
+        """
+        parts = [_from_table(_read(path), path) for path in _paths(paths)]
+        steps = torch.cat([part.length for part in parts])
+        columns = {n: torch.cat([getattr(part, n) for part in parts]) for n in DTYPES if n != "offsets"}
+        return cls(**columns, offsets=torch.cat([steps.new_zeros(1), steps.cumsum(0)]), info=info)
+
+
+class LazyTrackDataset(Dataset):
+    """The same items as `TrackDataset.from_parquet(paths)`, read from the files row group by row group.
+
+    Only the borders of the tracks and the last few row groups stay in memory. Go through it in the order that
+    `order` gives: a purely random order reads a whole row group for every track.
+
+    Parameters
+    ----------
+    paths : path or list of paths
+        Parquet files as `concat.py` writes them: no track crosses the border of a row group.
+    cached_groups : int
+        Row groups kept in memory.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, lacks a column, or cuts a track between row groups.
+    """
+
+    def __init__(self, paths: Iterable, cached_groups: int = 4):
+        self.groups: list[tuple[Path, int]] = []
+        self.cached_groups = cached_groups
+        self._cache: OrderedDict[int, TrackDataset] = OrderedDict()
+        counts = []
+        for path in _paths(paths):
+            counts += self._count_tracks(path)
+        self.first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])  # first track of every group
+
+    def _count_tracks(self, path: Path) -> list[int]:
+        counts, last = [], None
+        n_groups = _open(path).metadata.num_row_groups
+        for group in range(n_groups):
+            ids = _column(_read(path, group, ["track_id"]), "track_id", path)
+            if len(ids) and ids[0] == last:
+                raise ValueError(f"{path} cuts track {last} between row groups {group - 1} and {group}")
+            last = ids[-1] if len(ids) else last
+            counts.append(len(_starts(ids)))
+            self.groups.append((path, group))
+        return counts
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """One track, as `TrackDataset.__getitem__` gives it."""
+        index = range(len(self))[index]
+        group = int(np.searchsorted(self.first, index, side="right")) - 1
+        return self._group(group)[index - int(self.first[group])]
+
+    def _group(self, group: int) -> TrackDataset:
+        if group not in self._cache:
+            path, row_group = self.groups[group]
+            self._cache[group] = _from_table(_read(path, row_group), path)
+            if len(self._cache) > self.cached_groups:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(group)
+        return self._cache[group]
+
+    def order(self, rng: np.random.Generator) -> Iterator[int]:
+        """Every track once: as many shuffled row groups as are cached, and the tracks among them shuffled."""
+        groups = rng.permutation(len(self.groups))
+        for start in range(0, len(groups), self.cached_groups):
+            chosen = groups[start : start + self.cached_groups]
+            tracks = np.concatenate([np.arange(self.first[g], self.first[g + 1]) for g in chosen])
+            yield from rng.permutation(tracks).tolist()
+
+
+def collate(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Pad tracks on the right with zeros to one batch.
+
+    Returns
+    -------
+    dict
+        float32: xy (B, T, 2), k (B, T), alpha (B, T), sigma (B,); int64: state (B, T), length, model (B,).
+    """
+    batch = {n: pad_sequence([i[n] for i in items], batch_first=True) for n in ("xy", "k", "alpha", "state")}
+    batch["length"] = torch.tensor([len(i["xy"]) for i in items])
+    return batch | {name: torch.stack([i[name] for i in items]) for name in ("sigma", "model")}
+
+
+def load_dataset(path) -> TrackDataset:
+    """Memory-map a saved `TrackDataset`; nothing that the file may contain is executed.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, or holds anything but tensors and plain containers in a `TrackDataset`.
+    """
+    try:
+        with torch.serialization.safe_globals([TrackDataset]):
+            dataset = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a damaged or foreign file can raise nearly anything
+        raise ValueError(f"{path} is no TrackDataset, and nothing in it was run: {_cause(error)}") from error
+    if not isinstance(dataset, TrackDataset):
+        raise ValueError(f"{path} holds a {type(dataset).__name__}, not a TrackDataset")
+    dataset.check()
+    return dataset
+
+
+def _cause(error: Exception) -> str:
+    """One line on why torch refused a file."""
+    if "mmap can only" in str(error):
+        return "it was not written by TrackDataset.save"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "GLOBAL" in line]
+    return (named or lines or [type(error).__name__])[0].split(" was not an allowed")[0].rstrip(".")
+
+
+def _paths(paths) -> list[Path]:
+    return [Path(p) for p in ([paths] if isinstance(paths, (str, Path)) else paths)]
+
+
+def _open(path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _read(path: Path, group: int | None = None, columns: list[str] | None = None):
+    file = _open(path)
+    return file.read(columns) if group is None else file.read_row_group(group, columns)
+
+
+def _column(table, name: str, path) -> np.ndarray:
+    if name not in table.column_names:
+        raise ValueError(f"{path} has no column {name}")
+    return table[name].to_numpy()
+
+
+def _starts(track_id: np.ndarray) -> np.ndarray:
+    """Rows at which a new track begins."""
+    return np.flatnonzero(np.r_[len(track_id) > 0, track_id[1:] != track_id[:-1]][: len(track_id)])
+
+
+def _from_table(table, path) -> TrackDataset:
+    """A track table (pyarrow) as a data set."""
+    names = ("track_id", "x", "y", "k", "alpha", "state", "sigma", "model")
+    column = {name: _column(table, name, path) for name in names}
+    starts = _starts(column["track_id"])
+    unknown = set(column["model"]) - set(MODELS)
+    if unknown:
+        raise ValueError(f"{path} names an unknown model {unknown.pop()!r}")
+    values = {n: column[n] for n in ("k", "alpha", "state")} | {
+        "xy": np.stack([column["x"], column["y"]], 1),
+        "offsets": np.r_[starts, len(column["track_id"])],
+        "sigma": column["sigma"][starts],
+        "model": np.array([MODELS.index(m) for m in column["model"][starts]], dtype=np.int8),
+    }
+    return TrackDataset(**{n: torch.tensor(v, dtype=DTYPES[n]) for n, v in values.items()})

@@ -1,0 +1,95 @@
+"""Split simulated tracks into pickled training, validation and test sets: 70/15/15, by track, in every model.
+
+The sets are `main.utils.dataset.TrackDataset` objects for `load_dataset`, which memory-maps them.
+
+    python simulations/pickle_data.py data/broad
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from main.utils.dataset import TrackDataset
+from simulations.concat import MANIFEST_FILE, sha256
+from simulations.parameters import MODELS
+
+SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
+
+
+def split_tracks(model: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Split tracks 70/15/15 within every model.
+
+    Parameters
+    ----------
+    model : array (n,)
+        Model of every track.
+
+    Returns
+    -------
+    dict
+        Sorted track indices of train, validation and test.
+    """
+    parts = {name: [] for name in SHARES}
+    borders = np.cumsum(list(SHARES.values()))[:-1]
+    for i, code in enumerate(np.unique(model)):
+        tracks = np.flatnonzero(model == code)
+        shuffled = np.random.default_rng([seed, i]).permutation(tracks)
+        cuts = np.rint(borders * len(tracks)).astype(int)
+        for name, part in zip(SHARES, np.split(shuffled, cuts), strict=True):
+            parts[name].append(part)
+    return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
+
+
+def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
+    """Write `train.pt`, `validation.pt` and `test.pt` beside the Parquet files of `concat.py`.
+
+    Returns
+    -------
+    dict
+        Name of each set -> its file.
+
+    Raises
+    ------
+    ValueError
+        If the folder has no manifest, or a Parquet file is not the one of the manifest.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST_FILE).is_file():
+        raise ValueError(f"{folder} has no {MANIFEST_FILE}: run concat.py first")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    files = [folder / entry["file"] for entry in manifest["models"].values()]
+    for file, entry in zip(files, manifest["models"].values(), strict=True):
+        if not file.is_file() or sha256(file) != entry["sha256"]:
+            raise ValueError(f"{file} is not the file of the manifest: run concat.py again")
+    dataset = TrackDataset.from_parquet(files)
+    paths = {}
+    for name, tracks in split_tracks(dataset.model.numpy(), seed).items():
+        info = {"set": name, "split_seed": seed, "parameters": manifest["parameters"], "models": list(MODELS)}
+        paths[name] = folder / f"{name}.pt"
+        dataset.subset(tracks, info=info).save(paths[name])
+    return paths
+
+
+def main(argv=None) -> int:
+    """The command; 2 if the folder is not ready."""
+    parser = argparse.ArgumentParser(description="Parquet -> pickled train, validation and test sets.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    args = parser.parse_args(argv)
+    try:
+        paths = pickle_data(args.folder, args.seed)
+    except (ValueError, OSError) as error:
+        print(f"pickle_data.py: {error}", file=sys.stderr)
+        return 2
+    for path in paths.values():
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
