@@ -1,6 +1,7 @@
 """Track files to the validated track table; formats are told apart by extension and header."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,13 @@ def read_raw(path: Path) -> pd.DataFrame:
         with open(path, encoding="utf-8-sig") as file:
             header = file.readline()
         separator = max(",;\t", key=header.count)
-        raw = pd.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False,
-                          skip_blank_lines=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            raw = pd.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False, index_col=False,
+                              skip_blank_lines=False)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: no UTF-8 text, expected CSV, Parquet or TrackMate XML.") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
     raw.columns = [str(name).strip() for name in raw.columns]

@@ -1,0 +1,102 @@
+"""What infer.py cannot use: exit 2, one sentence, nothing written."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import random_nets, random_options, run, walk
+
+from main.utils.weights import save_weights
+
+BAD = {
+    "missing-columns": ("a,b\n1,2\n", "no column for"),
+    "text": ("track_id,frame,x,y\n0,0,far,2\n", "column 'x' holds 'far'"),
+    "nan": ("track_id,frame,x,y\n0,0,,2\n", "column 'x' holds nothing"),
+    "duplicate": ("track_id,frame,x,y\n0,0,1,2\n0,0,1,2\n", "repeats frame 0 of track 0"),
+    "empty": ("", "is empty"),
+}
+
+
+def refused(capsys, code, message, out):
+    """Exit 2, one sentence on stderr, nothing on stdout, nothing written."""
+    printed = capsys.readouterr()
+    assert code == 2 and message in printed.err and printed.out == ""
+    assert len(printed.err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(name, tmp_path, weights, walks, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_text(BAD[name][0])
+    refused(capsys, run([walks, path], tmp_path / "out", weights), BAD[name][1], tmp_path / "out")
+
+
+def test_bad_paths(tmp_path, weights, capsys):
+    refused(capsys, run(tmp_path, tmp_path / "out", weights), "is a directory", tmp_path / "out")
+    refused(capsys, run(tmp_path / "no.csv", tmp_path / "out", weights), "no such file", tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "config", "pickle"])
+def test_corrupted_weights(damage, tmp_path, walks, capsys):
+    folder = tmp_path / "weights"
+    save_weights(folder, random_nets(), {"features": "default", "nets": random_options()})
+    file = folder / "alpha.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 255
+    if damage == "flip":
+        file.write_bytes(data)
+    elif damage == "truncate":
+        file.write_bytes(data[:100])
+    elif damage == "delete":
+        file.unlink()
+    elif damage == "config":
+        (folder / "config.json").write_text("{}")
+    else:
+        torch.save({"a": 1}, file)
+    refused(capsys, run(walks, tmp_path / "out", folder), "weights", tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [
+    ["--pixel-size", "0"], ["--frame-interval", "-1"], ["--localization-error", "nan"], ["--min-length", "1"],
+    ["--weights", "no-such-weights"], ["--columns", "track=id,frame=zzz"],
+])
+def test_bad_options(options, tmp_path, walks, weights, capsys):
+    refused(capsys, run(walks, tmp_path / "out", weights, *options), "", tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [["--columns", "colour=red"], ["--format", "xls"], ["--pixel-size", "a"]])
+def test_bad_arguments(options, tmp_path, walks, weights, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run(walks, tmp_path / "out", weights, *options)
+    refused(capsys, exit.value.code, options[0], tmp_path / "out")
+
+
+def test_existing_folder_needs_overwrite(tmp_path, walks, weights, capsys):
+    out = tmp_path / "out"
+    assert run(walks, out, weights, "--csv", "--andi") == 0
+    (out / "notes.txt").write_text("mine")
+    before = (out / "points.parquet").read_bytes()
+    assert run(walks, out, weights) == 2 and "--overwrite" in capsys.readouterr().err
+    assert (out / "points.parquet").read_bytes() == before
+    assert run(walks, out, weights, "--overwrite") == 0
+    assert not (out / "points.csv").exists() and not list(out.glob("track_2/*/*.txt"))
+    assert (out / "notes.txt").exists() and (out / "points.parquet").read_bytes() == before
+
+
+def test_failed_write_leaves_no_half_table(tmp_path, walks, weights, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("main.utils.results.pq.write_table", fail)
+    assert run(walks, tmp_path / "out", weights) == 2
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_different_units_are_refused(tmp_path, walks, weights, capsys):
+    other = tmp_path / "um.csv"
+    walk(np.random.default_rng(0), 30).rename(columns={"x": "x_um", "y": "y_um"}).to_csv(other, index=False)
+    refused(capsys, run([walks, other], tmp_path / "out", weights), "different units", tmp_path / "out")
+    assert run([other], tmp_path / "out", weights, "--pixel-size", "0.1") == 0
+    assert "--pixel-size is not used" in json.loads((tmp_path / "out/run.json").read_text())["warnings"][0]

@@ -1,0 +1,42 @@
+"""Predictions of tracks of any length: windows, blending, batches."""
+
+import numpy as np
+import torch
+from conftest import random_nets, walk
+
+from main.utils.features import features
+from main.utils.inference import HOP, WINDOW, Predictor, window_starts, window_weights
+
+
+def test_windows_cover_and_blend():
+    for n in (2, WINDOW, WINDOW + 1, 2 * WINDOW + 50, 1000):
+        starts = window_starts(n)
+        total = np.zeros(n)
+        for start in starts:
+            length = min(WINDOW, n - start)
+            total[start : start + length] += window_weights(length, start, n)
+        assert (total > 0).all() and starts[-1] + min(WINDOW, n) == n
+        assert np.diff(starts, prepend=0).max() <= HOP
+
+
+def test_blending_has_no_seam():
+    """Where windows meet, frame-to-frame changes are no larger than inside one window."""
+    track = walk(np.random.default_rng(8), 600)[["x", "y"]].to_numpy()
+    predictor = Predictor(random_nets(), {})
+    jumps = np.abs(np.diff(predictor.predict([track])[0].log10_k))
+    inside = np.abs(np.diff(predictor.predict([track[:WINDOW]])[0].log10_k))
+    seams = np.r_[99:102, 199:202, 299:302, 399:402, 499:502]
+    assert jumps[seams].max() <= 1.2 * inside.max()
+
+
+def test_predictions_do_not_depend_on_the_batch():
+    rng = np.random.default_rng(9)
+    tracks = [walk(rng, n)[["x", "y"]].to_numpy() for n in (2, 5, 20, 77, 200, 333)]
+    predictor = Predictor(random_nets(), {})
+    together = predictor.predict(tracks, sigma=[np.nan, 0.1, np.nan, 0.2, 0.1, np.nan])
+    sigmas = (None, 0.1, None, 0.2, 0.1, None)
+    alone = [predictor.predict([track], sigma=s)[0] for track, s in zip(tracks, sigmas, strict=True)]
+    for a, b in zip(together, alone, strict=True):
+        assert np.allclose(a.log10_k, b.log10_k, atol=1e-5)
+        assert np.allclose(a.state_probs, b.state_probs, atol=1e-5)
+    assert features(torch.zeros(1, 2, 2), torch.tensor([2]))[0].isfinite().all()
