@@ -9,7 +9,7 @@ from simulations.labels import label_filter
 
 def random_labels(rng: np.random.Generator) -> np.ndarray:
     """A telegraph series of 1 to 200 frames, 1 to 4 values, dwell times from 1 frame to all."""
-    n_frames, n_values = rng.integers(1, 201), rng.integers(1, 5)
+    n_frames, n_values = int(1 + 200 * rng.random() ** 2), rng.integers(1, 5)
     values = rng.choice([0.0, 0.1, 1.0, 1.5, 1e-4, 100.0, 2.0], n_values, replace=False)
     switch = rng.random(n_frames) < 10 ** rng.uniform(-2.5, 0)
     states = np.where(switch, rng.integers(n_values, size=n_frames), -1)
@@ -25,7 +25,7 @@ def test_equals_the_library_on_random_labels():
         expected = library_filter(labels)
         np.testing.assert_array_equal(label_filter(labels), expected)
         changed += not np.array_equal(labels, expected)
-    assert changed > 300  # the filter had something to do
+    assert changed > 200  # the filter had something to do
 
 
 def test_equals_the_library_on_every_short_series():
