@@ -55,8 +55,8 @@ def cve_standard_error(d: float, sigma2: float, n_steps: int, blur: float = 0.0)
     return float(np.sqrt(variance))
 
 
-def cve_by_track(table: pd.DataFrame) -> pd.Series:
-    """`cve` with unknown noise of every track of a table at once, from steps between neighbouring frames.
+def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
+    """Moments of the steps between neighbouring frames, for every track of a table at once.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def cve_by_track(table: pd.DataFrame) -> pd.Series:
 
     Returns
     -------
-    pandas.Series
-        D in length^2/frame by track_id; NaN for tracks without three frames in a row.
+    pandas.DataFrame
+        By track_id, per coordinate, length^2: `square` = <dx^2>, NaN without two frames in a row, and `covariance`
+        = <dx_n dx_(n+1)>, NaN without three.
     """
     ids, code = np.unique(table["track_id"].to_numpy(), return_inverse=True)
     frame = table["frame"].to_numpy()
@@ -77,7 +78,14 @@ def cve_by_track(table: pd.DataFrame) -> pd.Series:
     with np.errstate(invalid="ignore", divide="ignore"):
         square = _mean_by(code[:-1][valid], ((dx**2 + dy**2) / 2.0)[valid], len(ids))
         covariance = _mean_by(code[:-2][pair], product[pair], len(ids))
-    return pd.Series(square / 2.0 + covariance, index=pd.Index(ids, name="track_id"))
+    moments = {"square": square, "covariance": covariance}
+    return pd.DataFrame(moments, index=pd.Index(ids, name="track_id"))
+
+
+def cve_by_track(table: pd.DataFrame) -> pd.Series:
+    """`cve` with unknown noise of every track, length^2/frame by track_id; see `steps_by_track`."""
+    steps = steps_by_track(table)
+    return steps["square"] / 2.0 + steps["covariance"]
 
 
 def _mean_by(code, values, n) -> np.ndarray:

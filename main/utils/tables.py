@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from main.utils.changepoints import segment_many
-from main.utils.estimators import cve_by_track
+from main.utils.estimators import cve_by_track, steps_by_track
 from main.utils.segments import TRAPPED
 from main.utils.tracks import Tracks
 
@@ -182,14 +182,15 @@ def _track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFram
     n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
     n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
     shortest = pieces[pieces["analysed"]].groupby("track_id")["n_span"].min()
-    trained = config.get("training_range", {}).get("n_frames", [2, np.inf])
+    fewest = config.get("training_range", {}).get("n_frames", [2])[0]
+    impossible = sigmas**2 > steps_by_track(tracks.table)["square"]  # noise alone would make larger steps
     slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
     noisy = slow.groupby(points["track_id"]).mean()
     index = n_points.index
     flags = {
         "too_short": n_analysed == 0,
         "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
-        "outside_training_range": shortest.reindex(index) < trained[0],
+        "outside_training_range": (shortest.reindex(index) < fewest) | (impossible & (n_analysed > 0)),
         "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
     }
