@@ -224,6 +224,12 @@ def test_trackmate_without_unit_row(tmp_path):
     assert len(read.table) == 1 and "no unit row" in read.warnings[0]
 
 
+def test_trackmate_table_from_windows(tmp_path):
+    path = tmp_path / "spots.csv"
+    path.write_text("TRACK_ID,POSITION_X,POSITION_Y,FRAME\n,(µm),(µm),\n0,1,2,3\n", encoding="cp1252")
+    assert read_tracks(path).units == Units("um", 1.0)
+
+
 def test_conversion_of_k():
     units = Units("px", 0.16, 0.00748)
     assert units.convert_k(1.0, 1.0) == pytest.approx(0.16**2 / 0.00748)

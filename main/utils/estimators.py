@@ -66,8 +66,8 @@ def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        By track_id, per coordinate, length^2: `square` = <dx^2>, NaN without two frames in a row, and `covariance`
-        = <dx_n dx_(n+1)>, NaN without three.
+        By track_id, per coordinate, length^2: `square` = <dx^2>, NaN without two frames in a row, and
+        `covariance` = <dx_n dx_(n+1)>, NaN without three.
     """
     ids, code = np.unique(table["track_id"].to_numpy(), return_inverse=True)
     frame = table["frame"].to_numpy()

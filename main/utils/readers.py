@@ -78,20 +78,37 @@ def read_raw(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             raw = pd.read_parquet(path)
             return raw.reset_index(drop=not set(raw.index.names) - {None} - set(raw.columns))
-        with open(path, encoding="utf-8-sig") as file:
+        encoding = text_encoding(path)
+        with open(path, encoding=encoding) as file:
             header = file.readline()
         separator = max(",;\t", key=header.count)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            raw = pd.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False, index_col=False,
+            raw = pd.read_csv(path, sep=separator, encoding=encoding, low_memory=False, index_col=False,
                               skip_blank_lines=False)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: no UTF-8 text, expected CSV, Parquet or TrackMate XML.") from error
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
     raw.columns = [str(name).strip() for name in raw.columns]
     return raw.iloc[: len(raw) - _trailing_blank(raw)].reset_index(drop=True)
+
+
+def text_encoding(path: Path) -> str:
+    """UTF-8, or Windows' western code page, in which TrackMate writes its micrometres there.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    data = path.read_bytes()
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            if "\0" not in data.decode(encoding):
+                return encoding
+        except UnicodeDecodeError:
+            continue
+    raise InputError(f"{path}: no text, expected CSV, Parquet or TrackMate XML.")
 
 
 def _trailing_blank(raw: pd.DataFrame) -> int:
