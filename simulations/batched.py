@@ -13,7 +13,8 @@ import torch
 
 from simulations.crop import filter_codes, take_runs, visible_runs
 from simulations.fgn import fractional_noise
-from simulations.interactions import compartment_centres, pair_up, reflect_inside, switch_dimers, within_reach
+from simulations.grid import DiscGrid
+from simulations.interactions import compartment_centres, pair_up, reflect_inside, switch_dimers
 from simulations.parameters import ALPHA_DIRECTED, MIN_FRAMES, MODELS, Worlds
 
 TRAPPED, CONFINED, FREE, DIRECTED = 0, 1, 2, 3
@@ -145,12 +146,12 @@ def _walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
 
 def _immobile_traps(worlds, k, alpha, box, world, generator):
     n, frames, device = len(world), worlds.n_frames, box.device
-    n_worlds, n_particles = len(worlds), worlds.n_particles
-    traps = _rand(n_worlds, int(worlds.count.max()), 2, generator=generator) * box[:, None, None]
+    traps = _rand(len(worlds), int(worlds.count.max()), 2, generator=generator) * box[:, None, None]
     absent = torch.arange(traps.shape[1], device=device) >= torch.as_tensor(worlds.count, device=device)[:, None]
     traps[absent] = float("inf")
     p_bind, p_unbind = (_tensor(p, device)[world] for p in (worlds.p_bind, worlds.p_unbind))
-    reach = _tensor(worlds.radius, device)
+    radius = _tensor(worlds.radius, device)
+    grid = DiscGrid(traps, radius, box)
     scale = (2 * k[:, 0]).sqrt()[:, None, None]
     steps = fractional_noise(alpha[:, 0], frames, generator) * scale
     pos = torch.empty(n, frames, 2, device=device)
@@ -160,7 +161,7 @@ def _immobile_traps(worlds, k, alpha, box, world, generator):
     for t in range(1, frames):
         draws = _rand(n, 2, generator)
         released = bound & (draws[:, 0] < p_unbind)
-        near = within_reach(pos[:, t - 1].view(n_worlds, n_particles, 2), traps, reach).view(-1)
+        near = grid.nearest(pos[:, t - 1], world)[0] < radius[world]
         bound = (bound | (near & (draws[:, 1] < p_bind))) & ~released
         _refresh(steps, released, t, alpha[:, 0], scale[:, 0, 0], generator)
         moved = torch.where(bound[:, None], 0.0, steps[:, t])
@@ -171,38 +172,32 @@ def _immobile_traps(worlds, k, alpha, box, world, generator):
 
 def _confinement(worlds, k, alpha, box, world, generator):
     n, frames, device = len(world), worlds.n_frames, box.device
-    centres = compartment_centres(worlds, generator)[world]  # (P, C, 2)
+    grid = DiscGrid(compartment_centres(worlds, generator), _tensor(worlds.radius, device), box)
     radius, transmittance = (_tensor(v, device)[world] for v in (worlds.radius, worlds.transmittance))
     scale = (2 * k).sqrt()
     pos = torch.empty(n, frames, 2, device=device)
     pos[:, 0] = _rand(n, 2, generator) * box[world, None]
     codes = torch.zeros(n, frames, dtype=torch.long, device=device)
-    nearest, inside = _compartment_at(pos[:, 0], centres, radius)
-    codes[:, 0] = inside
+    distance, centre = grid.nearest(pos[:, 0], world)  # of the compartment each particle is in
+    codes[:, 0] = distance < radius
     rows = torch.arange(n, device=device)
     steps = fractional_noise(alpha[rows, codes[:, 0]], frames, generator) * scale[rows, codes[:, 0], None, None]
     for t in range(1, frames):
         new = pos[:, t - 1] + steps[:, t]
         was_inside = codes[:, t - 1] == 1
-        out = was_inside & ((new - centres[rows, nearest]).norm(dim=1) > radius)
+        out = was_inside & ((new - centre).square().sum(1) > radius.square())
         bounced = out & (_rand(n, generator=generator) >= transmittance)
-        new = reflect_inside(pos[:, t - 1], new, centres[rows, nearest], radius, bounced)
-        found, found_inside = _compartment_at(new, centres, radius)
+        new = reflect_inside(pos[:, t - 1], new, centre, radius, bounced)
+        distance, found = grid.nearest(new, world)
         stays = was_inside & (~out | bounced)
-        nearest = torch.where(stays, nearest, found)
-        codes[:, t] = stays | found_inside
+        centre = torch.where(stays[:, None], centre, found)
+        codes[:, t] = stays | (distance < radius)
         pos[:, t] = _fold(new, box[world, None])
         if t + 1 < frames:
             switched = codes[:, t] != codes[:, t - 1]
             code = codes[:, t]
             _refresh(steps, switched, t + 1, alpha[rows, code], scale[rows, code], generator)
     return pos, codes
-
-
-def _compartment_at(pos, centres, radius):
-    distance = (centres - pos[:, None]).square().sum(-1)
-    nearest = distance.min(1)
-    return nearest.indices, nearest.values < radius.square()
 
 
 def _dimerization(worlds, k, alpha, box, world, generator):

@@ -1,4 +1,4 @@
-"""Encounters in space: particles with traps, with each other and with the walls of compartments, batched."""
+"""Encounters in space: particles with each other and with the walls of compartments, batched."""
 
 from __future__ import annotations
 
@@ -7,24 +7,6 @@ import torch
 from simulations.parameters import Worlds
 
 _MARGIN = 1e-4  # px: a reflected position stays this far inside its wall, as in andi_datasets
-
-
-def within_reach(pos: torch.Tensor, targets: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
-    """Whether each particle is closer than `reach` to any target.
-
-    Parameters
-    ----------
-    pos : Tensor, shape (W, N, 2); targets : Tensor, shape (W, M, 2), px
-    reach : Tensor, shape (W,), px
-
-    Returns
-    -------
-    Tensor, shape (W, N), bool
-    """
-    dx = pos[:, :, None, 0] - targets[:, None, :, 0]
-    dy = pos[:, :, None, 1] - targets[:, None, :, 1]
-    nearest = (dx.square_().add_(dy.square_())).amin(-1)
-    return nearest < reach.square()[:, None]
 
 
 def switch_dimers(partner: torch.Tensor, p_unbind: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -106,9 +88,8 @@ def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Ten
                 break
             trial = torch.rand(len(open_), 2, generator=generator, device=device) * side[open_]
             trial = trial + radius[open_, None]
-            clear = ~within_reach(trial[:, None], centres[open_, :slot], 2 * radius[open_])[:, 0] if slot else (
-                torch.ones(len(open_), dtype=torch.bool, device=device)
-            )
+            gap = (centres[open_, :slot] - trial[:, None]).square().sum(-1)
+            clear = (gap > 4 * radius[open_, None].square()).all(1)
             centres[open_[clear], slot] = trial[clear]
             open_ = open_[~clear]
     return centres
