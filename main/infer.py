@@ -266,7 +266,7 @@ def main(arguments=None) -> int:
     try:
         run = infer_files(options.pop("tracks"), options.pop("out"), progress=sys.stderr.isatty(), **options)
     except InputError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     for warning in run.record["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
