@@ -86,6 +86,8 @@ def read_raw(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             raw = pd.read_csv(path, sep=separator, encoding=encoding, low_memory=False, index_col=False,
                               skip_blank_lines=False)
+    except InputError:
+        raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
