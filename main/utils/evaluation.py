@@ -53,6 +53,7 @@ def track_errors(truth, prediction, changepoints) -> dict:
     -------
     dict
         model, n_frames, n_changepoints, jaccard, mae_log10_k, mae_alpha (nan where all is trapped), accuracy.
+        A quantity that was not predicted (nan) has error nan.
     """
     k, alpha, state = (np.asarray(truth[name]) for name in ("k", "alpha", "state"))
     moving = (state != 0) & (k > 0)
@@ -64,8 +65,16 @@ def track_errors(truth, prediction, changepoints) -> dict:
         "jaccard": jaccard(true, changepoints),
         "mae_log10_k": _mean(np.abs(np.asarray(prediction.log10_k)[moving] - np.log10(k[moving]))),
         "mae_alpha": _mean(np.abs(np.asarray(prediction.alpha) - alpha)[moving]),
-        "accuracy": float(np.mean(np.asarray(prediction.state_probs).argmax(1) == state)),
+        "accuracy": state_accuracy(prediction.state_probs, state),
     }
+
+
+def state_accuracy(state_probs, state) -> float:
+    """Share of frames whose most probable state is the true one; nan if probabilities (T, 4) are missing."""
+    state_probs = np.asarray(state_probs)
+    if np.isnan(state_probs).any():
+        return float("nan")
+    return float(np.mean(state_probs.argmax(1) == state))
 
 
 def changepoint_errors(truth, changepoints) -> list[dict]:

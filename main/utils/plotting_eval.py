@@ -87,19 +87,13 @@ def plot_confusion(counts: np.ndarray) -> Figure:
     return fig
 
 
-def _draw_binned(ax, x, y, edges, colour, label, **line):
-    table = binned_mean(x, y, edges)
-    ax.errorbar(
-        table["x"],
-        table["mean"],
-        1.96 * table["sem"].fillna(0),
-        color=colour,
-        marker="o",
-        ms=3.5,
-        capsize=2,
-        label=label,
-        **line,
-    )
+def _draw_binned(ax, table: pd.DataFrame, x: str, columns: dict, edges) -> None:
+    for column, (colour, label) in columns.items():
+        binned = binned_mean(table[x], table[column], edges)
+        if len(binned):
+            bars = {"yerr": 1.96 * binned["sem"].fillna(0), "capsize": 2}
+            ax.errorbar(binned["x"], binned["mean"], color=colour, marker="o", ms=3.5, label=label, **bars)
+    ax.legend()
 
 
 @styled
@@ -109,7 +103,7 @@ def plot_against(table: pd.DataFrame, x: str, edges, xlabel: str, scores=("accur
     Parameters
     ----------
     table : DataFrame
-        Column `x`, the columns of ERRORS and those named in `scores`.
+        Column `x`, the columns of ERRORS and those named in `scores`; a column of nan is left out.
     edges : array (M + 1,)
         Bin edges of `x`.
     scores : sequence of str
@@ -117,15 +111,11 @@ def plot_against(table: pd.DataFrame, x: str, edges, xlabel: str, scores=("accur
     """
     fig, axes = new_figure(6.6, 2.8, 1, 2)
     left, right = axes[0]
-    for column, (colour, label) in ERRORS.items():
-        _draw_binned(left, table[x], table[column], edges, colour, label)
-    for column in scores:
-        colour, label = SCORES[column]
-        _draw_binned(right, table[x], table[column], edges, colour, label)
-    left.set(xlabel=xlabel, ylabel="mean absolute error", ylim=(0, None))
+    left.set(xlabel=xlabel, ylabel="mean absolute error")
     right.set(xlabel=xlabel, ylabel="score", ylim=(0, 1.03))
-    for ax in (left, right):
-        ax.legend()
+    _draw_binned(left, table, x, ERRORS, edges)
+    _draw_binned(right, table, x, {name: SCORES[name] for name in scores}, edges)
+    left.set_ylim(0, None)
     return fig
 
 
@@ -178,7 +168,8 @@ def plot_by_model(tracks: pd.DataFrame) -> Figure:
     present = [m for m in MODELS if m in set(tracks["model"])]
     groups = tracks.assign(model=pd.Categorical(tracks["model"], present)).groupby("model", observed=False)
     panels = ERRORS | {name: SCORES[name] for name in ("accuracy", "jaccard")}
-    fig, axes = new_figure(8.2, 0.36 * len(present) + 0.9, 1, len(panels), sharey=True)
+    panels = {name: style for name, style in panels.items() if tracks[name].notna().any()}
+    fig, axes = new_figure(1.4 + 1.7 * len(panels), 0.36 * len(present) + 0.9, 1, len(panels), sharey=True)
     for ax, (column, (colour, label)) in zip(axes[0], panels.items(), strict=True):
         _bars(ax, groups, column, colour)
         ax.set_xlabel(label)

@@ -1,0 +1,82 @@
+"""Hyper-parameter search with optuna, in a storage that resumes and that several processes share."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from main.utils.training import Options, fit, validate
+from simulations.stream import TrackStream
+
+SPACE = {
+    "lr": lambda trial: trial.suggest_float("lr", 1e-6, 1e-1, log=True),
+    "weight_decay": lambda trial: trial.suggest_float("weight_decay", 1e-6, 1e-1, log=True),
+    "batch": lambda trial: trial.suggest_categorical("batch", [16, 32, 64, 128]),
+    "dropout": lambda trial: trial.suggest_float("dropout", 0.0, 0.5),
+    "layers": lambda trial: trial.suggest_categorical("layers", ["2", "2,2", "2,2,1"]),
+}
+
+
+def open_study(path: str | Path, name: str, seed: int | None = None) -> optuna.Study:
+    """The study of this name in a journal file: made, or continued; several processes may share it.
+
+    Parameters
+    ----------
+    path : path
+        Journal file; its folder is made.
+    name : str
+    seed : int, optional
+        Of the sampler; give each process its own, or none.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    sampler = optuna.samplers.TPESampler(seed=seed)
+    return optuna.create_study(study_name=name, storage=storage, sampler=sampler, load_if_exists=True)
+
+
+def search(
+    study: optuna.Study, n_trials: int, val: list[dict], options: Options, runs: Path, *,
+    searched=("lr", "weight_decay"), batch: int = 32, prior=("broad", "andi2"), chunk: int = 4096,
+    device: str = "cpu",
+) -> None:  # fmt: skip
+    """Add trials until the study has `n_trials` complete ones, whichever process ran them.
+
+    Trials that diverge count as failed; a process gives up after twice `n_trials`.
+
+    Parameters
+    ----------
+    study : Study
+        From `open_study`.
+    val : list of batch dicts
+        Held-out batches; the validation loss on them is minimised.
+    options : Options
+        Of every trial, but for what is searched.
+    runs : Path
+        Run folders of the trials are made in it.
+    searched : sequence of str
+        Keys of SPACE: learning rate and weight decay (L2) as in the original, and what else is switched on.
+    batch, prior, chunk : as for TrackStream
+
+    Raises
+    ------
+    ValueError
+        If `searched` has an unknown name.
+    """
+    unknown = set(searched) - set(SPACE)
+    if unknown:
+        raise ValueError(f"cannot search {', '.join(sorted(unknown))}: expected some of {', '.join(SPACE)}")
+
+    def objective(trial):
+        found = {name: SPACE[name](trial) for name in searched}
+        train = TrackStream(list(prior), found.pop("batch", batch), device, options.seed, chunk)
+        trial_options = replace(options, **found)
+        net = fit(train, val, trial_options, runs / f"trial_{trial.number:04d}", device=device)
+        return validate(net, val, trial_options)["loss"]
+
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    done = len(study.get_trials(deepcopy=False, states=complete))
+    if done < n_trials:
+        enough = optuna.study.MaxTrialsCallback(n_trials, states=complete)
+        study.optimize(objective, n_trials=2 * n_trials, callbacks=[enough])
