@@ -31,7 +31,7 @@ class Options:
     steps: int = 2000
     lr: float = 2e-3
     weight_decay: float = 1e-4
-    schedule: str = "onecycle"  # onecycle, or plateau: a tenth of the rate when validation stalls
+    schedule: str = "onecycle"  # onecycle; trapezoid: level, then down over the last quarter; plateau: on stalling
     clip: float = 1.0
     balanced: bool = False  # weight the states by inverse frequency
     focal: float = 0.0  # exponent of the focal loss; 0 is cross-entropy
@@ -102,7 +102,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
             total.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
             optimizer.step()
-            if options.schedule == "onecycle":
+            if options.schedule != "plateau":
                 schedule.step()
             state["step"] += 1
             bar.update()
@@ -170,11 +170,18 @@ def validate(net: TrackNet, batches: list[dict], options: Options, weights=None)
 def _schedule(optimizer, options: Options):
     if options.schedule == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=3)
+    if options.schedule == "trapezoid":  # can be prolonged: resume with more steps before it comes down
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _trapezoid(step, options.steps))
     if options.schedule != "onecycle":
-        raise ValueError(f"unknown schedule {options.schedule!r}: expected onecycle or plateau")
+        raise ValueError(f"unknown schedule {options.schedule!r}: expected onecycle, trapezoid or plateau")
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=options.lr, total_steps=options.steps + 1, pct_start=0.05, cycle_momentum=False
     )
+
+
+def _trapezoid(step: int, steps: int) -> float:
+    """Share of the full rate: up over 200 steps, level, linearly down over the last quarter."""
+    return max(0.0, min(1.0, (step + 1) / 200, (steps - step) / (0.25 * steps)))
 
 
 def _class_weights(options: Options, val: list[dict], device):
