@@ -10,6 +10,7 @@ from test_segments import prediction
 
 from main.utils.changepoints import (
     DEFAULTS,
+    change_steps,
     find_changepoints,
     segment_many,
     segmentation_options,
@@ -60,11 +61,23 @@ def test_scale_does_not_move_changepoints():
     assert find_changepoints(pred, 0.8) == before and before
 
 
-def test_accumulated_change_probability_makes_a_step():
+def test_predicted_changepoint_makes_a_step():
     pred = prediction(np.zeros(80), np.ones(80), [2] * 80)
-    pred.p_change[33] = 0.9
-    assert find_changepoints(pred, 1.0) == []
-    assert find_changepoints(pred, 1.0, DEFAULTS | {"change": 1.0}) == [33]
+    assert find_changepoints(pred) == []
+    pred.p_change[32:35] = 0.2, 0.6, 0.1
+    assert find_changepoints(pred) == [33]
+    assert find_changepoints(pred, weights=DEFAULTS | {"change": 0.0}) == []
+
+
+def test_doubt_everywhere_is_no_changepoint():
+    pred = prediction(np.zeros(200), np.ones(200), [2] * 200)
+    pred.p_change[:] = np.random.default_rng(0).uniform(0, 0.03, 200)
+    assert pred.p_change.sum() > 2 and find_changepoints(pred) == []
+
+
+def test_steps_are_at_peaks_and_as_high_as_probable():
+    p_change = np.array([0, 0.1, 0.5, 0.2, 0, 0, 0.04, 0, 0, 0.3])
+    assert np.allclose(np.diff(change_steps(p_change, 0.1), prepend=0), [0, 0, 0.8, 0, 0, 0, 0, 0, 0, 0.3])
 
 
 def test_options_are_checked():

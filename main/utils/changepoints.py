@@ -7,13 +7,14 @@ from main.utils.segments import merge_trapped, segment_values
 
 MIN_SIZE = 3  # frames; the shortest segment that the challenge's label filter leaves
 DEFAULTS = {
-    "penalty": 1.2,  # price of one changepoint, in units of the stack's squared deviation summed over frames
+    "penalty": 4.0,  # price of one changepoint, in units of the stack's squared deviation summed over frames
     "k": 1.0,  # weight of log10 K
-    "alpha": 1.0,  # weight of alpha
-    "trapped": 2.0,  # weights of the state probabilities
-    "confined": 1.0,
-    "directed": 0.5,
-    "change": 0.0,  # weight of the accumulated probability of a changepoint (a step at each predicted one)
+    "alpha": 0.7,  # weight of alpha
+    "trapped": 1.4,  # weights of the state probabilities
+    "confined": 1.4,
+    "directed": 1.4,
+    "change": 4.0,  # weight of the steps at predicted changepoints
+    "change_floor": 0.1,  # a predicted changepoint less probable than this makes no step
 }
 
 
@@ -63,8 +64,35 @@ def stack_channels(pred, weights):
         if weights[name]:
             channels.append(weights[name] * pred.state_probs[:, state])
     if weights["change"]:
-        channels.append(weights["change"] * np.cumsum(pred.p_change))
+        channels.append(weights["change"] * change_steps(pred.p_change, weights["change_floor"]))
     return np.stack(channels, axis=1).astype(np.float64)
+
+
+def change_steps(p_change, floor):
+    """A staircase with a step at each peak of the changepoint probability, as high as the peak is probable.
+
+    Steps at peaks rather than the plain cumulative sum: where the network only wonders, the sum would ramp, and a
+    ramp is cut anywhere.
+
+    Parameters
+    ----------
+    p_change : (T,) array
+        Probability of a changepoint at each frame.
+    floor : float
+        Peaks lower than this are left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T,) cumulated probability (over 3 frames around each peak) of the peaks so far.
+    """
+    near = p_change.copy()  # probability of a changepoint at this frame or beside it
+    near[1:] += p_change[:-1]
+    near[:-1] += p_change[1:]
+    peak = near > floor
+    peak[1:] &= near[1:] >= near[:-1]
+    peak[:-1] &= near[:-1] > near[1:]
+    return np.cumsum(near * peak)
 
 
 def find_changepoints(pred, penalty=DEFAULTS["penalty"], weights=DEFAULTS):

@@ -7,9 +7,16 @@ from main.utils.changepoints import segment_many, segmentation_options
 from main.utils.metrics import fast_scores, score_table
 
 FACTORS = (0.5, 0.7, 1.4, 2.0)
-START_PENALTIES = (0.3, 0.5, 0.8, 1.2, 1.8, 2.7, 4.0)
-WEIGHTS = ("alpha", "trapped", "confined", "directed", "change")  # k stays 1: it sets the scale
-FIRST_CHANGE = 0.5  # weight tried first for a channel that is switched off
+START_PENALTIES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+WEIGHTS = (
+    "change",
+    "change_floor",
+    "alpha",
+    "trapped",
+    "confined",
+    "directed",
+)  # k stays 1: it sets the scale
+OFF = 0.5  # value tried first for a weight that is zero
 
 
 def objective(scores):
@@ -60,7 +67,7 @@ def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
     bar = tqdm(rounds, disable=not progress, desc="segmentation")
     for name, grid in bar:
         if grid is None:
-            grid = [best[name] * f for f in FACTORS] if best[name] else [FIRST_CHANGE]
+            grid = [best[name] * f for f in FACTORS] if best[name] else [OFF]
             grid += [0.0] if name != "penalty" and best[name] else []
         for candidate in grid:
             options = best | {name: float(np.round(candidate, 4))}

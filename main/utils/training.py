@@ -123,6 +123,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                     state["best"] = current
                     save_file({n: v.detach().cpu().contiguous() for n, v in net.state_dict().items()},
                               run / "best.safetensors")  # fmt: skip
+                _save(run, net, optimizer, schedule, train, state)
             if options.minutes and time.monotonic() - started > 60 * options.minutes:
                 break
     except KeyboardInterrupt:
