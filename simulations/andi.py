@@ -76,13 +76,13 @@ def simulate_world(world: Worlds) -> list[Track]:
         raise ValueError(f"simulate_world takes one world, not {len(world)}")
     with warnings.catch_warnings():  # the library silences all warnings for good; keep that to itself
         warnings.simplefilter("ignore")
-        positions, labels = getattr(models_phenom(), world.model)(**_library_arguments(world))
+        positions, labels = getattr(models_phenom(), world.model)(**library_arguments(world))
         if not np.isfinite(positions).all():
             raise FloatingPointError("andi_datasets returned a position that is not finite")
         return _crop(positions, labels, _fov_origin(world), world)
 
 
-def _library_arguments(world: Worlds) -> dict:
+def library_arguments(world: Worlds) -> dict:
     """Arguments of the `models_phenom` method of the world's model; diffusion as (mean, variance) pairs."""
     diffusion = {
         "Ds": np.stack([world.k_mean[0], world.k_var[0]], 1),

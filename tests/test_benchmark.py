@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from main import benchmark
-from main.utils.benchmark_data import andi_parameters, read_benchmark, read_labels, write_submission
+from main.utils.benchmark_data import read_benchmark, read_labels, write_submission
 from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, pair_segments, score_table
 
 
@@ -173,9 +173,10 @@ def test_command_explains_what_is_wrong(tmp_path, capsys):
 
 
 def test_experiments_are_the_published_ones():
+    from simulations.andi import library_arguments
     from simulations.parameters import EXPERIMENTS
 
-    worlds = [andi_parameters(world) for world in EXPERIMENTS]
+    worlds = [library_arguments(world) for world in EXPERIMENTS]
     assert [w["N"] for w in worlds] == [100, 750, 100, 100, 500, 100, 100, 100, 100]
     assert {w["T"] for w in worlds} == {200} and {w["L"] for w in worlds} == {230.4}
     assert worlds[0]["Ds"].tolist() == [[0.15, 0.01], [0.33, 0.001], [0.95, 0.01]]

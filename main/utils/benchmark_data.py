@@ -17,40 +17,6 @@ import pandas as pd
 PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic
 
 
-def andi_parameters(world):
-    """Translate a `Worlds` of one experiment into the keyword dictionary that andi_datasets reads.
-
-    Parameters
-    ----------
-    world : simulations.parameters.Worlds
-        One world: K in px^2/frame^alpha, lengths in px, probabilities per frame.
-
-    Returns
-    -------
-    dict
-        Keys of `andi_datasets.models_phenom`; the second number of each pair in Ds and alphas is a variance.
-    """
-    diffusion = np.stack([world.k_mean[0], world.k_var[0]], axis=1)  # (S, 2)
-    exponents = np.stack([world.alpha_mean[0], world.alpha_var[0]], axis=1)
-    one_state = world.model in ("single_state", "immobile_traps")
-    dic = {
-        "N": int(world.n_particles),
-        "T": int(world.n_frames),
-        "L": float(world.box[0]),
-        "Ds": diffusion[0] if one_state else diffusion,
-        "alphas": exponents[0] if one_state else exponents,
-    }
-    if world.model == "multi_state":
-        dic["M"] = np.asarray(world.transition[0])
-    if world.model in ("immobile_traps", "dimerization"):
-        dic.update(r=float(world.radius[0]), Pb=float(world.p_bind[0]), Pu=float(world.p_unbind[0]))
-    if world.model == "immobile_traps":
-        dic["Nt"] = int(world.count[0])
-    if world.model == "confinement":
-        dic.update(r=float(world.radius[0]), Nc=int(world.count[0]), trans=float(world.transmittance[0]))
-    return dic
-
-
 def challenge_dictionaries(experiments, n_fovs):
     """One andi_datasets dictionary per experiment and field of view, drawn in the tutorial's order.
 
@@ -60,11 +26,12 @@ def challenge_dictionaries(experiments, n_fovs):
     from andi_datasets.datasets_challenge import _get_dic_andi2
     from andi_datasets.models_phenom import models_phenom
 
+    from simulations.andi import library_arguments
     from simulations.parameters import MODELS
 
     dics = []
     for world in experiments:
-        dics.append(_get_dic_andi2(MODELS.index(world.model) + 1) | andi_parameters(world))
+        dics.append(_get_dic_andi2(MODELS.index(world.model) + 1) | library_arguments(world))
     fields = []
     for dic in dics:
         for _ in range(n_fovs):

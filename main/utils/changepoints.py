@@ -71,8 +71,8 @@ def stack_channels(pred, weights):
 def change_steps(p_change, floor):
     """A staircase with a step at each peak of the changepoint probability, as high as the peak is probable.
 
-    Steps at peaks rather than the plain cumulative sum: where the network only wonders, the sum would ramp, and a
-    ramp is cut anywhere.
+    Steps at peaks rather than the plain cumulative sum: where the network only wonders, the sum would ramp,
+    and a ramp is cut anywhere.
 
     Parameters
     ----------
