@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from main import benchmark
-from main.utils.benchmark_data import read_benchmark, read_labels, write_submission
+from main.utils.benchmark_data import generate, read_benchmark, read_labels, write_submission
 from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, pair_segments, score_table
 
 
@@ -182,6 +182,33 @@ def test_experiments_are_the_published_ones():
     assert worlds[0]["Ds"].tolist() == [[0.15, 0.01], [0.33, 0.001], [0.95, 0.01]]
     assert worlds[6]["M"][0][1] == pytest.approx(1 / 60) and worlds[8]["Nt"] == 1000
     assert (worlds[3]["r"], worlds[3]["trans"], worlds[4]["Pu"]) == (2.0, 0.1, pytest.approx(1 / 60))
+
+
+def test_published_seeds_reach_the_published_random_state():
+    import stochastic.random
+    from andi_datasets.models_phenom import models_phenom
+
+    from main.utils.benchmark_data import PUBLISHED_SEEDS, challenge_dictionaries
+    from simulations.parameters import EXPERIMENTS
+
+    np.random.seed(PUBLISHED_SEEDS[0])
+    stochastic.random.seed(PUBLISHED_SEEDS[1])
+    assert len(challenge_dictionaries(EXPERIMENTS, 30)) == 270
+    assert np.random.rand() == 0.13983116679650354  # both from the tutorial's own check
+    assert models_phenom().disp_fbm(1, 1, 1)[0] == pytest.approx(-1.5603561985561718)
+
+
+def test_generated_benchmark_is_reproducible_and_labelled(tmp_path):
+    from simulations.parameters import EXPERIMENTS
+
+    tables = [read_benchmark(generate(tmp_path / n, 1, 3, experiments=EXPERIMENTS[6:8])) for n in "ab"]
+    first, second = tables
+    assert set(first["exp"]) == {1, 2} and len(first) > 20
+    assert all(np.array_equal(a, b) for a, b in zip(first["xy"], second["xy"], strict=True))
+    for row in first.itertuples():
+        ends = [s["end"] for s in row.segments]
+        changes = (np.diff(row.k) != 0) | (np.diff(row.alpha) != 0) | (np.diff(row.state) != 0)
+        assert ends == [*(np.flatnonzero(changes) + 1), len(row.xy)] and len(row.xy) >= 20
 
 
 def test_frame_scores_ignore_trapped_frames():

@@ -39,7 +39,7 @@ def test_world_equals_challenge_phenom_dataset(model, capsys):
     from andi_datasets.datasets_challenge import challenge_phenom_dataset
 
     world = replace(sample_worlds("andi2", model, 1, np.random.default_rng(0), n_frames=100), n_particles=12)
-    arguments = andi._library_arguments(world) | {"model": model}
+    arguments = andi.library_arguments(world) | {"model": model}
     arguments |= {"single_state": {"dim": 2}, "multi_state": {"return_state_num": True},
                   "dimerization": {"return_state_num": True}}.get(model, {})  # fmt: skip
     with andi.seeded(np.random.SeedSequence(4)):
