@@ -49,7 +49,7 @@ def on_one_thread(part):
 
 @cache
 def simulator_rates() -> dict[str, tuple[float, float]]:
-    """Tracks/s of the batched engine and of andi_datasets by model, with andi_datasets' default parameters."""
+    """Tracks/s of the batched engine and of andi_datasets by model, default parameters of the library."""
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
     def batched(model):
