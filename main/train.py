@@ -47,7 +47,7 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     generator = torch.Generator().manual_seed(seed)
     train = DataLoader(load_dataset(Path(data) / "train.pt"), batch, shuffle=True, collate_fn=collate,
                        generator=generator)  # fmt: skip
-    val = DataLoader(load_dataset(Path(data) / "val.pt"), 256, collate_fn=collate)
+    val = DataLoader(load_dataset(Path(data) / "validation.pt"), 256, collate_fn=collate)
     return train, list(islice(val, n_val))
 
 
