@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from dataclasses import MISSING, fields
 from itertools import islice
 from pathlib import Path
@@ -24,8 +23,6 @@ VALIDATION_SEED = 987_654_321
 def main(arguments: list[str] | None = None) -> None:
     """Parse the options, train, print the last scores."""
     args = _parser().parse_args(arguments)
-    for name in (signal.SIGINT, signal.SIGTERM):  # a polite kill keeps the last step, in the background too
-        signal.signal(name, signal.default_int_handler)
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import threading
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -92,7 +94,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     started, since = time.monotonic(), time.monotonic()
     running: dict[str, list] = {}
     bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2)
-    try:
+    with _PoliteStop() as stop:
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
             batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             net.train()
@@ -124,14 +126,12 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                     save_file({n: v.detach().cpu().contiguous() for n, v in net.state_dict().items()},
                               run / "best.safetensors")  # fmt: skip
                 _save(run, net, optimizer, schedule, train, state)
-            if options.minutes and time.monotonic() - started > 60 * options.minutes:
+            if stop.asked or (options.minutes and time.monotonic() - started > 60 * options.minutes):
+                tqdm.write(f"stopped at step {state['step']}; continue with resume")
                 break
-    except KeyboardInterrupt:
-        tqdm.write(f"stopped at step {state['step']}; continue with resume")
-    finally:
-        bar.close()
-        log.close()
-        _save(run, net, optimizer, schedule, train, state)
+    bar.close()
+    log.close()
+    _save(run, net, optimizer, schedule, train, state)
     return net
 
 
@@ -223,6 +223,23 @@ def _load(run: Path, net, optimizer, schedule, train) -> dict:
     if torch.cuda.is_available() and checkpoint["cuda_rng"] is not None:
         torch.cuda.set_rng_state(checkpoint["cuda_rng"])
     return {"step": checkpoint["step"], "best": checkpoint["best"]}
+
+
+class _PoliteStop:
+    """While it is open, Ctrl-C or a polite kill asks for a stop after the current step instead of breaking it off."""
+
+    def __enter__(self):
+        self.asked = False
+        main = threading.current_thread() is threading.main_thread()
+        self.old = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
+        return self
+
+    def _ask(self, number, frame):
+        self.asked = True
+
+    def __exit__(self, *error):
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
 
 
 class _Log:

@@ -1,0 +1,82 @@
+"""Turn training runs into a set of weights that `infer.py` can load.
+
+    python main/ship.py --name default runs/k runs/alpha runs/state
+    python main/ship.py --name fast runs/fast
+
+The last step of each run is taken. `benchmark.py --fit-penalty` then fits the segmentation, and the card in the
+folder's README.md is filled in by hand from what `benchmark.py` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from main.models import build
+from main.utils.weights import WEIGHTS_DIR, read_config, save_weights
+
+
+def ship(runs: list[Path], folder: Path) -> dict:
+    """Write the networks of some runs as one set of weights.
+
+    Parameters
+    ----------
+    runs : list of paths
+        One run of target "combined", or one each of "k", "alpha" and "state".
+    folder : path
+        Where the set goes; a segmentation fitted for an earlier set there is kept.
+
+    Returns
+    -------
+    dict
+        The configuration written.
+
+    Raises
+    ------
+    ValueError
+        If the runs do not give K, alpha and state once each, or differ in their features.
+    """
+    params = {run: json.loads((run / "params.json").read_text()) for run in runs}
+    targets = sorted(p["target"] for p in params.values())
+    if targets not in (["combined"], ["alpha", "k", "state"]):
+        raise ValueError(f"runs of {', '.join(targets)}: expected one combined run, or one each of k, alpha, state")
+    kinds = {p["features"] for p in params.values()}
+    if len(kinds) > 1:
+        raise ValueError(f"runs with different features ({', '.join(sorted(kinds))}) do not make one set")
+    nets, training = {}, {}
+    for run, options in params.items():
+        checkpoint = torch.load(run / "last.pt", weights_only=True, map_location="cpu")
+        net = build(options["net"])
+        net.load_state_dict(checkpoint["net"])
+        nets[options["target"]] = net
+        training[options["target"]] = {n: options[n] for n in ("lr", "schedule", "seed")} | {
+            "steps": checkpoint["step"]
+        }
+    config = {
+        "features": kinds.pop(),
+        "nets": {p["target"]: p["net"] for p in params.values()},
+        "training": training,
+        "training_range": {"n_frames": [20, 200]},
+    }
+    if (folder / "config.json").exists():
+        config["segmentation"] = read_config(folder).get("segmentation", {})
+    save_weights(folder, nets, config)
+    return config
+
+
+def main() -> None:
+    """Parse the options and write the set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--name", required=True, help="a folder of main/models/weights, or a path with a slash")
+    args = parser.parse_args()
+    folder = Path(args.name) if "/" in args.name else WEIGHTS_DIR / args.name
+    ship(args.runs, folder)
+    print(f"weights of {', '.join(map(str, args.runs))} in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The training loop: it learns, resumes exactly, and leaves trapped frames and padding out."""
+
+import csv
+import json
+import math
+import signal
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from main.ship import ship
+from main.utils.losses import balanced_weights, change_labels, losses
+from main.utils.training import Options, fit, validate
+from main.utils.weights import load_weights
+from simulations.stream import TrackStream
+
+TINY = Options(body="conv_lstm", hidden=8, steps=8, val_every=4, dropout=0.2)
+
+
+def stream(batch=16, seed=0):
+    return TrackStream("broad", batch, "cpu", seed, chunk=64)
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    return list(islice(stream(32, seed=5), 1))
+
+
+def test_training_lowers_the_loss(tmp_path, held_out):
+    options = replace(TINY, steps=60, val_every=60, hidden=16, lr=1e-2)
+    before = validate(fit(stream(), [], replace(options, steps=0), tmp_path / "none"), held_out, options)
+    after = validate(fit(held_out, held_out, options, tmp_path / "run"), held_out, options)
+    assert after["loss"] < 0.7 * before["loss"]
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "trapezoid", "plateau"])
+def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(tmp_path, held_out, schedule):
+    options = replace(TINY, schedule=schedule)
+    whole = fit(stream(), held_out, options, tmp_path / "whole")
+
+    class Interrupted(TrackStream):
+        def __iter__(self):
+            for i, batch in enumerate(super().__iter__()):
+                if i == 4:
+                    signal.raise_signal(signal.SIGINT)
+                yield batch
+
+    fit(Interrupted("broad", 16, "cpu", 0, chunk=64), held_out, options, tmp_path / "parts")
+    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] == 5
+    resumed = fit(stream(), held_out, options, tmp_path / "parts", resume=True)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_run_folder(tmp_path, held_out):
+    fit(stream(), held_out, TINY, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [int(r["step"]) for r in rows] == [4, 8]
+    assert all(math.isfinite(float(v)) for r in rows for v in r.values())
+    assert json.loads((tmp_path / "params.json").read_text())["hidden"] == 8
+    assert (tmp_path / "best.safetensors").exists() and list(tmp_path.glob("events*"))
+
+
+def test_the_clock_stops_a_run(tmp_path):
+    fit(stream(), [], replace(TINY, steps=10_000, minutes=1e-4), tmp_path)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 100
+
+
+def labelled(state):
+    n = len(state)
+    return {"xy": torch.zeros(1, n + 2, 2), "length": torch.tensor([n]),
+            "k": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
+            "alpha": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
+            "state": torch.tensor([state + [0, 0]])}  # fmt: skip
+
+
+def test_trapped_frames_and_padding_do_not_count():
+    batch = labelled([2, 2, 0, 0, 1])
+    out = {"k": torch.tensor([[0.0, 0, 9, 9, 0, 9, 9]]), "alpha": torch.tensor([[1.0, 1, 9, 9, 1, 9, 9]])}
+    result = losses(out, batch, torch.zeros(1))
+    assert result["k"] == 0 and result["alpha"] == 0
+    out["k"][0, 1] = 3.0
+    assert losses(out, batch, torch.zeros(1))["k"] == pytest.approx(1.0)  # |3| over the three moving frames
+
+
+def test_k_is_learned_relative_to_the_scale():
+    batch = labelled([2, 2, 2])
+    out = {"k": torch.full((1, 5), -2.0)}
+    assert losses(out, batch, torch.ones(1))["k"] == 0  # K = 1 = 10 ** (-2 + 2 * 1)
+
+
+def test_change_labels():
+    assert change_labels(labelled([2, 2, 0, 0, 1]))[0, :5].tolist() == [0, 0, 1, 0, 1]
+
+
+def test_focal_loss_and_class_weights():
+    batch = labelled([2, 2, 1, 2])
+    logits = torch.zeros(1, 6, 4)
+    plain = losses({"state": logits}, batch, torch.zeros(1))["state"]
+    focal = losses({"state": logits}, batch, torch.zeros(1), focal=2.0)["state"]
+    assert plain == pytest.approx(math.log(4)) and focal == pytest.approx(math.log(4) * 0.75**2)
+    weights = balanced_weights([batch])
+    assert weights[1] == pytest.approx(3 * float(weights[2])) and weights.sum() == pytest.approx(1.0)
+
+
+def test_unknown_schedule_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown schedule 'cosine'"):
+        fit(stream(), [], replace(TINY, schedule="cosine"), tmp_path)
+
+
+def test_runs_become_weights(tmp_path, held_out):
+    runs = []
+    for target in ("k", "alpha", "state"):
+        runs.append(tmp_path / target)
+        fit(stream(), [], replace(TINY, target=target, steps=1), runs[-1])
+    ship(runs, tmp_path / "set")
+    nets, config = load_weights(str(tmp_path / "set"))
+    assert set(nets) == {"k", "alpha", "state"} and config["features"] == "default"
+    saved = torch.load(runs[0] / "last.pt", weights_only=True)["net"]
+    assert all(torch.equal(v, saved[n]) for n, v in nets["k"].state_dict().items())
+    with pytest.raises(ValueError, match="expected one combined run"):
+        ship(runs[:2], tmp_path / "other")
+
+
+def test_corrupted_weights_are_refused(tmp_path):
+    fit(stream(), [], replace(TINY, steps=1), tmp_path / "run")
+    ship([tmp_path / "run"], tmp_path / "set")
+    path = tmp_path / "set" / "combined.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="corrupted"):
+        load_weights(str(tmp_path / "set"))
