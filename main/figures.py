@@ -38,13 +38,13 @@ def figures_of(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, st
 
 
 def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str):
-    """Figure of one track's points and segments over time; K is blank where trapped."""
+    """Figure of one track's points and segments over time; K and alpha are blank where trapped."""
     own = points[points["track_id"] == track_id].sort_values("frame")
     cut = segments[segments["track_id"] == track_id].sort_values("frame_start")
-    k = own["k"].where(own["k"] > 0).to_numpy()
+    moving = own["k"] > 0
     prediction = SimpleNamespace(
-        log10_k=np.log10(k),
-        alpha=own["alpha"].to_numpy(),
+        log10_k=np.log10(own["k"].where(moving).to_numpy()),
+        alpha=own["alpha"].where(moving).to_numpy(),
         state_probs=own[list(PROBABILITIES)].to_numpy(),
         p_change=own["p_change"].to_numpy(),
     )
