@@ -12,7 +12,7 @@ import torch
 
 from main.ship import ship
 from main.utils.losses import balanced_weights, change_labels, losses
-from main.utils.training import Options, fit, validate
+from main.utils.training import Options, fit, network, validate
 from main.utils.weights import load_weights
 from simulations.stream import TrackStream
 
@@ -122,6 +122,16 @@ def test_runs_become_weights(tmp_path, held_out):
     assert all(torch.equal(v, saved[n]) for n, v in nets["k"].state_dict().items())
     with pytest.raises(ValueError, match="expected one combined run"):
         ship(runs[:2], tmp_path / "other")
+
+
+def test_fine_tuning_starts_from_weights(tmp_path):
+    fit(stream(), [], replace(TINY, steps=1), tmp_path / "run")
+    ship([tmp_path / "run"], tmp_path / "set")
+    start = network(replace(TINY, target="alpha", seed=7, init=str(tmp_path / "set")))
+    saved = load_weights(str(tmp_path / "set"))[0]["combined"].state_dict()
+    assert all(torch.equal(v, saved[n]) for n, v in start.state_dict().items())
+    with pytest.raises(ValueError, match="do not fit a lstm network"):
+        network(replace(TINY, body="lstm", init=str(tmp_path / "set")))
 
 
 def test_corrupted_weights_are_refused(tmp_path):

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from main.models import TrackNet, build
 from main.utils.features import N_FEATURES, features
 from main.utils.losses import LOSS_WEIGHTS, losses, valid_frames
+from main.utils.weights import load_weights
 
 
 @dataclass
@@ -41,12 +42,28 @@ class Options:
     minutes: float = 0.0  # stop cleanly after so long; 0: never
     bf16: bool = False
     seed: int = 0
+    init: str = ""  # fine-tune: start from these weights (a shipped name or a folder) instead of random ones
 
 
 def network(options: Options) -> TrackNet:
-    """The network that `options` describe, with weights drawn from its seed."""
+    """The network that `options` describe, with weights drawn from its seed or taken from `options.init`.
+
+    Raises
+    ------
+    ValueError
+        If the weights of `options.init` are of another architecture.
+    """
     torch.manual_seed(options.seed)
-    return build(net_config(options))
+    net = build(net_config(options))
+    if options.init:
+        nets, _ = load_weights(options.init)
+        source = nets.get(options.target, nets.get("combined"))
+        try:
+            known = source.state_dict()
+            net.load_state_dict({name: known[name] for name in net.state_dict()})
+        except (AttributeError, KeyError, RuntimeError):
+            raise ValueError(f"weights {options.init!r} do not fit a {options.body} network of {options.target}") from None
+    return net
 
 
 def net_config(options: Options) -> dict:
