@@ -62,7 +62,8 @@ def network(options: Options) -> TrackNet:
             known = source.state_dict()
             net.load_state_dict({name: known[name] for name in net.state_dict()})
         except (AttributeError, KeyError, RuntimeError):
-            raise ValueError(f"weights {options.init!r} do not fit a {options.body} network of {options.target}") from None
+            message = f"weights {options.init!r} do not fit a {options.body} network of {options.target}"
+            raise ValueError(message) from None
     return net
 
 
