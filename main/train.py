@@ -37,14 +37,11 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
         train = TrackStream(prior, batch, device, seed, chunk)
         held_out = TrackStream(prior, min(batch, 256), device, VALIDATION_SEED, max(256 * n_val, 512))
         return train, list(islice(held_out, n_val))
-    from torch.utils.data import DataLoader
+    from main.utils.batches import DatasetBatches
+    from main.utils.dataset import load_dataset
 
-    from main.utils.dataset import collate, load_dataset
-
-    generator = torch.Generator().manual_seed(seed)
-    train = DataLoader(load_dataset(Path(data) / "train.pt"), batch, shuffle=True, collate_fn=collate,
-                       generator=generator)  # fmt: skip
-    val = DataLoader(load_dataset(Path(data) / "validation.pt"), 256, collate_fn=collate)
+    train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)
+    val = DatasetBatches(load_dataset(Path(data) / "validation.pt"), 256, VALIDATION_SEED, augmented=False)
     return train, list(islice(val, n_val))
 
 

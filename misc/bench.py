@@ -53,7 +53,7 @@ def simulator_rates() -> dict[str, tuple[float, float]]:
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
     def batched(model):
-        worlds = sample_worlds("andi2", model, 4, rng)
+        worlds = sample_worlds("andi2", model, 64, rng)
         return len(simulate_batched(worlds, generator)["length"])
 
     def reference(model):

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from main.ship import ship
+from main.utils.batches import DatasetBatches
+from main.utils.dataset import TrackDataset
 from main.utils.losses import balanced_weights, change_labels, losses
 from main.utils.training import Options, fit, network, validate
 from main.utils.weights import load_weights
@@ -35,23 +37,50 @@ def test_training_lowers_the_loss(tmp_path, held_out):
     assert after["loss"] < 0.7 * before["loss"]
 
 
-@pytest.mark.parametrize("schedule", ["onecycle", "trapezoid", "plateau"])
-def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(tmp_path, held_out, schedule):
-    options = replace(TINY, schedule=schedule)
-    whole = fit(stream(), held_out, options, tmp_path / "whole")
+def data_set():
+    """24 walks of 6 to 52 frames with one change each, as batches that augment them."""
+    generator = torch.Generator().manual_seed(0)
+    length = torch.arange(6, 54, 2)
+    labels = torch.cat([(torch.arange(n) >= n // 2).float() + 1 for n in length])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
+    xy = torch.randn(len(labels), 2, generator=generator).cumsum(0)
+    tracks = TrackDataset(xy, labels, labels / 2, torch.full(labels.shape, 2, dtype=torch.int8), offsets,
+                          torch.full((24,), 0.1), torch.ones(24, dtype=torch.int8))  # fmt: skip
+    return DatasetBatches(tracks, batch=8)
 
-    class Interrupted(TrackStream):
+
+@pytest.mark.parametrize("schedule", ["onecycle", "trapezoid", "plateau"])
+@pytest.mark.parametrize("source", [stream, data_set])
+def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(tmp_path, held_out, schedule, source):
+    options = replace(TINY, schedule=schedule)
+    whole = fit(source(), held_out, options, tmp_path / "whole")
+
+    class Interrupted(type(source())):
         def __iter__(self):
             for i, batch in enumerate(super().__iter__()):
                 if i == 4:
                     signal.raise_signal(signal.SIGINT)
                 yield batch
 
-    fit(Interrupted("broad", 16, "cpu", 0, chunk=64), held_out, options, tmp_path / "parts")
+    interrupted = source()
+    interrupted.__class__ = Interrupted
+    fit(interrupted, held_out, options, tmp_path / "parts")
     assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] == 5
-    resumed = fit(stream(), held_out, options, tmp_path / "parts", resume=True)
+    resumed = fit(source(), held_out, options, tmp_path / "parts", resume=True)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_epochs_hold_every_track_once_and_leave_the_data_set_alone():
+    batches = data_set()
+    batches.augmented = False
+    before = batches.dataset.xy.clone()
+    epochs = [torch.cat([b["length"] for b in islice(iter(batches), 3)]) for _ in range(2)]
+    assert all(sorted(e.tolist()) == sorted(batches.dataset.length.tolist()) for e in epochs)
+    assert not torch.equal(*epochs)
+    batches.augmented = True
+    list(islice(iter(batches), 6))
+    assert torch.equal(batches.dataset.xy, before)
 
 
 def test_run_folder(tmp_path, held_out):

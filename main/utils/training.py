@@ -83,8 +83,8 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     Parameters
     ----------
     train : iterable of batch dicts
-        A `TrackStream`, or a DataLoader over a `TrackDataset`, which is cycled through. If it has a `state_dict` it
-        is saved and restored with the run.
+        A `TrackStream`, `DatasetBatches` of a data set, or a list, which is cycled through. If it has a
+        `state_dict` it is saved and restored with the run.
     val : list of batch dicts
         Held-out batches, scored every `val_every` steps; empty for none.
     options : Options
