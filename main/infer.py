@@ -160,6 +160,8 @@ def load_predictor(weights, device: str):
     """
     import torch
 
+    from main.utils.changepoints import segmentation_options
+    from main.utils.features import N_FEATURES
     from main.utils.inference import Predictor
     from main.utils.weights import load_weights
 
@@ -171,8 +173,13 @@ def load_predictor(weights, device: str):
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         nets, config = load_weights(weights, device)
+        segmentation_options(config)
+        if config.get("features", "default") not in N_FEATURES:
+            raise ValueError(f"{weights}: weights for unknown features {config['features']!r}")
     except KeyError as error:
         raise InputError(f"{weights}: config.json of these weights lacks {error}.") from error
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{weights}: config.json of these weights is damaged ({error}).") from error
     except (ValueError, OSError) as error:
         raise InputError(str(error)) from error
     return Predictor(nets, config, device), config
@@ -200,6 +207,7 @@ def count(files: list[Tracks], results: Results) -> dict:
 
 
 def noise_warning(counts: dict) -> list[str]:
+    """One warning if tracks are noise_dominated, else none."""
     noisy = counts["flags"].get("noise_dominated", 0)
     if not noisy:
         return []

@@ -29,6 +29,7 @@ def sample_tracks(seed: int = 2) -> pd.DataFrame:
 
 
 def main() -> None:
+    """Write both files and say how much is in them."""
     SAMPLES.mkdir(exist_ok=True)
     table = sample_tracks()
     table[["track_id", "frame", "x", "y"]].to_csv(SAMPLES / "tracks.csv", index=False)

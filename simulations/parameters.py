@@ -102,6 +102,8 @@ class Prior:
     k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
     directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
     one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
+    trap_count: Range | None = None  # instead of `trap_area`
+    compartment_count: Range | None = None  # instead of `compartment_area`
 
 
 BROAD = Prior(
@@ -119,7 +121,8 @@ M3 = Prior(
     leave=Range(0.1, 0.5), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=0.0,
     trap_radius=Range(0.5, 2), trap_area=Range(0.005, 0.01), particle_radius=Range(0.5, 5), particle_area=None,
     compartment_radius=Range(5, 10), compartment_area=Range(0.05, 0.2), p_bind=Range(1, 1), p_unbind=Range(1e-4, 0.1),
-    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2,
+    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2, trap_count=Range(100, 300),
+    compartment_count=Range(30, 50),
 )  # fmt: skip
 PRIORS: dict[str, Prior | str] = {"broad": BROAD, "m3": M3, "andi2": "andi2", "benchmark": "benchmark"}
 
@@ -213,7 +216,7 @@ def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[
     """Traps, partners or compartments of a model, and the box they fit into."""
     if model == "immobile_traps":
         radius = prior.trap_radius.sample(rng, n) * unit
-        count = prior.trap_area.sample(rng, n) * box**2 / (np.pi * radius**2)
+        count = _sample_count(prior.trap_count, prior.trap_area, radius, box, rng)
     elif model == "dimerization":
         radius = prior.particle_radius.sample(rng, n) * unit
         if prior.particle_area is not None:
@@ -221,7 +224,7 @@ def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[
         count = np.zeros(n)
     elif model == "confinement":
         radius = np.minimum(prior.compartment_radius.sample(rng, n) * unit, box / 4)
-        count = prior.compartment_area.sample(rng, n) * box**2 / (np.pi * radius**2)
+        count = _sample_count(prior.compartment_count, prior.compartment_area, radius, box, rng)
     else:
         return {}, box
     extra = {"radius": radius, "count": np.clip(np.rint(count), 1, _MAX_COUNT).astype(int)}
@@ -231,6 +234,13 @@ def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[
         extra["p_bind"] = np.where(rng.random(n) < 0.5, 1.0, prior.p_bind.sample(rng, n))
         extra["p_unbind"] = prior.p_unbind.sample(rng, n)
     return extra, box
+
+
+def _sample_count(count: Range | None, area: Range, radius, box, rng) -> np.ndarray:
+    """Number of discs per world (W,), drawn itself or as the fraction `area` of the box that they cover."""
+    if count is not None:
+        return count.sample(rng, len(box))
+    return area.sample(rng, len(box)) * box**2 / (np.pi * radius**2)
 
 
 def _andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:

@@ -56,6 +56,7 @@ class Job(NamedTuple):
 
     @property
     def shard(self) -> str:
+        """File of the job's tracks, in the folder of the run."""
         return f"shards/{self.model}_{self.index:05d}.parquet"
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from andi_datasets.models_phenom import models_phenom
 
+from main.utils.augment import STEP_ENDS_AT_LABEL
 from simulations.andi import library_arguments, seeded
 from simulations.batched import simulate_batched
 from simulations.crop import filter_codes
@@ -127,6 +128,23 @@ def test_statistics_equal_those_of_the_library(experiment):
     ours = statistics([(xy.numpy(), k.numpy()) for xy, k in zip(batch["xy"], batch["k"], strict=True)])
     error = np.sqrt(reference.var(0) / len(reference) + ours.var(0) / len(ours)) + 1e-9
     assert (np.abs(reference.mean(0) - ours.mean(0)) / error < 4).all()
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_labels_govern_the_steps_as_in_the_library(model):
+    """Noiseless tracks whose second state stands still: long steps are where the governing label is free."""
+    worlds = sample_worlds("andi2", model, 2, np.random.default_rng(0))
+    k = np.where(np.arange(worlds.k_mean.shape[1]) == 0, 1.0, 1e-8) * np.ones((2, 1))
+    fixed = {"k_mean": k, "k_var": 0 * k, "alpha_mean": k**0, "alpha_var": 0 * k}
+    change = {"multi_state": {"transition": np.tile([[0.93, 0.07], [0.07, 0.93]], (2, 1, 1))},
+              "immobile_traps": {"p_unbind": np.full(2, 0.05), "radius": np.full(2, 2.0)},
+              "dimerization": {"p_unbind": np.full(2, 0.05)}}.get(model, {})  # fmt: skip
+    batch = simulate_batched(replace(worlds, **fixed, **change, sigma=np.zeros(2), fov=20 * worlds.box), seed())
+    long = batch["xy"].diff(dim=1).norm(dim=-1) > 5e-3
+    free = batch["k"] > 0.01
+    starts, ends = ((long != labels).sum().item() for labels in (free[:, :-1], free[:, 1:]))
+    right, wrong = (ends, starts) if model in STEP_ENDS_AT_LABEL else (starts, ends)
+    assert right < 0.6 * wrong and right < 0.02 * long.numel()  # the label filter hides short segments
 
 
 def test_stream_resumes_where_it_stopped():

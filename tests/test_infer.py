@@ -17,7 +17,7 @@ from main.utils.inference import Predictor
 from main.utils.tables import bridge, cut_pieces
 from main.utils.weights import WEIGHTS_DIR
 
-REAL = Path("../shared/data/tracks")
+REAL = Path(__file__).parents[2] / "shared" / "data" / "tracks"
 POINTS = ["track_id", "frame", "x", "y", "k", "alpha", "state", "p_trapped", "p_confined", "p_free",
           "p_directed", "p_change", "segment_id"]
 SEGMENTS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1", "state",

@@ -32,3 +32,14 @@ def test_andi_lines_are_read_by_the_official_scorer(tmp_path, weights):
     scores, _ = run_single_task([4], 2, str(tmp_path / "out"), str(tmp_path / "ref"))
     _, jaccard, mae_alpha, msle_k, f1 = scores
     assert (jaccard, f1) == (1, 1) and mae_alpha == pytest.approx(0) and msle_k == pytest.approx(0)
+
+
+def test_andi_files_are_in_pixels_and_frames_whatever_the_units(tmp_path, weights):
+    path = tmp_path / "walks.csv"
+    rng = np.random.default_rng(11)
+    pd.concat([walk(rng, n, track=i) for i, n in enumerate((2, 10, 60, 200))]).to_csv(path, index=False)
+    assert run(path, tmp_path / "px", weights, "--andi") == 0
+    assert run(path, tmp_path / "um", weights, "--andi", "--pixel-size", "0.1", "--frame-interval", "0.02") == 0
+    px, um = ((tmp_path / out / "track_2/exp_0/fov_0.txt").read_text().splitlines() for out in ("px", "um"))
+    for a, b in zip(px, um, strict=True):
+        assert np.allclose([float(v) for v in a.split(",")], [float(v) for v in b.split(",")], rtol=1e-6)

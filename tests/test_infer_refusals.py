@@ -38,7 +38,9 @@ def test_bad_paths(tmp_path, weights, capsys):
     refused(capsys, run(tmp_path / "no.csv", tmp_path / "out", weights), "no such file", tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "config", "pickle"])
+@pytest.mark.parametrize("damage", [
+    "flip", "truncate", "delete", "config", "list", "segmentation", "features", "pickle",
+])
 def test_corrupted_weights(damage, tmp_path, walks, capsys):
     folder = tmp_path / "weights"
     save_weights(folder, random_nets(), {"features": "default", "nets": random_options()})
@@ -53,6 +55,11 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
         file.unlink()
     elif damage == "config":
         (folder / "config.json").write_text("{}")
+    elif damage == "list":
+        (folder / "config.json").write_text("[]")
+    elif damage in ("segmentation", "features"):
+        broken = {"segmentation": {"segmentation": {"weights": 1}}, "features": {"features": "m4"}}[damage]
+        save_weights(folder, random_nets(), {"nets": random_options()} | broken)
     else:
         torch.save({"a": 1}, file)
     refused(capsys, run(walks, tmp_path / "out", folder), "weights", tmp_path / "out")

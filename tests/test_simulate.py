@@ -65,6 +65,13 @@ def test_every_prior_gives_valid_tracks(prior):
         assert ((track.state == 3) == (track.alpha >= 1.9)).all()
 
 
+def test_m3_has_the_original_numbers_of_traps_and_compartments():
+    rng = np.random.default_rng(0)
+    for model, low, high in (("immobile_traps", 100, 300), ("confinement", 30, 50)):
+        count = sample_worlds("m3", model, 500, rng).count
+        assert low <= count.min() < 1.05 * low and 0.95 * high < count.max() <= high
+
+
 def test_field_of_view_scales_with_small_boxes():
     world = sample_worlds("andi2", "single_state", 1, np.random.default_rng(0))
     small = replace(world, k_mean=world.k_mean * 1e-4, k_var=world.k_var * 1e-8, box=world.box / 100,

@@ -13,8 +13,8 @@ FREE = 2
 CHANNELS = {
     "k": ("k",),
     "alpha": ("alpha",),
-    "state": ("trapped", "confined", "directed"),
-    "combined": ("k", "alpha", "trapped", "confined", "directed"),
+    "state": ("trapped", "confined", "directed", "change", "change_floor"),
+    "combined": tuple(DEFAULTS.keys() - {"penalty"}),
 }
 
 

@@ -78,31 +78,32 @@ def andi_text(tracks: Tracks, result: Results) -> str:
     """Lines `idx,K1,alpha1,state1,CP1,K2,...,T` of the AnDi-2 challenge, one for every track.
 
     A track without segments has one with its classical D (or mean squared step / 4 where that is all there
-    is), alpha 1 and state free; changepoints are frames counted from the track's first.
+    is), alpha 1 and state free; changepoints are frames counted from the track's first. K is in the file's own
+    length unit (px in the challenge) and frames, whatever the units of the tables.
     """
     table = tracks.table
     frames = table.groupby("track_id")["frame"].agg(["first", "last"])
     segments = dict(list(result.segments.groupby("track_id")))
-    classical = result.tracks.set_index("track_id")["d_cve"]
+    classical = result.tracks.set_index("track_id")["d_cve"] / tracks.units.convert_d(1.0)
     lines = []
     for track, first, last in frames.itertuples():
         if track in segments:
             own = segments[track]
             ends = np.append(own["frame_start"].to_numpy()[1:], last + 1) - first
-            values = zip(own["k"], own["alpha"], own["state"], ends, strict=True)
+            k = own["msd_1"] / tracks.units.msd_1(1.0)
+            values = zip(k, own["alpha"], own["state"], ends, strict=True)
         else:
-            values = [(short_track_k(table[table["track_id"] == track], classical[track], tracks), 1.0, 2,
-                       last + 1 - first)]
+            values = [(short_track_k(table[table["track_id"] == track], classical[track]), 1.0, 2, last + 1 - first)]
         lines.append(",".join([str(track), *(f"{k:.8g},{a:.6g},{s:d},{t:d}" for k, a, s, t in values)]))
     return "\n".join(lines) + "\n"
 
 
-def short_track_k(track: pd.DataFrame, d_cve: float, tracks: Tracks) -> float:
-    """K of a track too short for the networks: CVE if positive, else mean squared step / 4."""
+def short_track_k(track: pd.DataFrame, d_cve: float) -> float:
+    """K of a track too short for the networks, unit of x^2/frame: CVE if positive, else mean squared step / 4."""
     if d_cve > 0:
         return float(d_cve)
     steps = np.diff(track[["x", "y"]].to_numpy(), axis=0) / np.sqrt(np.diff(track["frame"]))[:, None]
-    return float(tracks.units.convert_d((steps**2).sum(axis=1).mean() / 4)) if len(steps) else 0.0
+    return float((steps**2).sum(axis=1).mean() / 4) if len(steps) else 0.0
 
 
 def run_record(files: list[Tracks], options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
