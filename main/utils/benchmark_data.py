@@ -9,11 +9,13 @@ import contextlib
 import io
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+warnings.filterwarnings("ignore", message=".*Deeptrack.*")  # andi_datasets: for videos, which nothing here makes
 PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic
 
 
