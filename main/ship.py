@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -67,16 +68,21 @@ def ship(runs: list[Path], folder: Path) -> dict:
     return config
 
 
-def main() -> None:
-    """Parse the options and write the set."""
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the options and write the set; 2 with one sentence if the runs do not make one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--name", required=True, help="a folder of main/models/weights, or a path with a slash")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     folder = Path(args.name) if "/" in args.name else WEIGHTS_DIR / args.name
-    ship(args.runs, folder)
+    try:
+        ship(args.runs, folder)
+    except (OSError, ValueError) as error:
+        print(f"ship.py: {error}", file=sys.stderr)
+        return 2
     print(f"weights of {', '.join(map(str, args.runs))} in {folder}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -52,3 +52,8 @@ def test_sample_tracks_are_analysed_and_drawn(weights, tmp_path, capsys):
 def test_figures_refuse_a_folder_without_results(tmp_path, capsys):
     assert figures.main([str(tmp_path)]) == 2
     assert "no run.json" in capsys.readouterr().err
+
+
+def test_ship_refuses_what_is_no_run(tmp_path, capsys):
+    assert ship.main(["--name", f"{tmp_path}/set", str(tmp_path / "absent")]) == 2
+    assert "params.json" in capsys.readouterr().err and not (tmp_path / "set").exists()
