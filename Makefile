@@ -24,7 +24,7 @@ clean:
 $(STAMP): requirements.txt pyproject.toml
 	@if [ ! -x $(PY) ]; then \
 	  for python in python3.11 python3.12 python3; do \
-	    if $$python -c '$(SUPPORTED)' 2>/dev/null; then $$python -m venv .venv || rm -rf .venv; break; fi; \
+	    if $$python -c '$(SUPPORTED)' 2>/dev/null; then $$python -m venv .venv && break; rm -rf .venv; fi; \
 	  done; \
 	fi
 	@[ -x $(PY) ] || { echo "make: no Python 3.11 or 3.12 found; install one (with its venv module) and try again"; exit 1; }
