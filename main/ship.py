@@ -53,7 +53,7 @@ def ship(runs: list[Path], folder: Path) -> dict:
         net = build(options["net"])
         net.load_state_dict(checkpoint["net"])
         nets[options["target"]] = net
-        training[options["target"]] = {n: options[n] for n in ("lr", "schedule", "seed")} | {
+        training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "init", "data")} | {
             "steps": checkpoint["step"]
         }
     config = {

@@ -8,38 +8,62 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import MISSING, fields
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from main.utils.training import Options, fit, validate
+from main.utils.training import Options, fit
 from simulations.stream import TrackStream
 
 VALIDATION_SEED = 987_654_321
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the options, train, print the last scores."""
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the options and train; an option or a file that cannot be used gives one sentence and exit code 2."""
     args = _parser().parse_args(arguments)
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)
-    net = fit(train, val, options, args.run, args.resume, device)
-    scores = validate(net, val, options)
-    print(f"{args.run}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    try:
+        train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)
+        fit(train, val, options, args.run, args.resume, device)
+    except (ValueError, OSError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+    print(f"run folder: {args.run}")
+    return 0
 
 
 def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096):
-    """Training and validation batches, from pickled data sets in folder `data` or, without one, from the stream."""
-    if data is None:
-        train = TrackStream(prior, batch, device, seed, chunk)
-        held_out = TrackStream(prior, min(batch, 256), device, VALIDATION_SEED, max(256 * n_val, 512))
-        return train, list(islice(held_out, n_val))
-    from main.utils.batches import DatasetBatches
-    from main.utils.dataset import load_dataset
+    """Training batches, and the same held-out batches for every run.
 
+    Parameters
+    ----------
+    data : path or None
+        Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
+        from disk and validated on the simulated stream; None simulates.
+    prior : list of str
+        Priors of the simulated stream.
+    batch, chunk : int
+        Tracks per batch; tracks simulated at once.
+    n_val : int
+        Held-out batches of 256 tracks.
+
+    Raises
+    ------
+    ValueError
+        If a prior is unknown, or the folder holds no data set that can be read.
+    """
+    held_out = TrackStream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512))
+    if data is None:
+        return TrackStream(prior, batch, device, seed, chunk), list(islice(held_out, n_val))
+    from main.utils.batches import DatasetBatches
+    from main.utils.dataset import LazyTrackDataset, load_dataset
+
+    if not (Path(data) / "train.pt").exists() and (files := sorted(Path(data).glob("*.parquet"))):
+        return DatasetBatches(LazyTrackDataset(files), batch, seed), list(islice(held_out, n_val))
     train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)
     val = DatasetBatches(load_dataset(Path(data) / "validation.pt"), 256, VALIDATION_SEED, augmented=False)
     return train, list(islice(val, n_val))
@@ -48,7 +72,7 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
-    parser.add_argument("--data", type=Path, help="folder of pickled data sets; without it tracks are simulated")
+    parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
     parser.add_argument("--prior", nargs="+", default=["broad", "andi2"], help="priors of the stream")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once")
@@ -66,4 +90,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

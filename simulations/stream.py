@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import torch
 
 from simulations.batched import simulate_batched
-from simulations.parameters import MODELS, Prior, sample_worlds
+from simulations.parameters import MODELS, PRIORS, Prior, sample_worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.35, 0.2, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
@@ -32,6 +34,11 @@ class TrackStream:
         Tracks simulated at once, at least a few batches.
     unknown_sigma : float
         Share of tracks whose localisation error is hidden (NaN).
+
+    Raises
+    ------
+    ValueError
+        If a prior is not known.
     """
 
     def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4):
@@ -40,6 +47,14 @@ class TrackStream:
         self.shares = self.shares / self.shares.sum()
         self.batch, self.device, self.seed, self.unknown_sigma = batch, torch.device(device), seed, unknown_sigma
         self.chunk = max(chunk, 2 * batch)
+        for known in self.priors:
+            if isinstance(known, str) and known not in PRIORS:
+                raise ValueError(f"unknown prior {known!r}: expected a Prior or one of {', '.join(PRIORS)}")
+        self.settings = {  # what a run folder records, and what must not change when it is resumed
+            "priors": [p if isinstance(p, str) else asdict(p) for p in self.priors],
+            "shares": self.shares.tolist(), "batch": batch, "chunk": self.chunk, "seed": seed,
+            "unknown_sigma": unknown_sigma, "models": MODEL_SHARES,
+        }  # fmt: skip
         self.position = (0, 0)  # chunk, batch within it
 
     def state_dict(self) -> dict:

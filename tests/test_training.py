@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from main.ship import ship
+from main.train import main
 from main.utils.batches import DatasetBatches
 from main.utils.dataset import TrackDataset
 from main.utils.losses import balanced_weights, change_labels, losses
@@ -92,6 +93,53 @@ def test_run_folder(tmp_path, held_out):
     assert (tmp_path / "best.safetensors").exists() and list(tmp_path.glob("events*"))
 
 
+def test_a_run_is_not_resumed_with_other_parameters(tmp_path, held_out):
+    fit(stream(), [], TINY, tmp_path)
+    for other, words in ((replace(TINY, lr=1e-4), "lr 0.002"), (replace(TINY, steps=16), "trapezoid")):
+        with pytest.raises(ValueError, match=words):
+            fit(stream(), [], other, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="was run with data"):
+        fit(stream(batch=8), [], TINY, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        fit(stream(), [], TINY, tmp_path / "other", resume=True)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_level_run_can_be_prolonged(tmp_path):
+    options = replace(TINY, schedule="trapezoid")
+    fit(stream(), [], options, tmp_path)
+    fit(stream(), [], replace(options, steps=16), tmp_path, resume=True)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 16
+    given, run = (json.loads((tmp_path / n).read_text()) for n in ("params_given.json", "params.json"))
+    assert given["steps"] == 16 and given["data"]["priors"] == ["broad"] and run["net"]["body"] == "conv_lstm"
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--prior", "narrow"], "unknown prior 'narrow'"),
+    (["--resume"], "nothing to resume"),
+    (["--body", "gru"], "unknown body 'gru'"),
+    (["--data", "{}"], "train.pt"),
+])  # fmt: skip
+def test_train_refuses_in_one_sentence(tmp_path, capsys, arguments, words):
+    (tmp_path / "foreign").mkdir()
+    torch.save(Foreign(), tmp_path / "foreign" / "train.pt")
+    arguments = [a.format(tmp_path / "foreign") for a in arguments]
+    small = ["--val-batches", "0", "--chunk", "64", "--batch", "8", "--steps", "1"]
+    assert main([*arguments, *small, "--run", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error and "\n" not in error
+    assert not (tmp_path / "run").exists() and not Foreign.executed
+
+
+class Foreign:
+    """A class that no data set holds; unpickling it would execute something."""
+
+    executed = False
+
+    def __reduce__(self):
+        return (setattr, (Foreign, "executed", True))
+
+
 def test_the_clock_stops_a_run(tmp_path):
     fit(stream(), [], replace(TINY, steps=10_000, minutes=1e-4), tmp_path)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 100
@@ -131,7 +179,7 @@ def test_focal_loss_and_class_weights():
     focal = losses({"state": logits}, batch, torch.zeros(1), focal=2.0)["state"]
     assert plain == pytest.approx(math.log(4)) and focal == pytest.approx(math.log(4) * 0.75**2)
     weights = balanced_weights([batch])
-    assert weights[1] == pytest.approx(3 * float(weights[2])) and weights.sum() == pytest.approx(1.0)
+    assert weights[1] == pytest.approx(3 * float(weights[2])) and float(3 * weights[2] + weights[1]) == pytest.approx(4)
 
 
 def test_unknown_schedule_is_refused(tmp_path):

@@ -47,6 +47,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, length: torch.Tensor | None) -> torch.Tensor:
+        """x (B, T, F), length (B,) or None -> (B, T, 2 hidden + F)."""
         y = self.norm(x)
         for i, layer in enumerate(self.layers):
             y = layer(self.dropout(y) if i else y, length)

@@ -71,7 +71,7 @@ def _mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def balanced_weights(batches: list[dict]) -> torch.Tensor:
-    """Inverse-frequency weights of the four states in labelled batches, summing to 1; shape (4,)."""
-    counts = sum(torch.bincount(b["state"][valid_frames(b)], minlength=4) for b in batches)
-    inverse = 1 / counts.clamp_min(1).float()
-    return inverse / inverse.sum()
+    """Inverse-frequency weights of the four states in labelled batches, of mean 1 over their frames; shape (4,)."""
+    counts = sum(torch.bincount(b["state"][valid_frames(b)], minlength=4) for b in batches).float()
+    inverse = 1 / counts.clamp_min(1)
+    return inverse * counts.sum() / (inverse * counts).sum()

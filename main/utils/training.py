@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import signal
-import threading
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from main.models import TrackNet, build
 from main.utils.features import N_FEATURES, features
-from main.utils.losses import LOSS_WEIGHTS, losses, valid_frames
+from main.utils.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
+from main.utils.runs import PoliteStop, RunFolder
 from main.utils.weights import load_weights
 
 
@@ -68,9 +64,19 @@ def network(options: Options) -> TrackNet:
 
 
 def net_config(options: Options) -> dict:
-    """What `models.build` needs."""
+    """What `models.build` needs.
+
+    Raises
+    ------
+    ValueError
+        If the features are not known, or layers are given for another body than lstm.
+    """
+    if options.features not in N_FEATURES:
+        raise ValueError(f"unknown features {options.features!r}: expected one of {', '.join(N_FEATURES)}")
     config = {"body": options.body, "target": options.target, "in_features": N_FEATURES[options.features],
               "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
+    if options.body != "lstm" and options.layers != Options.layers:
+        raise ValueError(f"layers are an option of the lstm body, not of {options.body}")
     if options.body == "lstm":
         config["layers"] = [int(depth) for depth in options.layers.split(",")]
         config["norm_input"] = options.features == "m3"
@@ -83,13 +89,14 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     Parameters
     ----------
     train : iterable of batch dicts
-        A `TrackStream`, `DatasetBatches` of a data set, or a list, which is cycled through. If it has a
-        `state_dict` it is saved and restored with the run.
+        A `TrackStream`, `DatasetBatches` of a data set, or a list, which is cycled through. Where it has
+        `state_dict` and `settings`, these are saved with the run.
     val : list of batch dicts
-        Held-out batches, scored every `val_every` steps; empty for none.
+        Held-out batches, scored every `val_every` steps and at the end; empty for none.
     options : Options
     run : path
-        Run folder: params.json, metrics.csv, TensorBoard events, last.pt, best.safetensors.
+        Run folder: params_given.json, params.json (as run), metrics.csv, TensorBoard events, last.pt,
+        best.safetensors.
     resume : bool
         Continue from `run`/last.pt, exactly where it stopped.
     device : str
@@ -98,92 +105,101 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     -------
     TrackNet
         With the weights of the last step; the best by validation loss are in best.safetensors.
+
+    Raises
+    ------
+    ValueError
+        If an option does not hold what it may, or a resumed run was started with other options or data.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
     net = network(options).to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr, weight_decay=options.weight_decay)
     schedule = _schedule(optimizer, options)
-    state = {"step": 0, "best": float("inf")}
-    if resume:
-        state = _load(run, net, optimizer, schedule, train)
-    (run / "params.json").write_text(json.dumps({**asdict(options), "net": net_config(options)}, indent=1) + "\n")
-    log = _Log(run, resume)
     weights = _class_weights(options, val, device)
+    state, parts = {"step": 0, "best": float("inf")}, {"net": net, "optimizer": optimizer, "schedule": schedule}
+    folder, given = RunFolder(run), {**asdict(options), "data": getattr(train, "settings", {})}
+    if resume:
+        folder.check_resumable(given)
+        state = folder.load(parts, train)
+    folder.open(given, {"net": net_config(options), "device": str(device), "torch": torch.__version__}, resume)
     started, since = time.monotonic(), time.monotonic()
     running: dict[str, list] = {}
     bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2)
-    with _PoliteStop() as stop:
+    with PoliteStop() as stop:
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             net.train()
-            parts = _forward(net, batch, options, weights)
-            total = sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())
+            loss = _loss_of(net, batch, options, weights, device)
             optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            loss["loss"].backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
             optimizer.step()
             if options.schedule != "plateau":
                 schedule.step()
             state["step"] += 1
             bar.update()
-            for name, value in {**parts, "loss": total}.items():
+            for name, value in loss.items():
                 running.setdefault(name, []).append(value.detach())
-            last = state["step"] == options.steps
-            if state["step"] % options.val_every == 0 or last:
+            due = state["step"] % options.val_every == 0
+            stopped = stop.asked or (options.minutes and time.monotonic() - started > 60 * options.minutes)
+            if due or stopped or state["step"] == options.steps:
                 row = {f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()}
                 row |= {f"val_{n}": v for n, v in validate(net, val, options, weights).items()}
-                running, seconds = {}, time.monotonic() - since
-                since = time.monotonic()
-                log.write({"step": state["step"], "lr": optimizer.param_groups[0]["lr"], "seconds": seconds, **row})
+                folder.write({"step": state["step"], "lr": optimizer.param_groups[0]["lr"],
+                              "seconds": time.monotonic() - since, **row})  # fmt: skip
+                running, since = {}, time.monotonic()
                 bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
                 current = row.get("val_loss", row["train_loss"])
-                if options.schedule == "plateau":
+                if options.schedule == "plateau" and due:
                     schedule.step(current)
                 if current < state["best"]:
                     state["best"] = current
-                    save_file({n: v.detach().cpu().contiguous() for n, v in net.state_dict().items()},
-                              run / "best.safetensors")  # fmt: skip
-                _save(run, net, optimizer, schedule, train, state)
-            if stop.asked or (options.minutes and time.monotonic() - started > 60 * options.minutes):
+                    folder.save_best(net)
+                folder.save(parts, train, state)
+            if stopped:
                 tqdm.write(f"stopped at step {state['step']}; continue with resume")
                 break
     bar.close()
-    log.close()
-    _save(run, net, optimizer, schedule, train, state)
+    folder.close()
     return net
 
 
-def _forward(net, batch: dict, options: Options, weights) -> dict:
+def _loss_of(net, batch: dict, options: Options, weights, device) -> dict:
+    """Loss of each head and, as `loss`, their weighted sum."""
+    batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
     with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
         out = net(feats, batch["length"])
-    return losses(out, batch, log10_scale, weights, options.focal)
+    parts = losses(out, batch, log10_scale, weights, options.focal)
+    return parts | {"loss": sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())}
 
 
 @torch.no_grad()
 def validate(net: TrackNet, batches: list[dict], options: Options, weights=None) -> dict[str, float]:
-    """Mean losses, and the accuracy of the state (torchmetrics, micro), over held-out batches."""
+    """Mean losses per frame, and the accuracy of the state (torchmetrics, micro), over held-out batches."""
     if not batches:
         return {}
-    from torchmetrics.functional.classification import multiclass_accuracy
+    from torchmetrics.classification import MulticlassAccuracy
 
     net.eval()
     device = next(net.parameters()).device
-    rows, right = [], []
+    accuracy = MulticlassAccuracy(num_classes=4, average="micro").to(device)
+    sums: dict[str, float] = {}
+    frames = dict.fromkeys(LOSS_WEIGHTS, 0)
     for batch in batches:
         batch = {name: value.to(device) for name, value in batch.items()}
         feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
         out = net(feats, batch["length"])
-        rows.append(losses(out, batch, log10_scale, weights, options.focal))
+        valid = valid_frames(batch)
+        moving = int((valid & (batch["state"] != 0)).sum())
+        for name, value in losses(out, batch, log10_scale, weights, options.focal).items():
+            n = moving if name in ("k", "alpha") else int(valid.sum())
+            sums[name] = sums.get(name, 0.0) + n * float(value)
+            frames[name] += n
         if "state" in out:
-            valid = valid_frames(batch)
-            guess = out["state"].argmax(-1)[valid]
-            right.append(multiclass_accuracy(guess, batch["state"][valid], num_classes=4, average="micro"))
-    result = {n: float(torch.stack([r[n] for r in rows]).mean()) for n in rows[0]}
-    result["loss"] = sum(LOSS_WEIGHTS[n] * v for n, v in result.items())
-    if right:
-        result["accuracy"] = float(torch.stack(right).mean())
-    return result
+            accuracy.update(out["state"].argmax(-1)[valid], batch["state"][valid])
+    result = {name: total / max(frames[name], 1) for name, total in sums.items()}
+    result["loss"] = sum(LOSS_WEIGHTS[name] * value for name, value in result.items())
+    return result | ({"accuracy": float(accuracy.compute())} if "state" in sums else {})
 
 
 def _schedule(optimizer, options: Options):
@@ -206,84 +222,11 @@ def _trapezoid(step: int, steps: int) -> float:
 def _class_weights(options: Options, val: list[dict], device):
     if not options.balanced:
         return None
-    from main.utils.losses import balanced_weights
-
+    if not val:
+        raise ValueError("balanced states need held-out batches to count the states in")
     return balanced_weights(val).to(device)
 
 
 def _cycle(batches):
     while True:
         yield from batches
-
-
-def _save(run: Path, net, optimizer, schedule, train, state: dict) -> None:
-    checkpoint = {
-        "net": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "stream": train.state_dict() if hasattr(train, "state_dict") else {},
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        **state,
-    }
-    torch.save(checkpoint, run / "last.pt.tmp")
-    (run / "last.pt.tmp").replace(run / "last.pt")
-
-
-def _load(run: Path, net, optimizer, schedule, train) -> dict:
-    checkpoint = torch.load(run / "last.pt", weights_only=True, map_location="cpu")
-    net.load_state_dict(checkpoint["net"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    schedule.load_state_dict(checkpoint["schedule"])
-    if hasattr(train, "load_state_dict"):
-        train.load_state_dict(checkpoint["stream"])
-    torch.set_rng_state(checkpoint["rng"])
-    if torch.cuda.is_available() and checkpoint["cuda_rng"] is not None:
-        torch.cuda.set_rng_state(checkpoint["cuda_rng"])
-    return {"step": checkpoint["step"], "best": checkpoint["best"]}
-
-
-class _PoliteStop:
-    """While it is open, Ctrl-C or a polite kill asks for a stop after the current step instead of breaking it off."""
-
-    def __enter__(self):
-        self.asked = False
-        main = threading.current_thread() is threading.main_thread()
-        self.old = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
-        return self
-
-    def _ask(self, number, frame):
-        self.asked = True
-
-    def __exit__(self, *error):
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
-
-
-class _Log:
-    """metrics.csv, one row per validation, and the same as TensorBoard events where it is installed."""
-
-    def __init__(self, run: Path, append: bool):
-        self.path = run / "metrics.csv"
-        self.append = append and self.path.exists()
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(run))
-        except ImportError:
-            self.board = None
-
-    def write(self, row: dict) -> None:
-        with self.path.open("a" if self.append else "w", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if not self.append:
-                writer.writeheader()
-            writer.writerow(row)
-        self.append = True
-        if self.board:
-            for name, value in row.items():
-                self.board.add_scalar(name, value, row["step"])
-
-    def close(self) -> None:
-        if self.board:
-            self.board.close()
