@@ -14,12 +14,14 @@ import numpy as np
 
 from main.utils.benchmark_data import generate, read_benchmark, write_submission
 from main.utils.changepoints import segment_many
+from main.utils.estimators import fit_msd
 from main.utils.metrics import frame_scores, official_scores, score_table
 from main.utils.penalty import fit_segmentation
 from main.utils.postprocess import segment_m3
 
 SIGMA = 0.12  # localisation error of the challenge, px
 MSD_LAGS = 4
+MSD_FLOOR = 1e-3  # px^2
 
 
 def constant_segments(xy):
@@ -42,11 +44,8 @@ def msd_segments(xy, sigma=SIGMA):
     list of dict
         One segment; k in px^2/frame^alpha.
     """
-    lags = np.arange(1, min(MSD_LAGS, len(xy) - 2) + 1)
-    msd = np.array([((xy[lag:] - xy[:-lag]) ** 2).sum(axis=1).mean() for lag in lags]) - 4 * sigma**2
-    slope, intercept = np.polyfit(np.log(lags), np.log(np.maximum(msd, 1e-3)), 1)
+    k, slope = fit_msd(xy, MSD_LAGS, sigma, MSD_FLOOR)
     alpha = float(np.clip(slope, 0.01, 1.99))
-    k = float(np.exp(intercept) / 4)
     return [dict(start=0, end=len(xy), k=k, alpha=alpha, state=3 if alpha >= 1.9 else 2)]
 
 

@@ -4,64 +4,70 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from main.utils.estimators import cve, cve_by_track, cve_standard_error, fit_msd, msd
+from main.utils.estimators import cve_by_track, fit_msd, msd
 
 
-def brownian(rng, n_tracks, n_frames, d, sigma, substeps=1):
-    """(n, T, 2) positions, each the mean of `substeps` sub-positions (motion blur) plus noise."""
-    steps = rng.normal(0, np.sqrt(2 * d / substeps), (n_tracks, n_frames * substeps, 2))
-    path = np.cumsum(steps, axis=1).reshape(n_tracks, n_frames, substeps, 2).mean(axis=2)
+def brownian(rng, n_tracks, n_frames, d, sigma):
+    """(n, T, 2) positions with localisation noise."""
+    path = np.cumsum(rng.normal(0, np.sqrt(2 * d), (n_tracks, n_frames, 2)), axis=1)
     return path + rng.normal(0, sigma, path.shape)
 
 
-@pytest.mark.parametrize(("substeps", "blur"), [(1, 0.0), (40, 1 / 6)])
-def test_cve_recovers_d_and_noise(substeps, blur):
-    tracks = brownian(np.random.default_rng(1), 1000, 100, d=0.5, sigma=0.4, substeps=substeps)
-    d, sigma2 = np.mean([cve(track, blur=blur) for track in tracks], axis=0)
-    assert d == pytest.approx(0.5, rel=0.02)
-    assert sigma2 == pytest.approx(0.16, rel=0.05)
+def table_of(tracks):
+    """Track table of (T, 2) arrays; rows of NaN are missing frames."""
+    rows = [(i, t, *xy) for i, track in enumerate(tracks) for t, xy in enumerate(track) if np.isfinite(xy).all()]
+    return pd.DataFrame(rows, columns=["track_id", "frame", "x", "y"])
 
 
-def test_cve_with_known_noise_is_unbiased_and_tighter():
-    tracks = brownian(np.random.default_rng(2), 400, 40, d=0.5, sigma=0.4)
-    known = np.array([cve(track, sigma=0.4)[0] for track in tracks])
-    unknown = np.array([cve(track)[0] for track in tracks])
-    assert known.mean() == pytest.approx(0.5, rel=0.03)
-    assert known.std() < unknown.std()
+def test_cve_is_unbiased_and_scatters_as_published():
+    d, sigma, n_steps = 1.0, 0.3, 50
+    values = cve_by_track(table_of(brownian(np.random.default_rng(3), 2000, n_steps + 1, d, sigma)))
+    e = sigma**2 / d
+    variance = d**2 * ((6 + 4 * e + 2 * e**2) / n_steps + 4 * (1 + e) ** 2 / n_steps**2) / 2  # Vestergaard 2014
+    assert values.mean() == pytest.approx(d, rel=0.02)
+    assert values.std() == pytest.approx(np.sqrt(variance), rel=0.1)
 
 
-def test_cve_standard_error_is_the_scatter():
-    values = np.array([cve(track)[0] for track in brownian(np.random.default_rng(3), 2000, 51, 1.0, 0.3)])
-    assert values.std() == pytest.approx(cve_standard_error(1.0, 0.09, 50), rel=0.1)
+def test_known_noise_is_taken_off_track_by_track():
+    table = table_of(brownian(np.random.default_rng(2), 2000, 20, d=0.2, sigma=0.4))
+    sigma = pd.Series(0.4, index=range(2000))
+    sigma[:100] = np.nan
+    known, unknown = cve_by_track(table, sigma), cve_by_track(table)
+    assert (known[:100] == unknown[:100]).all() and (known[100:] != unknown[100:]).all()
+    assert known[100:].mean() == pytest.approx(0.2, abs=3 * known[100:].std() / np.sqrt(1900))
+    assert known[100:].std() < 0.9 * unknown[100:].std()
+    assert (unknown < 0).any()  # the price of no bias
 
 
-def test_cve_by_track_equals_cve_and_skips_gaps():
-    rng = np.random.default_rng(4)
-    full, gapped, short = brownian(rng, 3, 30, 1.0, 0.1)
+def test_cve_skips_gaps_and_needs_three_frames_or_two_with_known_noise():
+    full, gapped, short = brownian(np.random.default_rng(4), 3, 30, 1.0, 0.1)
     gapped[[5, 6, 20]] = np.nan
-    rows = [(i, t, *xy) for i, track in enumerate((full, gapped, short[:2])) for t, xy in enumerate(track)
-            if np.isfinite(xy).all()]
-    result = cve_by_track(pd.DataFrame(rows, columns=["track_id", "frame", "x", "y"]))
-    assert result[0] == pytest.approx(cve(full)[0])
-    assert result[1] == pytest.approx(cve(gapped)[0])
-    assert np.isnan(result[2])
+    table = table_of((full, gapped, short[:2]))
+    steps = [np.diff(track, axis=0) for track in (full, gapped)]
+    expected = [np.nanmean(s**2) / 2 + np.nanmean(s[:-1] * s[1:]) for s in steps]
+    result = cve_by_track(table)
+    assert result[:2].tolist() == pytest.approx(expected) and np.isnan(result[2])
+    known = cve_by_track(table, pd.Series([0.1, np.nan, 0.1]))
+    assert known[[0, 2]].tolist() == pytest.approx([np.mean(np.diff(t, axis=0) ** 2) / 2 - 0.01
+                                                   for t in (full, short[:2])])
 
 
 def test_msd_of_a_straight_line():
     line = np.outer(np.arange(10.0), [3.0, 4.0])
     assert msd(line, 3) == pytest.approx([25, 100, 225])
-    k, alpha = fit_msd(line)
-    assert (k, alpha) == pytest.approx((25 / 4, 2.0))
+    assert fit_msd(line, 4, sigma=0.0, floor=1e-3) == pytest.approx((25 / 4, 2.0))
 
 
 def test_fit_msd_recovers_brownian_motion():
     tracks = brownian(np.random.default_rng(5), 200, 200, d=0.3, sigma=0.2)
-    k, alpha = np.median([fit_msd(track, sigma=0.2, max_lag=10) for track in tracks], axis=0)
+    k, alpha = np.median([fit_msd(track, 10, sigma=0.2, floor=1e-3) for track in tracks], axis=0)
     assert k == pytest.approx(0.3, rel=0.05)
     assert alpha == pytest.approx(1.0, abs=0.05)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_immobile_tracks_are_zero(n):
-    assert fit_msd(np.ones((n, 2))) == (0.0, 0.0)
-    assert np.isnan(cve(np.ones((n, 2)))[0]) if n < 3 else cve(np.ones((n, 2)))[0] == 0.0
+def test_immobile_and_short_tracks():
+    still = np.ones((5, 2))
+    assert cve_by_track(table_of([still])).tolist() == [0.0]
+    assert fit_msd(still, 4, sigma=0.1, floor=1e-3) == pytest.approx((1e-3 / 4, 0.0))
+    with pytest.raises(ValueError, match="3 frames, expected 4"):
+        fit_msd(still[:3], 4, sigma=0.1, floor=1e-3)

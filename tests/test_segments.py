@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from main.utils.segments import frame_values, merge_trapped, segment_values
+from main.utils.segments import merge_trapped, segment_values
 
 
 def prediction(log10_k, alpha, state, certainty=0.97):
@@ -64,10 +64,7 @@ def test_one_frame_is_one_segment():
     assert (segment["start"], segment["end"], segment["k"]) == (0, 1, pytest.approx(1))
 
 
-def test_trapped_neighbours_are_joined_and_spread_over_frames():
+def test_trapped_neighbours_are_joined():
     pred = prediction([0] * 20, [1] * 20, [0] * 10 + [2] * 10)
     segments = merge_trapped(segment_values(pred, [4, 10, 15]))
     assert [(s["start"], s["end"], s["state"]) for s in segments] == [(0, 10, 0), (10, 15, 2), (15, 20, 2)]
-    frames = frame_values(segments)
-    assert frames["segment_id"].tolist() == [0] * 10 + [1] * 5 + [2] * 5
-    assert (frames["k"][:10] == 0).all() and np.allclose(frames["k"][10:], 1)

@@ -3,7 +3,6 @@
 import numpy as np
 
 TRAPPED = 0
-ALPHA_MAX = 2.0
 
 
 def segment_values(pred, changepoints):
@@ -16,7 +15,7 @@ def segment_values(pred, changepoints):
     Parameters
     ----------
     pred : Prediction
-        ``log10_k`` (T,) log10 of xy-unit^2/frame^alpha, ``alpha`` (T,), ``state_probs`` (T, 4).
+        ``log10_k`` (T,) log10 of xy-unit^2/frame^alpha, ``alpha`` (T,) 0 to 2, ``state_probs`` (T, 4).
     changepoints : sequence of int
         Interior changepoints, increasing: the first frame of each new segment, 0 < c < T.
 
@@ -51,7 +50,7 @@ def segment_values(pred, changepoints):
     states = probs.argmax(axis=1)
     free = states != TRAPPED
     k = np.where(free, 10.0**log10_k, 0.0)
-    alpha = np.where(free, np.clip(alpha, 0.0, ALPHA_MAX), 0.0)
+    alpha = np.where(free, alpha, 0.0)
     columns = (starts.tolist(), ends.tolist(), k.tolist(), alpha.tolist(), states.tolist())
     return [dict(start=a, end=b, k=c, alpha=d, state=e) for a, b, c, d, e in zip(*columns, strict=True)]
 
@@ -75,21 +74,3 @@ def merge_trapped(segments):
         else:
             merged.append(segment)
     return merged
-
-
-def frame_values(segments):
-    """Spread segments over frames.
-
-    Parameters
-    ----------
-    segments : list of dict
-        Contiguous segments of one track.
-
-    Returns
-    -------
-    dict of str -> numpy.ndarray
-        k, alpha (float), state, segment_id (int), each (T,).
-    """
-    lengths = [s["end"] - s["start"] for s in segments]
-    values = {name: np.repeat([s[name] for s in segments], lengths) for name in ("k", "alpha", "state")}
-    return values | {"segment_id": np.repeat(np.arange(len(segments)), lengths)}

@@ -177,7 +177,11 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
 
 
 def _track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
-    """One row for every input track, flags joined by semicolons."""
+    """One row for every input track, flags joined by semicolons.
+
+    d_cve is the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the CVE of Vestergaard
+    et al. 2014. Both are unbiased, so D can come out negative on short noisy tracks.
+    """
     by_track = pieces.groupby("track_id")
     n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
     n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
@@ -200,7 +204,7 @@ def _track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFram
         "n_gaps": tracks.gaps().astype(np.int32),
         "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
         "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
-        "d_cve": tracks.units.convert_d(cve_by_track(tracks.table)),
+        "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
         "localization_error": sigmas,
     }, index=index)
     return rows.reset_index()
