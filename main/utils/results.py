@@ -1,6 +1,5 @@
 """Writing results: Parquet and CSV tables with units, the challenge's text files, the record of the run."""
 
-import hashlib
 import json
 import os
 import platform
@@ -108,6 +107,8 @@ def short_track_k(track: pd.DataFrame, d_cve: float) -> float:
 
 def run_record(files: list[Tracks], options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
     """What run.json holds: inputs with sha256, versions, weights, options, units, counts, warnings."""
+    from main.utils.weights import sha256  # here, since it brings torch, which a refused file need not wait for
+
     inputs = [{"path": str(f.path), "sha256": sha256(f.path), "format": f.format, "dropped": f.dropped,
                "position": f.units.position, "um_per_unit": f.units.um_per_unit,
                "frame_interval_s": f.units.frame_interval_s} for f in files]
@@ -122,12 +123,6 @@ def version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_results(out: Path, result: Results, units: dict, record: dict, andi: dict, csv: bool) -> None:

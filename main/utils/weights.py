@@ -17,7 +17,8 @@ WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
 
 def sha256(path: Path) -> str:
     """Hexadecimal digest of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:
