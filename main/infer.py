@@ -86,7 +86,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
                "localization_error": localization_error, "columns": columns, "weights": str(weights),
                "min_length": min_length, "device": str(predictor.device), "andi": andi, "csv": csv}
-    warnings = [warning for file in files for warning in file.warnings] + noise_warning(counts)
+    warnings = [w for file in files for w in file.warnings
+                if localization_error is None or "--localization-error" not in w] + noise_warning(counts)
     record = run_record(files, options, config, counts, warnings)
     write_results(out, pooled, files[0].units.labels(), record, texts, csv)
     return Run(pooled, files, record, summary(counts, warnings, min_length, out))
@@ -244,6 +245,7 @@ class Parser(argparse.ArgumentParser):
     """Reports a wrong option in one sentence."""
 
     def error(self, message):
+        """Exit with code 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 

@@ -81,6 +81,27 @@ def test_scale_equivariant_with_known_noise(tmp_path, weights):
     assert np.allclose(b["alpha"], a["alpha"], atol=1e-4)
 
 
+def test_a_known_localization_error_is_taken_off_d(walks, weights, tmp_path):
+    run(walks, tmp_path / "unknown", weights)
+    run(walks, tmp_path / "known", weights, "--localization-error", "0.5", "--pixel-size", "0.16")
+    table = pd.read_csv(walks)
+    square = np.array([(own[["x", "y"]].diff() ** 2).to_numpy()[1:].mean() for _, own in table.groupby("track_id")
+                       if len(own) > 1])
+    known, unknown = (read(tmp_path / name, "tracks")["d_cve"].to_numpy() for name in ("known", "unknown"))
+    assert np.allclose(known[1:], (square / 2 - 0.25) * 0.16**2) and np.isnan(known[0])
+    assert not np.allclose(known[2:], unknown[2:] * 0.16**2)
+
+
+def test_a_column_sigma_is_named_on_stderr(tmp_path, weights, capsys):
+    path = tmp_path / "psf.csv"
+    walk(np.random.default_rng(8), 30).assign(sigma=1.3).to_csv(path, index=False)
+    assert run(path, tmp_path / "a", weights) == 0
+    assert capsys.readouterr().err.count("column 'sigma' is not used") == 1
+    assert any("'sigma'" in text for text in json.loads((tmp_path / "a" / "run.json").read_text())["warnings"])
+    assert run(path, tmp_path / "b", weights, "--localization-error", "0.1") == 0
+    assert "'sigma'" not in capsys.readouterr().err
+
+
 def test_several_files(walks, weights, tmp_path):
     other = tmp_path / "other.csv"
     walk(np.random.default_rng(2), 30, track=9).to_csv(other, index=False)

@@ -246,6 +246,17 @@ def test_localization_error_columns(tmp_path):
     assert sigma[0] == pytest.approx(np.sqrt((0.09 + 0.16) / 2)) and sigma[1:].isna().all()
 
 
+def test_a_plain_sigma_is_no_localization_error(tmp_path):
+    path = tmp_path / "tracks.csv"
+    path.write_text("track,frame,x,y,sigma\n0,0,1,2,1.3\n0,1,1,2,1.4\n")
+    read = read_tracks(path)
+    assert "sigma" not in read.table
+    assert len(read.warnings) == 1 and "'sigma' is not used" in read.warnings[0]
+    path.write_text("track,frame,x,y,sigma,localization_error\n0,0,1,2,1.3,.1\n0,1,1,2,1.4,.2\n")
+    read = read_tracks(path)
+    assert read.table["sigma"].tolist() == [0.1, 0.2] and read.warnings == []
+
+
 @pytest.mark.parametrize("n", [1, 10_000])
 def test_edge_tracks(n):
     table = table_of([(3, frame, 1.0, 1.0) for frame in range(n)])

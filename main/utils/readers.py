@@ -17,7 +17,7 @@ SPELLINGS = {
     "x": ("x", "pos_x", "position_x", "x_pos", "x_position", "xpos"),
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
 }
-ERROR_COLUMNS = (("x_err", "y_err"), ("sigma",), ("localization_error",), ("ep",))
+ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # sigma: often the spot's width
 LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
 LENGTH_NAMES = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}
 
@@ -196,7 +196,15 @@ def _table(raw, path, columns, format, units=None, keep=None, reason="") -> Trac
     named = list(columns.values())
     extra = kept.drop(columns=[name for name in (*COLUMNS, "sigma") if name in kept and name not in named])
     table = validate(extra if sigma is None else extra.assign(sigma=sigma), path, columns)
-    return Tracks(table, units, Path(path), format, dropped)
+    return Tracks(table, units, Path(path), format, dropped, _sigma_warnings(kept, sigma, named, path))
+
+
+def _sigma_warnings(raw, sigma, named, path) -> list[str]:
+    """One warning if a column `sigma` is left aside while the localisation error is unknown, else none."""
+    if sigma is not None or "sigma" not in raw or "sigma" in named:
+        return []
+    return [f"{path}: column 'sigma' is not used, since it is often the width of the spots; if it is the localisation "
+            "error, rename it to localization_error or give --localization-error."]
 
 
 def _read_plain(raw, path, columns) -> Tracks:
