@@ -102,6 +102,8 @@ class Prior:
     k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
     directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
     one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
+    one_fixed_spread: float = 1.0  # factor on the spread between particles in those worlds
+    n_dimerizing: int = 64  # particles of a dimerization world
     trap_count: Range | None = None  # instead of `trap_area`
     compartment_count: Range | None = None  # instead of `compartment_area`
 
@@ -121,12 +123,12 @@ M3 = Prior(
     leave=Range(0.1, 0.5), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=0.0,
     trap_radius=Range(0.5, 2), trap_area=Range(0.005, 0.01), particle_radius=Range(0.5, 5), particle_area=None,
     compartment_radius=Range(5, 10), compartment_area=Range(0.05, 0.2), p_bind=Range(1, 1), p_unbind=Range(1e-4, 0.1),
-    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2, trap_count=Range(100, 300),
-    compartment_count=Range(30, 50),
+    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2, one_fixed_spread=0.5, n_dimerizing=100,
+    trap_count=Range(100, 300), compartment_count=Range(30, 50),
 )  # fmt: skip
 PRIORS: dict[str, Prior | str] = {"broad": BROAD, "m3": M3, "andi2": "andi2", "benchmark": "benchmark"}
 
-_PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "dimerization": 64, "confinement": 16}
+_PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "confinement": 16}
 _MAX_COUNT = 600  # traps or compartments per world
 
 
@@ -161,20 +163,22 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
 def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> Worlds:
     n_states = {"single_state": 1, "immobile_traps": 1, "multi_state": rng.choice(prior.n_states)}.get(model, 2)
     k, alpha = _sample_diffusion(prior, n, n_states, rng)
+    spread = np.ones((n, 1))
     if model == "multi_state":
-        _fix_one(prior, k, alpha, rng)
+        spread[_fix_one(prior, k, alpha, rng)] = prior.one_fixed_spread
     unit = np.sqrt(2 * k[:, 0]) if prior.relative else np.ones(n)
     box = prior.box.sample(rng, n) * unit
     sigma = prior.sigma.sample(rng, n) * unit * (rng.random(n) >= prior.perfect)
     extra, box = _sample_geometry(prior, model, n, unit, box, rng)
-    k_sd = prior.k_relative_sd.sample(rng, (n, 1)) * k
-    alpha_sd = prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
-    if _PARTICLES[model] == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough
+    k_sd = spread * prior.k_relative_sd.sample(rng, (n, 1)) * k
+    alpha_sd = spread * prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
+    n_particles = _PARTICLES.get(model, prior.n_dimerizing)
+    if n_particles == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough
         k_sd, alpha_sd = 0 * k_sd, 0 * alpha_sd
     if model == "multi_state":
         extra["transition"] = _sample_transition(prior, n, n_states, rng)
     fov = box * prior.fov_fraction if prior.fov_fraction else 20 * box  # 0: everything is seen
-    return Worlds(model, _PARTICLES[model], n_frames, k, k_sd**2, alpha, np.broadcast_to(alpha_sd**2, k.shape).copy(),
+    return Worlds(model, n_particles, n_frames, k, k_sd**2, alpha, np.broadcast_to(alpha_sd**2, k.shape).copy(),
                   box, fov, sigma, **extra)  # fmt: skip
 
 
@@ -190,16 +194,18 @@ def _sample_diffusion(prior: Prior, n: int, n_states: int, rng) -> tuple[np.ndar
     near_one = np.clip(rng.normal(1, 0.1, alpha.shape), prior.alpha.low, prior.alpha.high)
     alpha = np.where(rng.random(alpha.shape) < prior.normal_alpha, near_one, alpha)
     directed = rng.random(n) < prior.directed
-    alpha[directed, rng.integers(n_states)] = rng.uniform(1.91, 1.99, directed.sum())
+    state = rng.integers(n_states, size=n)
+    alpha[directed, state[directed]] = rng.uniform(1.91, 1.99, directed.sum())
     return k, alpha
 
 
-def _fix_one(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> None:
-    """In some worlds only K or only alpha differs between the states (in place)."""
+def _fix_one(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> np.ndarray:
+    """In some worlds only K or only alpha differs between the states (in place); which worlds, (W,) bool."""
     draw = rng.random(len(k))
     k_fixed, alpha_fixed = draw < prior.one_fixed / 2, (draw >= prior.one_fixed / 2) & (draw < prior.one_fixed)
     k[k_fixed] = k[k_fixed, :1]
     alpha[alpha_fixed] = alpha[alpha_fixed, :1]
+    return k_fixed | alpha_fixed
 
 
 def _sample_transition(prior: Prior, n: int, n_states: int, rng) -> np.ndarray:
@@ -220,7 +226,7 @@ def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[
     elif model == "dimerization":
         radius = prior.particle_radius.sample(rng, n) * unit
         if prior.particle_area is not None:
-            box = np.sqrt(_PARTICLES[model] * np.pi * radius**2 / prior.particle_area.sample(rng, n))
+            box = np.sqrt(prior.n_dimerizing * np.pi * radius**2 / prior.particle_area.sample(rng, n))
         count = np.zeros(n)
     elif model == "confinement":
         radius = np.minimum(prior.compartment_radius.sample(rng, n) * unit, box / 4)

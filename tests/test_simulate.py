@@ -15,7 +15,7 @@ from stochastic import random as stochastic_random
 
 from simulations import andi, simulate
 from simulations.concat import concatenate, sha256
-from simulations.parameters import MODELS, sample_worlds
+from simulations.parameters import MODELS, PRIORS, sample_worlds
 
 TINY = {"models": ["single_state", "dimerization"], "tracks": 8, "tracks_per_job": 3}
 TINY |= {"frames": 60, "seed": 3, "prior": "andi2"}
@@ -72,6 +72,24 @@ def test_m3_has_the_original_numbers_of_traps_and_compartments():
         assert low <= count.min() < 1.05 * low and 0.95 * high < count.max() <= high
 
 
+def test_m3_has_the_original_particles_and_spreads():
+    rng = np.random.default_rng(0)
+    assert sample_worlds("m3", "dimerization", 3, rng).n_particles == 100
+    worlds = sample_worlds("m3", "multi_state", 500, rng)
+    fixed = (np.ptp(worlds.k_mean, axis=1) == 0) | (np.ptp(worlds.alpha_mean, axis=1) == 0)
+    assert 0.1 < fixed.mean() < 0.3
+    for mean, variance in ((worlds.k_mean, worlds.k_var), (worlds.alpha_mean, worlds.alpha_var)):
+        np.testing.assert_allclose(np.sqrt(variance) / mean, np.where(fixed, 0.05, 0.1)[:, None] + 0 * mean)
+
+
+@pytest.mark.parametrize("prior", ["broad", "m3"])
+def test_every_state_can_be_the_directed_one(prior):
+    alpha = sample_worlds(prior, "confinement", 2000, np.random.default_rng(0)).alpha_mean
+    share = (alpha > 1.91).mean(axis=0)
+    expected = PRIORS[prior].directed / 2 + 0.08 / 1.98  # half of the enriched worlds, and those by chance
+    assert (np.abs(share - expected) < 0.03).all()
+
+
 def test_field_of_view_scales_with_small_boxes():
     world = sample_worlds("andi2", "single_state", 1, np.random.default_rng(0))
     small = replace(world, k_mean=world.k_mean * 1e-4, k_var=world.k_var * 1e-8, box=world.box / 100,
@@ -89,7 +107,7 @@ def test_seeded_restores_the_global_streams():
     assert np.array_equal(np.random.get_state()[1], numpy_state) and stochastic_random.generator is generator
 
 
-@pytest.mark.parametrize("workers, start_method", [(4, "fork"), (2, "spawn")])
+@pytest.mark.parametrize("workers, start_method", [(4, "fork"), (4, "spawn")])
 def test_same_bytes_for_several_workers(finished, tmp_path, workers, start_method):
     parameters = simulate.run_parameters(**TINY)
     assert simulate.simulate(parameters, tmp_path / "run", workers, start_method) == {}
