@@ -1,31 +1,49 @@
-"""Write the shipped sample tracks: 12 of each of the five models, parameters of the benchmark experiments.
+"""Write the shipped sample tracks: 12 of each of the five models, as one might see them on a membrane.
 
     python misc/make_samples.py
 
 `samples/tracks.csv` holds track_id, frame, x, y (px) as a tracker would; `samples/truth.parquet` adds K,
-alpha, state and localisation error of every frame.
+alpha, state and localisation error of every frame. The prior below shows how to describe an experiment of your own.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
 
-from simulations.parameters import MODELS
-from simulations.simulate import Job, run_parameters, simulate_job, tracks_table
+from simulations.batched import simulate_batched
+from simulations.parameters import BOX_PX, MODELS, PRIORS, SIGMA_PX, Range, sample_worlds
 
 TRACKS_PER_MODEL = 12
 SAMPLES = Path(__file__).parents[1] / "samples"
+MEMBRANE = replace(
+    PRIORS["broad"], name="membrane", relative=False, k=Range(0.2, 2, log=True), alpha=Range(0.5, 1.5),
+    k_ratio=Range(0.01, 0.2, log=True), n_states=(2,), leave=Range(0.01, 0.03), directed=0.3, one_fixed=0.0,
+    sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=1 / 1.8,
+    trap_radius=Range(0.4, 1.0), trap_area=Range(0.01, 0.03), p_unbind=Range(0.01, 0.03),
+    particle_radius=Range(0.6, 1.0), particle_area=Range(0.02, 0.04), compartment_radius=Range(3, 5),
+    compartment_area=Range(0.15, 0.3), transmittance=Range(0.02, 0.05),
+)  # fmt: skip
 
 
 def sample_tracks(seed: int = 2) -> pd.DataFrame:
     """Track table of the sample: positions rounded to 1e-4 px, track_id unique over models."""
-    parameters = run_parameters(MODELS, TRACKS_PER_MODEL, 200, seed, "benchmark")
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     parts = []
-    for i, model in enumerate(MODELS):
-        tracks, record = simulate_job(parameters, Job(model, 0, TRACKS_PER_MODEL))
-        part = tracks_table(tracks, model, record).to_pandas()
-        parts.append(part.assign(track_id=part["track_id"] + i * TRACKS_PER_MODEL))
-    return pd.concat(parts, ignore_index=True).round({"x": 4, "y": 4})
+    for model in MODELS:
+        batch = simulate_batched(sample_worlds(MEMBRANE, model, 48, rng), generator)
+        for i in torch.randperm(len(batch["length"]), generator=generator)[:TRACKS_PER_MODEL].tolist():
+            n = int(batch["length"][i])
+            columns = {name: batch[name][i, :n].double().numpy() for name in ("k", "alpha")}
+            parts.append(pd.DataFrame({
+                "track_id": len(parts), "frame": np.arange(n), "x": batch["xy"][i, :n, 0].double().numpy(),
+                "y": batch["xy"][i, :n, 1].double().numpy(), **columns, "state": batch["state"][i, :n].numpy(),
+                "sigma": SIGMA_PX, "model": model,
+            }))  # fmt: skip
+    table = pd.concat(parts, ignore_index=True).round({"x": 4, "y": 4})
+    return table.astype({"track_id": "int64", "state": "int8"})
 
 
 def main() -> None:
