@@ -17,7 +17,33 @@ _TRACKS_PER_ANDI2_WORLD = 25.0
 _PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model")
 
 
-class TrackStream:
+class ResumableBatches:
+    """Endless batches in numbered chunks, each a function of its number alone, so that it resumes where it stopped.
+
+    A subclass gives `_batches(chunk)`, a list of functions that make the chunk's batches.
+    """
+
+    position = (0, 0)  # chunk, batch within it
+
+    def state_dict(self) -> dict:
+        """Where it stands."""
+        return {"position": list(self.position)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a saved state; the settings must be those of the batches that saved it."""
+        self.position = tuple(state["position"])
+
+    def __iter__(self):
+        while True:
+            chunk, done = self.position
+            batches = self._batches(chunk)
+            for i in range(done, len(batches)):
+                self.position = (chunk, i + 1)
+                yield batches[i]()
+            self.position = (chunk + 1, 0)
+
+
+class TrackStream(ResumableBatches):
     """Padded batches of fresh tracks from named priors, all models mixed, sorted by length so that little is padding.
 
     Chunk i of the stream is a function of (seed, i) alone, so a stream resumes exactly where it stopped.
@@ -55,24 +81,6 @@ class TrackStream:
             "shares": self.shares.tolist(), "batch": batch, "chunk": self.chunk, "seed": seed,
             "unknown_sigma": unknown_sigma, "models": MODEL_SHARES,
         }  # fmt: skip
-        self.position = (0, 0)  # chunk, batch within it
-
-    def state_dict(self) -> dict:
-        """Where the stream stands."""
-        return {"position": list(self.position)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state; seed, batch, priors and chunk must be those of the stream that saved it."""
-        self.position = tuple(state["position"])
-
-    def __iter__(self):
-        while True:
-            chunk, done = self.position
-            batches = self._batches(chunk)
-            for i in range(done, len(batches)):
-                self.position = (chunk, i + 1)
-                yield batches[i]()
-            self.position = (chunk + 1, 0)
 
     def _batches(self, chunk: int) -> list:
         """The batches of one chunk, in random order, each made when called for."""

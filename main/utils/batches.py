@@ -7,11 +7,12 @@ import torch
 
 from main.utils.augment import augment
 from main.utils.dataset import LazyTrackDataset, TrackDataset, collate
+from simulations.stream import ResumableBatches
 
 POOL = 16  # batches whose tracks are sorted by length together, so that little is padding
 
 
-class DatasetBatches:
+class DatasetBatches(ResumableBatches):
     """Batches of a data set, epoch after epoch, in an order and with augmentations that follow from the seed.
 
     Like a stream it can save where it stands and resume there exactly; an epoch ends with its last whole batch.
@@ -33,24 +34,14 @@ class DatasetBatches:
         self.augmented, self.unknown_sigma = augmented, unknown_sigma
         self.settings = {"tracks": len(dataset), "batch": self.batch, "seed": seed, "augmented": augmented,
                          "unknown_sigma": unknown_sigma, "info": getattr(dataset, "info", {})}  # fmt: skip
-        self.position = (0, 0)  # epoch, batch within it
 
-    def state_dict(self) -> dict:
-        """Where it stands."""
-        return {"position": list(self.position)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state; data set, batch and seed must be the same."""
-        self.position = tuple(state["position"])
-
-    def __iter__(self):
-        while True:
-            epoch, done = self.position
-            groups = self._groups(np.random.default_rng([self.seed, epoch]))
-            for i in range(done, len(groups)):
-                self.position = (epoch, i + 1)
-                yield self._make(groups[i], np.random.default_rng([self.seed, epoch, i]))
-            self.position = (epoch + 1, 0)
+    def _batches(self, epoch: int) -> list:
+        """The batches of one epoch, each made when called for."""
+        groups = self._groups(np.random.default_rng([self.seed, epoch]))
+        return [
+            lambda i=i, group=group: self._make(group, np.random.default_rng([self.seed, epoch, i]))
+            for i, group in enumerate(groups)
+        ]
 
     def _groups(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Indices of the batches of one epoch."""
