@@ -29,7 +29,7 @@ def segment_values(pred, changepoints):
     ValueError
         If the changepoints are not increasing inside the track.
 
-    Source: weighted pooling as in U-AnD-ME, Asghar et al. 2024 (AnDi-2 challenge).
+    Source: weighted pooling as in U-AnD-ME (arXiv 2502.19253), the winner of the AnDi-2 challenge.
     """
     n_frames = len(pred.alpha)
     edges = np.array([0, *changepoints, n_frames])
