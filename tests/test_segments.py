@@ -68,3 +68,10 @@ def test_trapped_neighbours_are_joined():
     pred = prediction([0] * 20, [1] * 20, [0] * 10 + [2] * 10)
     segments = merge_trapped(segment_values(pred, [4, 10, 15]))
     assert [(s["start"], s["end"], s["state"]) for s in segments] == [(0, 10, 0), (10, 15, 2), (15, 20, 2)]
+
+
+def test_trapped_needs_better_evidence_at_lower_odds():
+    pred = prediction([-1.0] * 9, [0.5] * 9, [0] * 9, certainty=0.6)  # P(free) = .13
+    assert segment_values(pred, [])[0]["state"] == 0
+    free = segment_values(pred, [], trapped_odds=0.2)[0]
+    assert free["state"] != 0 and free["k"] == pytest.approx(0.1)

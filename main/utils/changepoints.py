@@ -15,6 +15,7 @@ DEFAULTS = {
     "directed": 1.4,
     "change": 4.0,  # weight of the steps at predicted changepoints
     "change_floor": 0.1,  # a predicted changepoint less probable than this makes no step
+    "trapped_odds": 1.0,  # factor on the probability of being trapped when a segment's state is decided
 }
 
 
@@ -135,7 +136,8 @@ def segment_track(pred, options):
     list of dict
         start, end (exclusive), k, alpha, state; see `main.utils.segments.segment_values`.
     """
-    return merge_trapped(segment_values(pred, find_changepoints(pred, options["penalty"], options)))
+    changepoints = find_changepoints(pred, options["penalty"], options)
+    return merge_trapped(segment_values(pred, changepoints, options["trapped_odds"]))
 
 
 def segment_many(preds, config):

@@ -15,6 +15,7 @@ WEIGHTS = (
     "trapped",
     "confined",
     "directed",
+    "trapped_odds",
 )  # k stays 1: it sets the scale
 OFF = 0.5  # value tried first for a weight that is zero
 

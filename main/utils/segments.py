@@ -5,7 +5,7 @@ import numpy as np
 TRAPPED = 0
 
 
-def segment_values(pred, changepoints):
+def segment_values(pred, changepoints, trapped_odds=1.0):
     """Pool frame-wise predictions over the segments that the changepoints delimit.
 
     log10 K and alpha are averaged with parabolic weights, largest in the middle of a segment (frames at its
@@ -18,6 +18,9 @@ def segment_values(pred, changepoints):
         ``log10_k`` (T,) log10 of xy-unit^2/frame^alpha, ``alpha`` (T,) 0 to 2, ``state_probs`` (T, 4).
     changepoints : sequence of int
         Interior changepoints, increasing: the first frame of each new segment, 0 < c < T.
+    trapped_odds : float
+        Factor on the probability of being trapped when the state is decided: below 1, a segment is called trapped
+        (K = 0, a strong claim) only on better evidence than the networks' training mix asks for.
 
     Returns
     -------
@@ -47,6 +50,7 @@ def segment_values(pred, changepoints):
     total = np.add.reduceat(weight, starts)
     log10_k = np.add.reduceat(pred.log10_k * weight, starts) / total
     alpha = np.add.reduceat(pred.alpha * weight, starts) / total
+    probs[:, TRAPPED] *= trapped_odds
     states = probs.argmax(axis=1)
     free = states != TRAPPED
     k = np.where(free, 10.0**log10_k, 0.0)
