@@ -70,6 +70,8 @@ def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
         if grid is None:
             grid = [best[name] * f for f in FACTORS] if best[name] else [OFF]
             grid += [0.0] if name != "penalty" and best[name] else []
+        if name == "trapped_odds":  # never above 1: K = 0 is too strong a claim to be made on less than even evidence
+            grid = [odds for odds in grid if 0 < odds <= 1]
         for candidate in grid:
             options = best | {name: float(np.round(candidate, 4))}
             candidate_value = value(options)
