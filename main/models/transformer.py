@@ -29,7 +29,7 @@ class Attention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Pre-norm encoder blocks of attention and a two-layer perceptron (about 540k parameters at hidden 64)."""
+    """Pre-norm encoder blocks of attention and a two-layer perceptron (667k parameters at hidden 64)."""
 
     def __init__(self, in_features: int, hidden: int = 64, dropout: float = 0.1, layers: int = 4, heads: int = 4):
         super().__init__()
