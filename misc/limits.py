@@ -27,7 +27,7 @@ BINS = {
 def held_out(n_tracks: int) -> list[dict]:
     """Labelled tracks of the broad prior from a seed that no training uses: xy (T, 2) px, k, alpha, state, sigma."""
     stream = TrackStream("broad", 256, "cpu", SEED, chunk=max(n_tracks, 512), unknown_sigma=0.0)
-    batch, _ = stream.simulate_chunk(0)
+    batch = stream.simulate_chunk(0)
     tracks = []
     for i, n in enumerate(batch["length"].tolist()):
         track = {name: batch[name][i, :n].double().numpy() for name in ("xy", "k", "alpha", "state")}

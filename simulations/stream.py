@@ -84,7 +84,7 @@ class TrackStream(ResumableBatches):
 
     def _batches(self, chunk: int) -> list:
         """The batches of one chunk, in random order, each made when called for."""
-        tracks, generator = self.simulate_chunk(chunk)
+        tracks = self.simulate_chunk(chunk)
         order = tracks["length"].argsort()
         groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
         shuffled = torch.randperm(len(groups), generator=torch.Generator().manual_seed(chunk))
@@ -95,7 +95,7 @@ class TrackStream(ResumableBatches):
 
         return [lambda i=int(i): take(i) for i in shuffled]
 
-    def simulate_chunk(self, chunk: int) -> tuple[dict, torch.Generator]:
+    def simulate_chunk(self, chunk: int) -> dict:
         """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
         seeds = np.random.SeedSequence([self.seed, chunk])
         rng = np.random.default_rng(seeds)
@@ -111,7 +111,7 @@ class TrackStream(ResumableBatches):
         tracks = _concatenate(parts)
         hide = torch.rand(len(tracks["sigma"]), generator=generator, device=self.device) < self.unknown_sigma
         tracks["sigma"] = torch.where(hide, torch.nan, tracks["sigma"])
-        return tracks, generator
+        return tracks
 
 
 def _concatenate(parts: list[dict]) -> dict:
