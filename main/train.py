@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
-    parser.add_argument("--prior", nargs="+", default=["broad", "andi2"], help="priors of the stream")
+    parser.add_argument("--prior", nargs="+", default=["broad", "challenge"], help="priors of the stream")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once")
     parser.add_argument("--val-batches", type=int, default=8)

@@ -109,13 +109,20 @@ class Prior:
 
 
 BROAD = Prior(
-    name="broad", k=Range(1e-4, 1e2, log=True), alpha=Range(0.05, 1.99), k_ratio=Range(1e-3, 10, log=True),
+    name="broad", k=Range(1e-4, 1e2, log=True), alpha=Range(0.05, 1.99), k_ratio=Range(3e-3, 10, log=True),
     normal_alpha=0.3, k_relative_sd=Range(0.02, 1.0, log=True), alpha_sd=Range(0, 0.3), n_states=(2, 2, 3, 4),
     leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1, box=Range(30, 600, log=True),
     fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
     particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
     compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),
     p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.15, one_fixed=0.1,
+)  # fmt: skip
+CHALLENGE = replace(  # pixel sizes, noise and geometry of the AnDi-2 challenge, any diffusive parameters
+    BROAD, name="challenge", relative=False, k=Range(0.03, 3, log=True), alpha=Range(0.1, 1.99), n_states=(2, 2, 3),
+    leave=Range(0.005, 0.25, log=True), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(FOV_PX, BOX_PX),
+    trap_radius=Range(0.3, 1.5), trap_area=Range(0.002, 0.15, log=True), particle_radius=Range(0.3, 1.0),
+    particle_area=Range(0.003, 0.02, log=True), compartment_radius=Range(2, 8), compartment_area=Range(0.03, 0.2),
+    p_unbind=Range(0.01, 0.3, log=True), transmittance=Range(0.02, 0.5, log=True),
 )  # fmt: skip
 M3 = Prior(
     name="m3", k=Range(10**0.01, 10**6, log=True), k_shift=1.0, alpha=Range(0.01, 1.99), k_ratio=None,
@@ -126,7 +133,8 @@ M3 = Prior(
     transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2, one_fixed_spread=0.5, n_dimerizing=100,
     trap_count=Range(100, 300), compartment_count=Range(30, 50),
 )  # fmt: skip
-PRIORS: dict[str, Prior | str] = {"broad": BROAD, "m3": M3, "andi2": "andi2", "benchmark": "benchmark"}
+PRIORS: dict[str, Prior | str] = {"broad": BROAD, "challenge": CHALLENGE, "m3": M3, "andi2": "andi2",
+                                  "benchmark": "benchmark"}  # fmt: skip
 
 _PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "confinement": 16}
 _MAX_COUNT = 600  # traps or compartments per world

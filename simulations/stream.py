@@ -10,7 +10,7 @@ import torch
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, PRIORS, Prior, sample_worlds
 
-MODEL_SHARES = dict(zip(MODELS, (0.1, 0.35, 0.2, 0.25, 0.1), strict=True))
+MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
                      "confinement": 12.0}  # fmt: skip
 _TRACKS_PER_ANDI2_WORLD = 25.0
