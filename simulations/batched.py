@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from simulations.crop import filter_codes, take_runs, visible_runs
-from simulations.fgn import fractional_noise
+from simulations.fgn import noise_series
 from simulations.grid import DiscGrid
 from simulations.interactions import compartment_centres, pair_up, reflect_inside, switch_dimers
 from simulations.parameters import ALPHA_DIRECTED, MIN_FRAMES, MODELS, Worlds
@@ -86,7 +86,7 @@ def _tables(model: str, k: torch.Tensor, alpha: torch.Tensor):
 
 def _single_state(worlds, k, alpha, box, world, generator):
     codes = torch.zeros(len(world), worlds.n_frames, dtype=torch.long, device=box.device)
-    steps = fractional_noise(alpha[:, 0], worlds.n_frames, generator) * (2 * k[:, 0]).sqrt()[:, None, None]
+    steps = noise_series(alpha[:, 0], worlds.n_frames, generator) * (2 * k[:, 0]).sqrt()[:, None, None]
     return _walk(steps, box[world], generator), codes
 
 
@@ -98,18 +98,18 @@ def _multi_state(worlds, k, alpha, box, world, generator):
 def _markov_chain(worlds: Worlds, world: torch.Tensor, generator) -> torch.Tensor:
     cumulative = _tensor(np.cumsum(worlds.transition, -1), world.device)[world]  # (P, S, S)
     n, n_states = cumulative.shape[:2]
-    draws = _rand(n, worlds.n_frames, generator)
-    codes = torch.empty(n, worlds.n_frames, dtype=torch.long, device=world.device)
-    codes[:, 0] = (draws[:, 0] * n_states).long().clamp_max(n_states - 1)
-    rows = torch.arange(n, device=world.device)
+    thresholds = cumulative[..., :-1].reshape(n * n_states, n_states - 1)
+    draws = _rand(worlds.n_frames, n, generator)
+    codes = torch.empty(worlds.n_frames, n, dtype=torch.long, device=world.device)
+    codes[0] = (draws[0] * n_states).long().clamp_max(n_states - 1)
+    first_row = torch.arange(n, device=world.device) * n_states
     for t in range(1, worlds.n_frames):
-        passed = draws[:, t, None] > cumulative[rows, codes[:, t - 1]]
-        codes[:, t] = passed.sum(1).clamp_max(n_states - 1)
-    return codes
+        codes[t] = (draws[t, :, None] > thresholds[first_row + codes[t - 1]]).sum(1)
+    return codes.T.contiguous()
 
 
 def _switching_steps(codes: torch.Tensor, k: torch.Tensor, alpha: torch.Tensor, generator) -> torch.Tensor:
-    """Steps (P, T, 2) with a fresh series of fractional noise in every run of one code; step t is t-1 -> t."""
+    """Steps (P, 2, T) with a fresh series of fractional noise in every run of one code; step t is t-1 -> t."""
     n, frames = codes.shape
     governing = torch.cat([codes[:, :1], codes[:, :-1]], 1)  # the label of frame t-1 rules the step into t
     change = torch.ones_like(governing, dtype=torch.bool)
@@ -119,29 +119,36 @@ def _switching_steps(codes: torch.Tensor, k: torch.Tensor, alpha: torch.Tensor, 
     run_length = nxt - (particle * frames + start)
     code = governing[particle, start]
     run_alpha, scale = alpha[particle, code], (2 * k[particle, code]).sqrt()
-    steps = torch.empty(n * frames, 2, device=codes.device)
-    low = 0
+    pool, offset, span = [], torch.empty_like(run_length), torch.empty_like(run_length)
+    low = used = 0
     for high in (8, 32, 64, 128, max(frames, 129)):  # series of similar length share one transform
         (idx,) = ((run_length > low) & (run_length <= high)).nonzero(as_tuple=True)
-        low = high
+        low, length = high, min(high, frames)
         if len(idx) == 0:
             continue
-        span = min(high, frames)
-        noise = fractional_noise(run_alpha[idx], span, generator) * scale[idx, None, None]
-        time = torch.arange(span, device=codes.device)
-        keep = time < run_length[idx, None]
-        target = ((particle * frames + start)[idx, None] + time)[keep]
-        steps[target] = noise[keep]
-    return steps.view(n, frames, 2)
+        noise = noise_series(run_alpha[idx], length, generator) * scale[idx, None, None]  # (runs, 2, length)
+        pool.append(noise.flatten())
+        span[idx] = length
+        offset[idx] = used + 2 * length * torch.arange(len(idx), device=codes.device)
+        used += noise.numel()
+    first = particle * frames + start
+    where = torch.arange(n * frames, device=codes.device) + (offset - first).repeat_interleave(run_length)
+    other = where + span.repeat_interleave(run_length)
+    return torch.cat(pool)[torch.stack([where.view(n, frames), other.view(n, frames)], 1)]
 
 
 def _walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
-    """Positions (P, T, 2) of a walk in a reflecting box, from a uniform start."""
-    pos = torch.empty_like(steps)
-    pos[:, 0] = _rand(len(steps), 2, generator) * box[:, None]
-    for t in range(1, steps.shape[1]):
-        pos[:, t] = _fold(pos[:, t - 1] + steps[:, t], box[:, None])
-    return pos
+    """Positions (P, T, 2) of a walk with steps (P, 2, T) in a reflecting box, from a uniform start."""
+    steps[:, :, 0] = _rand(len(steps), 2, generator) * box[:, None]
+    pos = steps.cumsum(2)
+    low, high = pos.flatten(1).aminmax(dim=1)
+    (hit,) = ((low < 0) | (high > box)).nonzero(as_tuple=True)  # only these meet a wall
+    if len(hit):
+        steps, wall = steps[hit].permute(2, 0, 1).contiguous(), box[hit, None]
+        for t in range(1, len(steps)):
+            steps[t] = _fold(steps[t - 1] + steps[t], wall)
+        pos[hit] = steps.permute(1, 2, 0)
+    return pos.transpose(1, 2)
 
 
 def _immobile_traps(worlds, k, alpha, box, world, generator):
@@ -150,54 +157,64 @@ def _immobile_traps(worlds, k, alpha, box, world, generator):
     absent = torch.arange(traps.shape[1], device=device) >= torch.as_tensor(worlds.count, device=device)[:, None]
     traps[absent] = float("inf")
     p_bind, p_unbind = (_tensor(p, device)[world] for p in (worlds.p_bind, worlds.p_unbind))
-    radius = _tensor(worlds.radius, device)
-    grid = DiscGrid(traps, radius, box)
-    scale = (2 * k[:, 0]).sqrt()[:, None, None]
-    steps = fractional_noise(alpha[:, 0], frames, generator) * scale
-    pos = torch.empty(n, frames, 2, device=device)
-    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
-    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
+    grid = DiscGrid(traps, _tensor(worlds.radius, device), box)
+    scale, wall = (2 * k[:, 0]).sqrt(), box[world, None]
+    pos = _time_first_noise(alpha[:, 0], scale, frames, generator)  # steps, in whose place the positions come
+    pos[0] = _rand(n, 2, generator) * wall
+    codes = torch.zeros(frames, n, dtype=torch.long, device=device)
     bound = torch.zeros(n, dtype=torch.bool, device=device)
+    draws = _rand(frames, 2, n, generator=generator)
     for t in range(1, frames):
-        draws = _rand(n, 2, generator)
-        released = bound & (draws[:, 0] < p_unbind)
-        near = grid.nearest(pos[:, t - 1], world)[0] < radius[world]
-        bound = (bound | (near & (draws[:, 1] < p_bind))) & ~released
-        _refresh(steps, released, t, alpha[:, 0], scale[:, 0, 0], generator)
-        moved = torch.where(bound[:, None], 0.0, steps[:, t])
-        pos[:, t] = _fold(pos[:, t - 1] + moved, box[world, None])
-        codes[:, t] = bound
-    return pos, codes
+        released = bound & (draws[t, 0] < p_unbind)
+        near = grid.covering(pos[t - 1], world)[0]
+        binds = torch.zeros_like(bound)
+        binds[near] = True
+        bound = (bound | (binds & (draws[t, 1] < p_bind))) & ~released
+        _refresh(pos, released, t, alpha[:, 0], scale, generator)
+        moved = torch.where(bound[:, None], 0.0, pos[t])
+        pos[t] = _fold(pos[t - 1] + moved, wall)
+        codes[t] = bound
+    return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
 
 
 def _confinement(worlds, k, alpha, box, world, generator):
     n, frames, device = len(world), worlds.n_frames, box.device
     grid = DiscGrid(compartment_centres(worlds, generator), _tensor(worlds.radius, device), box)
     radius, transmittance = (_tensor(v, device)[world] for v in (worlds.radius, worlds.transmittance))
-    scale = (2 * k).sqrt()
-    pos = torch.empty(n, frames, 2, device=device)
-    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
-    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
-    distance, centre = grid.nearest(pos[:, 0], world)  # of the compartment each particle is in
-    codes[:, 0] = distance < radius
+    scale, wall = (2 * k).sqrt(), box[world, None]
+    centre = torch.zeros(n, 2, device=device)  # of the compartment that each particle is in
+    inside = torch.zeros(n, dtype=torch.bool, device=device)
+
+    def enter(position, candidates):
+        """Particles of `candidates` (indices) that stand in a compartment are inside it."""
+        found, where = grid.covering(position[candidates], world[candidates])
+        inside[candidates[found]] = True
+        centre[candidates[found]] = where
+
+    start = _rand(n, 2, generator) * wall
     rows = torch.arange(n, device=device)
-    steps = fractional_noise(alpha[rows, codes[:, 0]], frames, generator) * scale[rows, codes[:, 0], None, None]
+    enter(start, rows)
+    pos = _time_first_noise(alpha[rows, inside.long()], scale[rows, inside.long()], frames, generator)
+    pos[0] = start
+    codes = torch.zeros(frames, n, dtype=torch.long, device=device)
+    codes[0] = inside
+    draws = _rand(frames, n, generator)
     for t in range(1, frames):
-        new = pos[:, t - 1] + steps[:, t]
-        was_inside = codes[:, t - 1] == 1
-        out = was_inside & ((new - centre).square().sum(1) > radius.square())
-        bounced = out & (_rand(n, generator=generator) >= transmittance)
-        new = reflect_inside(pos[:, t - 1], new, centre, radius, bounced)
-        distance, found = grid.nearest(new, world)
-        stays = was_inside & (~out | bounced)
-        centre = torch.where(stays[:, None], centre, found)
-        codes[:, t] = stays | (distance < radius)
-        pos[:, t] = _fold(new, box[world, None])
+        new = pos[t - 1] + pos[t]
+        was_inside = inside.clone()
+        (hits,) = (was_inside & ((new - centre).square().sum(1) > radius.square())).nonzero(as_tuple=True)
+        if len(hits):
+            leaves = draws[t, hits] < transmittance[hits]
+            back = hits[~leaves]
+            new[back] = reflect_inside(pos[t - 1, back], new[back], centre[back], radius[back])
+            inside[hits[leaves]] = False
+        enter(new, (~inside).nonzero()[:, 0])
+        codes[t] = inside
+        pos[t] = _fold(new, wall)
         if t + 1 < frames:
-            switched = codes[:, t] != codes[:, t - 1]
-            code = codes[:, t]
-            _refresh(steps, switched, t + 1, alpha[rows, code], scale[rows, code], generator)
-    return pos, codes
+            code = codes[t]
+            _refresh(pos, inside != was_inside, t + 1, alpha[rows, code], scale[rows, code], generator)
+    return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
 
 
 def _dimerization(worlds, k, alpha, box, world, generator):
@@ -205,42 +222,46 @@ def _dimerization(worlds, k, alpha, box, world, generator):
     shape = (len(worlds), worlds.n_particles)
     p_bind, p_unbind = (_tensor(p, device) for p in (worlds.p_bind, worlds.p_unbind))
     reach = 2 * _tensor(worlds.radius, device)
-    scale = (2 * k).sqrt()
-    rows = torch.arange(n, device=device)
-    pos = torch.empty(n, frames, 2, device=device)
-    pos[:, 0] = _rand(n, 2, generator) * box[world, None]
-    codes = torch.zeros(n, frames, dtype=torch.long, device=device)
-    steps = fractional_noise(alpha[:, 0], frames, generator) * scale[:, 0, None, None]
+    scale, wall = (2 * k).sqrt(), box[world, None]
+    pos = _time_first_noise(alpha[:, 0], scale[:, 0], frames, generator)
+    pos[0] = _rand(n, 2, generator) * wall
+    codes = torch.zeros(frames, n, dtype=torch.long, device=device)
     partner = torch.full((n,), -1, device=device)
+    p_unbind = p_unbind[world]
     for t in range(1, frames):
-        released = switch_dimers(partner, p_unbind[world], generator)
-        pairs = pair_up(pos[:, t - 1].view(*shape, 2), partner, released, reach, p_bind, generator)
+        released = switch_dimers(partner, p_unbind, generator)
+        pairs = pair_up(pos[t - 1].view(*shape, 2), partner, released, reach, p_bind, generator)
         partner[released] = -1
-        _refresh(steps, released, t, alpha[:, 0], scale[:, 0], generator)
+        _refresh(pos, released, t, alpha[:, 0], scale[:, 0], generator)
         if len(pairs):
             first, second = pairs.unbind(1)
             partner[first], partner[second] = second, first
             fresh = torch.zeros_like(released)
             fresh[first] = True
-            _refresh(steps, fresh, t, alpha[:, 1], scale[:, 1], generator)
-            steps[second, t:] = steps[first, t:]  # dimers move together, as the partner of lower index would
-        codes[:, t] = partner >= 0
-        pos[:, t] = _fold(pos[rows, t - 1] + steps[:, t], box[world, None])
-    return pos, codes
+            _refresh(pos, fresh, t, alpha[:, 1], scale[:, 1], generator)
+            pos[t:, second] = pos[t:, first]  # dimers move together, as the partner of lower index would
+        codes[t] = partner >= 0
+        pos[t] = _fold(pos[t - 1] + pos[t], wall)
+    return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
+
+
+def _time_first_noise(alpha, scale, frames: int, generator) -> torch.Tensor:
+    """Steps (T, P, 2): a frame of all particles lies together, which is what a walk in time reads."""
+    return (noise_series(alpha, frames, generator) * scale[:, None, None]).permute(2, 0, 1).contiguous()
 
 
 def _refresh(steps, which, t: int, alpha, scale, generator) -> None:
-    """New noise from frame `t` on for the particles that switched (in place)."""
+    """New noise from frame `t` on for the particles that switched; `steps` (T, P, 2), in place."""
     (idx,) = which.nonzero(as_tuple=True)
     if len(idx):
-        span = steps.shape[1] - t
-        steps[idx, t:] = fractional_noise(alpha[idx], span, generator) * scale[idx, None, None]
+        steps[t:, idx] = _time_first_noise(alpha[idx], scale[idx], len(steps) - t, generator)
 
 
 def _fold(pos: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
     """Position after any number of reflections at 0 and `box`."""
-    wrapped = torch.remainder(pos, 2 * box)
-    return torch.minimum(wrapped, 2 * box - wrapped)
+    period = 2 * box
+    wrapped = pos - period * (pos / period).floor()  # twice as fast as torch.remainder
+    return torch.minimum(wrapped, period - wrapped)
 
 
 def _truncated_normal(mean, variance, low: float, high: float, world, generator) -> torch.Tensor:

@@ -20,30 +20,37 @@ def filter_codes(codes: torch.Tensor, length: torch.Tensor, window: int = 5, min
     Tensor, shape (B, T), int64
         Filtered codes; beyond `length` the last valid code.
     """
-    n, frames = codes.shape
-    time = torch.arange(frames, device=codes.device)
-    valid = time < length[:, None]
-    first = _first_occurrence(codes, valid)  # ties in a window go to the label seen first
+    time = torch.arange(codes.shape[1], device=codes.device)
+    changes = (codes[:, 1:] != codes[:, :-1]) & (time[1:] < length[:, None])
+    (rows,) = changes.any(1).nonzero(as_tuple=True)  # in the others there is nothing to filter
+    filtered = codes[:, :1].repeat(1, codes.shape[1])
+    valid = time < length[rows, None]
+    best = _majority(_first_occurrence(codes[rows], valid), valid, window)
+    filtered[rows] = codes[rows].gather(1, _enforce_min_run(best, min_run).long().clamp_min(0))
+    return filtered
+
+
+def _majority(first: torch.Tensor, valid: torch.Tensor, window: int) -> torch.Tensor:
+    """Most frequent label within `window` frames, of equally frequent ones the lowest; -1 where not valid."""
+    frames = first.shape[1]
     padded = torch.nn.functional.pad(torch.where(valid, first, -1), (window // 2, window // 2), value=-1)
-    views = padded.unfold(1, window, 1)  # (B, T, window)
-    best_score = torch.full_like(first, -1)
-    best = first
-    for i in range(window):
-        label = views[..., i]
-        score = (views == label[..., None]).sum(-1) * 2 * frames - label
-        better = (score > best_score) & (label >= 0)
+    views = [padded[:, i : i + frames] for i in range(window)]
+    same = {(i, j): views[i] == views[j] for i in range(window) for j in range(i)}
+    best_score, best = torch.full_like(first, -1), first
+    for i, label in enumerate(views):
+        count = 1 + sum(same[max(i, j), min(i, j)].to(first.dtype) for j in range(window) if j != i)
+        score = torch.where(label >= 0, count * (2 * frames) - label, -1)
+        better = score > best_score
         best_score, best = torch.where(better, score, best_score), torch.where(better, label, best)
-    best = torch.where(valid, best, -1)
-    kept = _enforce_min_run(best, min_run)
-    return codes.gather(1, kept.clamp_min(0))
+    return torch.where(valid, best, -1)
 
 
 def _first_occurrence(codes: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Each label replaced by the frame at which it first occurs, shape (B, T)."""
+    """Each label replaced by the frame at which it first occurs, shape (B, T), int32."""
     frames = codes.shape[1]
-    time = torch.arange(frames, device=codes.device).expand_as(codes)
-    out = torch.zeros_like(codes)
-    for code in range(int(codes.max()) + 1):
+    time = torch.arange(frames, device=codes.device, dtype=torch.int32).expand_as(codes)
+    out = torch.zeros_like(time)
+    for code in range(int(codes.max()) + 1 if len(codes) else 0):
         here = (codes == code) & valid
         out = torch.where(here, torch.where(here, time, frames).amin(1, keepdim=True), out)
     return out

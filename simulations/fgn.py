@@ -20,9 +20,11 @@ def autocovariance(alpha: torch.Tensor, n: int) -> torch.Tensor:
     Tensor, shape (N, n + 1), float64
     """
     lags = torch.arange(n + 2, device=alpha.device, dtype=torch.float64)
-    powers = lags ** alpha.double().clamp_min(1e-12)[:, None]  # (N, n + 2)
-    second = powers[:, 1:] + torch.cat([powers[:, 1:2], powers[:, :-2]], 1) - 2 * powers[:, :-1]
-    return second / 2
+    powers = (alpha.double()[:, None] * lags.log()).exp_()  # (N, n + 2); 0 at lag 0
+    second = torch.ones_like(powers[:, 1:])
+    torch.add(powers[:, 2:], powers[:, :-2], out=second[:, 1:])
+    second[:, 1:].sub_(powers[:, 1:-1], alpha=2).mul_(0.5)
+    return second
 
 
 def fractional_noise(
@@ -46,17 +48,24 @@ def fractional_noise(
     -------
     Tensor, shape (N, length, dims), float32
     """
+    return noise_series(alpha, length, generator, dims).transpose(1, 2)
+
+
+def noise_series(alpha: torch.Tensor, length: int, generator: torch.Generator, dims: int = 2) -> torch.Tensor:
+    """`fractional_noise` with time last, (N, dims, length), as the transform leaves it."""
     n, device = len(alpha), alpha.device
     if length == 1:
-        return torch.randn(n, 1, dims, device=device, generator=generator)
-    half = 1 << (length - 1).bit_length()
+        return torch.randn(n, dims, 1, device=device, generator=generator)
+    half = next(size for size in _SIZES if size >= length - 1)
     cov = autocovariance(alpha, half)  # (N, half + 1)
     circulant = torch.cat([cov, cov[:, 1:-1].flip(1)], 1)
-    root = torch.fft.rfft(circulant).real.clamp_min(0).sqrt().float()  # (N, half + 1)
+    root = torch.fft.rfft(circulant).real.clamp_min(0).sqrt_().float()  # (N, half + 1)
+    root[:, 1:-1] *= 0.5**0.5  # shared by real and imaginary part; the two real end points carry the full variance
     white = torch.randn(n, dims, half + 1, 2, device=device, generator=generator)
-    white[:, :, 1:-1] *= 0.5**0.5  # the two real end points carry the full variance
-    white[:, :, 0, 1] = 0
-    white[:, :, -1, 1] = 0
-    spectrum = torch.view_as_complex(white) * root[:, None]
-    series = torch.fft.irfft(spectrum, n=2 * half, norm="ortho")  # (N, dims, 2 half)
-    return series[..., :length].transpose(1, 2)
+    white *= root[:, None, :, None]
+    white[:, :, :: half, 1] = 0
+    series = torch.fft.irfft(torch.view_as_complex(white), n=2 * half, norm="ortho")  # (N, dims, 2 half)
+    return series[..., :length]
+
+
+_SIZES = sorted(2**a * 3**b * 5**c for a in range(16) for b in range(3) for c in range(3))  # fast transforms

@@ -23,12 +23,13 @@ class DiscGrid:
 
     def __init__(self, centres: torch.Tensor, radius: torch.Tensor, box: torch.Tensor):
         n_worlds = len(box)
-        self.side = (box / (2 * radius)).floor().clamp(1, MAX_CELLS)  # cells per side of each world, (W,)
-        self.cell = box / self.side
-        self.n = int(self.side.max())
+        side = (box / (2 * radius)).floor().clamp(1, MAX_CELLS)  # cells per side of each world, (W,)
+        self.cell, self.last = box / side, (side - 1).long()
+        self.n = int(side.max())
         present = torch.isfinite(centres[..., 0])
         world = torch.arange(n_worlds, device=box.device)[:, None].expand_as(present)
-        ends = [self._cell(centres + d * radius[:, None, None], world) for d in (-1, 1)]  # two of (W, M, 2)
+        known = torch.nan_to_num(centres, posinf=0.0)
+        ends = [self._cell(known + d * radius[:, None, None], world) for d in (-1, 1)]  # two of (W, M, 2)
         cells, discs = [], []
         for i in (0, 1):
             for j in (0, 1):
@@ -37,14 +38,15 @@ class DiscGrid:
                 cells.append(((world * self.n + ends[i][..., 0]) * self.n + ends[j][..., 1])[new])
                 discs.append(centres[new])
         self.table = _group(torch.cat(cells), torch.cat(discs), n_worlds * self.n**2)  # (cells, m, 2)
+        self.occupied = torch.isfinite(self.table[:, 0, 0])
+        self.radius = radius
 
     def _cell(self, pos: torch.Tensor, world: torch.Tensor) -> torch.Tensor:
-        finite = torch.nan_to_num(pos, posinf=0.0)
-        index = (finite / self.cell[world][..., None]).floor()
-        return torch.minimum(index.clamp_min(0), self.side[world][..., None] - 1).long()
+        index = (pos / self.cell[world][..., None]).long().clamp_min_(0)
+        return torch.minimum(index, self.last[world][..., None])
 
-    def nearest(self, pos: torch.Tensor, world: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Nearest candidate disc of each position.
+    def covering(self, pos: torch.Tensor, world: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which positions a disc covers, and the centre of the nearest disc there.
 
         Parameters
         ----------
@@ -52,17 +54,18 @@ class DiscGrid:
 
         Returns
         -------
-        distance : Tensor, shape (P,), px
-            To the centre of the nearest disc whose cell list holds it; exact wherever a disc covers the position,
-            infinite or too large elsewhere.
-        centre : Tensor, shape (P, 2)
+        index : Tensor, shape (M,)
+            Positions nearer to a centre than the radius, increasing.
+        centre : Tensor, shape (M, 2)
         """
         cell = self._cell(pos, world)
-        candidates = self.table[(world * self.n + cell[:, 0]) * self.n + cell[:, 1]]  # (P, m, 2)
-        dx, dy = (candidates - pos[:, None]).unbind(-1)
-        nearest = dx.square_().add_(dy.square_()).min(1)
-        centre = candidates[torch.arange(len(pos), device=pos.device), nearest.indices]
-        return nearest.values.sqrt(), centre
+        cell = (world * self.n + cell[:, 0]) * self.n + cell[:, 1]
+        (index,) = self.occupied[cell].nonzero(as_tuple=True)  # most cells hold no disc
+        candidates = self.table[cell[index]]  # (M', m, 2)
+        distance = (candidates - pos[index, None]).square().sum(-1)
+        nearest = distance.min(1)
+        (hit,) = (nearest.values < self.radius[world[index]].square()).nonzero(as_tuple=True)
+        return index[hit], candidates[hit, nearest.indices[hit]]
 
 
 def _group(cells: torch.Tensor, discs: torch.Tensor, n_cells: int) -> torch.Tensor:

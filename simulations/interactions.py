@@ -37,15 +37,34 @@ def pair_up(
         Particle indices, the lower one first.
     """
     n_worlds, n = pos.shape[:2]
-    free = ((partner < 0) & ~released).view(n_worlds, n)
-    dx = pos[:, :, None, 0] - pos[:, None, :, 0]
-    dy = pos[:, :, None, 1] - pos[:, None, :, 1]
-    square = dx.square_().add_(dy.square_())
-    near = (square < reach.square()[:, None, None]) & (square > 0) & free[:, :, None] & free[:, None, :]
-    world, i, j = near.nonzero(as_tuple=True)
-    coin = torch.rand(len(world), generator=generator, device=pos.device) < p_bind[world]
-    i, j = (world * n + i)[coin], (world * n + j)[coin]
-    return _greedy_matching(i, j, n_worlds * n)
+    (free,) = ((partner < 0) & ~released).nonzero(as_tuple=True)
+    near = _near(pos.view(-1, 2)[free], free // n, reach)
+    i, j = free[torch.cat([near, near.flip(0)], 1)]
+    order = (i * (n_worlds * n) + j).argsort()
+    order = order[torch.rand(len(i), generator=generator, device=pos.device) < p_bind[i[order] // n]]
+    return _greedy_matching(i[order], j[order], n_worlds * n)
+
+
+def _near(pos: torch.Tensor, world: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
+    """Pairs (2, M) of rows of `pos` (P, 2) in one `world` (P,) and closer than its `reach` (W,), each pair once.
+
+    On a line along x, one world after the other, a neighbour is looked for only as far ahead as one may be.
+    """
+    x = pos[:, 0].double()
+    x, order = (x + world * (x.amax() + reach.amax()) if len(x) else x).sort()
+    y, reach = pos[order, 1], reach[world[order]]
+    pairs, ahead = [pos.new_empty(2, 0, dtype=torch.long)], 0
+    left = torch.arange(len(x), device=pos.device)
+    while len(left):
+        ahead += 1
+        left = left[: (left < len(x) - ahead).sum()]
+        dx = x[left + ahead] - x[left]
+        close = dx < reach[left]
+        left, dx = left[close], dx[close]
+        square = dx.square() + (y[left + ahead] - y[left]).square()
+        found = left[(square < reach[left].square()) & (square > 0)]
+        pairs.append(torch.stack([order[found], order[found + ahead]]))
+    return torch.cat(pairs, 1)
 
 
 def _greedy_matching(i: torch.Tensor, j: torch.Tensor, n: int) -> torch.Tensor:
@@ -95,13 +114,13 @@ def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Ten
     return centres
 
 
-def reflect_inside(start, end, centre, radius, which: torch.Tensor) -> torch.Tensor:
-    """End points after specular reflection inside circles, for the particles marked in `which`.
+def reflect_inside(start, end, centre, radius) -> torch.Tensor:
+    """End points after specular reflection inside circles.
 
     Parameters
     ----------
     start, end, centre : Tensors, shape (P, 2), px
-        `start` inside its circle, `end` outside where `which` is True.
+        `start` inside its circle, `end` outside.
     radius : Tensor, shape (P,), px
 
     Returns
@@ -109,8 +128,8 @@ def reflect_inside(start, end, centre, radius, which: torch.Tensor) -> torch.Ten
     Tensor, shape (P, 2)
     """
     end = end.clone()
-    (idx,) = which.nonzero(as_tuple=True)
-    start, radius_i = start[idx] - centre[idx], radius[idx]
+    idx = torch.arange(len(end), device=end.device)
+    start, radius_i = start - centre, radius
     for _ in range(50):
         if len(idx) == 0:
             return end
