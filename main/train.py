@@ -3,6 +3,7 @@
     python main/train.py --target alpha --steps 2000 --run runs/alpha
     python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
     python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
+    torchrun --nproc-per-node 4 main/train.py --batch 1024     # on 4 GPUs of this machine, 256 tracks of a batch each
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from main.utils import distributed
 from main.utils.training import Options, fit
 from simulations.stream import TrackStream
 
@@ -27,11 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        device = distributed.join(device)
         train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)
+        train.split(distributed.rank(), distributed.world())
         fit(train, val, options, args.run, args.resume, device)
     except (ValueError, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
+    finally:
+        distributed.leave()
     print(f"run folder: {args.run}")
     return 0
 
@@ -74,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
     parser.add_argument("--prior", nargs="+", default=["broad", "challenge"], help="priors of the stream")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once")
+    parser.add_argument("--batch", type=int, default=64, help="tracks per step, over all processes")
+    parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once, by each process")
     parser.add_argument("--val-batches", type=int, default=8)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--resume", action="store_true", help="continue from the run folder's last.pt")

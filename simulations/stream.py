@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, PRIORS, Prior, sample_worlds
@@ -20,33 +22,61 @@ _PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model")
 class ResumableBatches:
     """Endless batches in numbered chunks, each a function of its number alone, so that it resumes where it stopped.
 
-    A subclass gives `_batches(chunk)`, a list of functions that make the chunk's batches.
+    A thread makes the next chunk while the batches of this one are used. A subclass gives `_batches(chunk)`, a list
+    of functions that make the chunk's batches, and may give `_ordered`.
     """
 
-    position = (0, 0)  # chunk, batch within it
+    position = (0, 0)  # chunk, batch within it; the same on every rank
+    rank, world = 0, 1
 
     def state_dict(self) -> dict:
-        """Where it stands."""
+        """Where it stands: the place of the last batch handed out, whatever is made ahead."""
         return {"position": list(self.position)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a saved state; the settings must be those of the batches that saved it."""
         self.position = tuple(state["position"])
 
+    def split(self, rank: int, world: int) -> None:
+        """Become the share of one of `world` processes: every `world`-th chunk, in batches of `batch / world` tracks.
+
+        Raises
+        ------
+        ValueError
+            If the tracks of a batch cannot be shared out equally.
+        """
+        if self.batch % world:
+            raise ValueError(f"a batch of {self.batch} tracks cannot be shared out equally to {world} processes")
+        self.batch //= world
+        self.rank, self.world = rank, world
+
     def __iter__(self):
-        while True:
-            chunk, done = self.position
-            batches = self._batches(chunk)
-            for i in range(done, len(batches)):
-                self.position = (chunk, i + 1)
-                yield batches[i]()
-            self.position = (chunk + 1, 0)
+        chunk, done = self.position
+        thread = ThreadPoolExecutor(1)
+        try:
+            coming = thread.submit(self._batches, chunk + self.rank)
+            while True:
+                batches = coming.result()
+                coming = thread.submit(self._batches, chunk + self.world + self.rank)
+                n = len(batches) if self.world == 1 else _fewest(len(batches))
+                batches = self._ordered(batches, n, chunk)
+                for i in range(done, n):
+                    self.position = (chunk, i + 1)
+                    yield batches[i]()
+                chunk, done = chunk + self.world, 0
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+    def _ordered(self, batches: list, n: int, chunk: int) -> list:
+        """The first `n` batches of a chunk, n being what every rank has; `chunk` is that of rank 0."""
+        return batches[:n]
 
 
 class TrackStream(ResumableBatches):
     """Padded batches of fresh tracks from named priors, all models mixed, sorted by length so that little is padding.
 
-    Chunk i of the stream is a function of (seed, i) alone, so a stream resumes exactly where it stopped.
+    Chunk i of the stream is a function of (seed, i) alone, so a stream resumes exactly where it stopped. Memory holds
+    two chunks: the one in use and the next, which is simulated meanwhile, on a GPU in a CUDA stream of its own.
 
     Parameters
     ----------
@@ -73,6 +103,7 @@ class TrackStream(ResumableBatches):
         self.shares = self.shares / self.shares.sum()
         self.batch, self.device, self.seed, self.unknown_sigma = batch, torch.device(device), seed, unknown_sigma
         self.chunk = max(chunk, 2 * batch)
+        self.side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         for known in self.priors:
             if isinstance(known, str) and known not in PRIORS:
                 raise ValueError(f"unknown prior {known!r}: expected a Prior or one of {', '.join(PRIORS)}")
@@ -83,17 +114,27 @@ class TrackStream(ResumableBatches):
         }  # fmt: skip
 
     def _batches(self, chunk: int) -> list:
-        """The batches of one chunk, in random order, each made when called for."""
-        tracks = self.simulate_chunk(chunk)
-        order = tracks["length"].argsort()
-        groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
-        shuffled = torch.randperm(len(groups), generator=torch.Generator().manual_seed(chunk))
-        longest = [int(tracks["length"][g[-1]]) for g in groups]
+        """The batches of one chunk, from short tracks to long ones, each made when called for."""
+        with torch.cuda.stream(self.side):  # beside the training; nothing where there is no GPU
+            tracks = self.simulate_chunk(chunk)
+            order = tracks["length"].argsort()
+            groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
+            longest = tracks["length"][order].tolist()[self.batch - 1 :: self.batch]
+        if self.side:
+            self.side.synchronize()
 
         def take(i):
+            if self.side:  # the training reads what the side stream owns: not to be overwritten until it has
+                for values in (order, *tracks.values()):
+                    values.record_stream(torch.cuda.current_stream(self.device))
             return {n: _trim(v[groups[i]], longest[i]) for n, v in tracks.items()}
 
-        return [lambda i=int(i): take(i) for i in shuffled]
+        return [lambda i=i: take(i) for i in range(len(groups))]
+
+    def _ordered(self, batches: list, n: int, chunk: int) -> list:
+        """`n` batches of all lengths in random order, in which every rank has tracks of like length at a time."""
+        shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(chunk))
+        return [batches[int(i) * len(batches) // n] for i in shuffled]
 
     def simulate_chunk(self, chunk: int) -> dict:
         """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
@@ -112,6 +153,13 @@ class TrackStream(ResumableBatches):
         hide = torch.rand(len(tracks["sigma"]), generator=generator, device=self.device) < self.unknown_sigma
         tracks["sigma"] = torch.where(hide, torch.nan, tracks["sigma"])
         return tracks
+
+
+def _fewest(n: int) -> int:
+    """The smallest n of all processes that train together, so that all begin their next chunk at the same step."""
+    smallest = torch.tensor(n)
+    dist.all_reduce(smallest, dist.ReduceOp.MIN)
+    return int(smallest)
 
 
 def _concatenate(parts: list[dict]) -> dict:

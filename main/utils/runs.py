@@ -6,19 +6,26 @@ import csv
 import json
 import signal
 import threading
+import time
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from main.utils import distributed
+
 MAY_CHANGE = ("minutes", "val_every", "bf16", "steps")  # options that a resumed run may give anew
 
 
 class RunFolder:
-    """The folder of one run: params_given.json, params.json, metrics.csv, events, last.pt, best.safetensors."""
+    """The folder of one run: params_given.json, params.json, metrics.csv, events, last.pt, best.safetensors.
+
+    Of processes that train together, only rank 0 writes.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self.writes = distributed.rank() == 0
         self.board = None
         self.rows = 0
 
@@ -34,6 +41,8 @@ class RunFolder:
         resume : bool
             Append to the metrics instead of starting anew.
         """
+        if not self.writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "params_given.json").write_text(json.dumps(given, indent=1) + "\n")
         (self.path / "params.json").write_text(json.dumps({**given, **settled}, indent=1) + "\n")
@@ -64,6 +73,8 @@ class RunFolder:
 
     def write(self, row: dict) -> None:
         """Append one row to metrics.csv and, where TensorBoard is installed, to its events."""
+        if not self.writes:
+            return
         with (self.path / "metrics.csv").open("a" if self.rows else "w", newline="") as file:
             writer = csv.DictWriter(file, list(row))
             if not self.rows:
@@ -81,6 +92,8 @@ class RunFolder:
 
     def save_best(self, net: torch.nn.Module) -> None:
         """Write best.safetensors."""
+        if not self.writes:
+            return
         tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
         save_file(tensors, self.path / "best.safetensors")
 
@@ -89,10 +102,12 @@ class RunFolder:
         checkpoint = {
             **{name: part.state_dict() for name, part in parts.items()},
             "stream": train.state_dict() if hasattr(train, "state_dict") else {},
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            "rng": distributed.gather(torch.get_rng_state()),
+            "cuda_rng": distributed.gather(torch.cuda.get_rng_state()) if torch.cuda.is_available() else None,
             **state,
         }
+        if not self.writes:
+            return
         torch.save(checkpoint, self.path / "last.pt.tmp")
         (self.path / "last.pt.tmp").replace(self.path / "last.pt")
 
@@ -103,14 +118,34 @@ class RunFolder:
             part.load_state_dict(checkpoint[name])
         if hasattr(train, "load_state_dict"):
             train.load_state_dict(checkpoint["stream"])
-        torch.set_rng_state(checkpoint["rng"])
+        _set_random_state(checkpoint["rng"], torch)
         if torch.cuda.is_available() and checkpoint["cuda_rng"] is not None:
-            torch.cuda.set_rng_state(checkpoint["cuda_rng"])
+            _set_random_state(checkpoint["cuda_rng"], torch.cuda)
         return {"step": checkpoint["step"], "best": checkpoint["best"]}
 
 
+def _set_random_state(states: torch.Tensor, of) -> None:
+    """Take this rank's part of the states of all ranks, end to end; a rank that was not there keeps its fresh one."""
+    states = states.view(-1, of.get_rng_state().numel())
+    if distributed.rank() < len(states):
+        of.set_rng_state(states[distributed.rank()])
+
+
 class PoliteStop:
-    """While it is open, Ctrl-C or a polite kill asks for a stop after the current step; a second one breaks off."""
+    """While it is open, Ctrl-C or a polite kill asks for a stop after the current step; a second one breaks off.
+
+    Parameters
+    ----------
+    minutes : float
+        The clock asks for a stop too, after so long; 0: never.
+    """
+
+    def __init__(self, minutes: float = 0.0):
+        self.end = time.monotonic() + 60 * minutes if minutes else float("inf")
+
+    def due(self) -> bool:
+        """Whether to stop now."""
+        return self.asked or time.monotonic() > self.end
 
     def __enter__(self):
         self.asked = False

@@ -11,6 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from main.models import TrackNet, build
+from main.utils import distributed
 from main.utils.features import N_FEATURES, features
 from main.utils.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
 from main.utils.runs import PoliteStop, RunFolder
@@ -49,7 +50,7 @@ def network(options: Options) -> TrackNet:
     ValueError
         If the weights of `options.init` are of another architecture.
     """
-    torch.manual_seed(options.seed)
+    torch.manual_seed(options.seed + distributed.rank())  # dropout of its own; all ranks start from the weights of 0
     net = build(net_config(options))
     if options.init:
         nets, _ = load_weights(options.init)
@@ -90,7 +91,8 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     ----------
     train : iterable of batch dicts
         A `TrackStream`, `DatasetBatches` of a data set, or a list, which is cycled through. Where it has
-        `state_dict` and `settings`, these are saved with the run.
+        `state_dict` and `settings`, these are saved with the run. Of processes that train together, each gives its
+        share of every batch; the loss is that of the whole batch.
     val : list of batch dicts
         Held-out batches, scored every `val_every` steps and at the end; empty for none.
     options : Options
@@ -121,14 +123,15 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     if resume:
         folder.check_resumable(given)
         state = folder.load(parts, train)
+    model, first = distributed.wrap(net), distributed.rank() == 0
     folder.open(given, {"net": net_config(options), "device": str(device), "torch": torch.__version__}, resume)
-    started, since = time.monotonic(), time.monotonic()
-    running: dict[str, list] = {}
-    bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2)
-    with PoliteStop() as stop:
+    running, since = {}, time.monotonic()
+    bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2,
+               disable=not first)  # fmt: skip
+    with PoliteStop(options.minutes) as stop:
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
             net.train()
-            loss = _loss_of(net, batch, options, weights, device)
+            loss = _loss_of(model, batch, options, weights, device)
             optimizer.zero_grad(set_to_none=True)
             loss["loss"].backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
@@ -140,15 +143,15 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
             for name, value in loss.items():
                 running.setdefault(name, []).append(value.detach())
             due = state["step"] % options.val_every == 0
-            stopped = stop.asked or (options.minutes and time.monotonic() - started > 60 * options.minutes)
+            stopped = distributed.any_rank(stop.due())
             if due or stopped or state["step"] == options.steps:
-                row = {f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()}
-                row |= {f"val_{n}": v for n, v in validate(net, val, options, weights).items()}
+                row = distributed.mean({f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()})
+                row |= {f"val_{n}": v for n, v in validate(net, val if first else [], options, weights).items()}
                 folder.write({"step": state["step"], "lr": optimizer.param_groups[0]["lr"],
                               "seconds": time.monotonic() - since, **row})  # fmt: skip
                 running, since = {}, time.monotonic()
                 bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
-                current = row.get("val_loss", row["train_loss"])
+                current = distributed.from_first(row.get("val_loss", row["train_loss"]))
                 if options.schedule == "plateau" and due:
                     schedule.step(current)
                 if current < state["best"]:
@@ -156,7 +159,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                     folder.save_best(net)
                 folder.save(parts, train, state)
             if stopped:
-                tqdm.write(f"stopped at step {state['step']}; continue with resume")
+                bar.set_description(f"stopped at step {state['step']}; continue with resume")
                 break
     bar.close()
     folder.close()
@@ -169,8 +172,15 @@ def _loss_of(net, batch: dict, options: Options, weights, device) -> dict:
     feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
     with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
         out = net(feats, batch["length"])
-    parts = losses(out, batch, log10_scale, weights, options.focal)
+    parts = distributed.share(losses(out, batch, log10_scale, weights, options.focal), _frames(batch))
     return parts | {"loss": sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())}
+
+
+def _frames(batch: dict) -> dict:
+    """Number of frames over which `losses` takes the mean of each loss."""
+    valid = valid_frames(batch)
+    moving = (valid & (batch["state"] != 0)).sum()
+    return {"k": moving, "alpha": moving, "state": valid.sum(), "change": valid.sum()}
 
 
 @torch.no_grad()
@@ -189,13 +199,12 @@ def validate(net: TrackNet, batches: list[dict], options: Options, weights=None)
         batch = {name: value.to(device) for name, value in batch.items()}
         feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
         out = net(feats, batch["length"])
-        valid = valid_frames(batch)
-        moving = int((valid & (batch["state"] != 0)).sum())
+        n = _frames(batch)
         for name, value in losses(out, batch, log10_scale, weights, options.focal).items():
-            n = moving if name in ("k", "alpha") else int(valid.sum())
-            sums[name] = sums.get(name, 0.0) + n * float(value)
-            frames[name] += n
+            sums[name] = sums.get(name, 0.0) + int(n[name]) * float(value)
+            frames[name] += int(n[name])
         if "state" in out:
+            valid = valid_frames(batch)
             accuracy.update(out["state"].argmax(-1)[valid], batch["state"][valid])
     result = {name: total / max(frames[name], 1) for name, total in sums.items()}
     result["loss"] = sum(LOSS_WEIGHTS[name] * value for name, value in result.items())
