@@ -7,7 +7,9 @@ K in px^2/frame^alpha. Both engines (`andi.py`, `batched.py`) read the same `Wor
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -70,7 +72,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Prior:
-    """Ranges from which worlds are drawn. Write your own with `dataclasses.replace(PRIORS["broad"], ...)`.
+    """Ranges from which worlds are drawn; write your own with `microscope`, or with `dataclasses.replace` of another.
 
     With `relative=True`, radii, box and localisation error are in units of the free state's step sqrt(2 K) instead
     of pixels, so that the same physics is drawn at every K.
@@ -99,6 +101,7 @@ class Prior:
     p_unbind: Range
     transmittance: Range
     relative: bool = True
+    absolute_sigma: bool = False  # localisation error in pixels even if the rest is relative
     k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
     directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
     one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
@@ -106,6 +109,7 @@ class Prior:
     n_dimerizing: int = 64  # particles of a dimerization world
     trap_count: Range | None = None  # instead of `trap_area`
     compartment_count: Range | None = None  # instead of `compartment_area`
+    n_frames: int = FRAMES  # of a movie: the longest track
 
 
 BROAD = Prior(
@@ -140,7 +144,66 @@ _PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "confin
 _MAX_COUNT = 600  # traps or compartments per world
 
 
-def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=FRAMES) -> Worlds:
+def microscope(pixel_size_um: float, frame_interval_s: float, localization_error_um: float, k_um2_per_s_alpha,
+               alpha=(0.05, 1.99), n_frames: int = FRAMES) -> Prior:  # fmt: skip
+    """The prior of one's own experiment: `broad` with this noise, these K and alpha, these lengths.
+
+    Parameters
+    ----------
+    pixel_size_um, frame_interval_s : float
+    localization_error_um : float
+        Standard deviation of the localisation error per coordinate; half to twice as much is simulated.
+    k_um2_per_s_alpha : (float, float)
+        Smallest and largest K expected of a moving particle, um^2/s^alpha.
+    alpha : (float, float)
+        Smallest and largest anomalous exponent expected; directed motion (alpha above 1.9) is left out below 1.9.
+    n_frames : int
+        Frames of the longest track, at least 20.
+
+    Returns
+    -------
+    Prior
+        In pixels and frames. As K in px^2/frame^alpha depends on alpha, its range is wide enough for every alpha.
+
+    Raises
+    ------
+    ValueError
+        If a value cannot be; the message names it.
+    """
+    sizes = {"pixel_size_um": pixel_size_um, "frame_interval_s": frame_interval_s, "smallest K": k_um2_per_s_alpha[0],
+             "localization_error_um": localization_error_um}  # fmt: skip
+    for name, value in sizes.items():
+        if not value > 0:
+            raise ValueError(f"{name} {value}: expected a positive number")
+    for name, (low, high), top in (("k_um2_per_s_alpha", k_um2_per_s_alpha, np.inf), ("alpha", alpha, 1.999)):
+        if not 0 < low < high <= top:
+            raise ValueError(f"{name} {low}, {high}: expected an increasing pair of positive numbers up to {top}")
+    if n_frames < MIN_FRAMES:
+        raise ValueError(f"n_frames {n_frames}: expected {MIN_FRAMES} or more")
+    factors = [frame_interval_s**a / pixel_size_um**2 for a in alpha]
+    k_px = Range(k_um2_per_s_alpha[0] * min(factors), k_um2_per_s_alpha[1] * max(factors), log=True)
+    sigma = localization_error_um / pixel_size_um
+    return replace(
+        BROAD, name="microscope", k=k_px, alpha=Range(*alpha), n_frames=n_frames, sigma=Range(sigma / 2, 2 * sigma),
+        perfect=0.0, directed=BROAD.directed if alpha[1] > ALPHA_DIRECTED else 0.0, absolute_sigma=True,
+    )  # fmt: skip
+
+
+def read_prior(path) -> Prior:
+    """The prior of a JSON file that holds the arguments of `microscope`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not JSON, or its keys or values are not those of `microscope`.
+    """
+    try:
+        return microscope(**json.loads(Path(path).read_text()))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ValueError(f"prior {path}: {error}") from None
+
+
+def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=None) -> Worlds:
     """Draw `n` worlds of one model from a prior.
 
     Parameters
@@ -150,6 +213,8 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
         through the published experiments of that model.
     model : str
         One of `MODELS`.
+    n_frames : int, optional
+        Frames of the movie instead of the prior's own, or of 200.
 
     Raises
     ------
@@ -159,6 +224,7 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
     prior = PRIORS.get(prior, prior) if isinstance(prior, str) else prior
     if model not in MODELS:
         raise ValueError(f"unknown model {model!r}: expected one of {', '.join(MODELS)}")
+    n_frames = n_frames or getattr(prior, "n_frames", FRAMES)
     if prior == "andi2":
         return _andi2_worlds(model, n, rng, n_frames)
     if prior == "benchmark":
@@ -176,7 +242,8 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> World
         spread[_fix_one(prior, k, alpha, rng)] = prior.one_fixed_spread
     unit = np.sqrt(2 * k[:, 0]) if prior.relative else np.ones(n)
     box = prior.box.sample(rng, n) * unit
-    sigma = prior.sigma.sample(rng, n) * unit * (rng.random(n) >= prior.perfect)
+    sigma_unit = 1.0 if prior.absolute_sigma else unit
+    sigma = prior.sigma.sample(rng, n) * sigma_unit * (rng.random(n) >= prior.perfect)
     extra, box = _sample_geometry(prior, model, n, unit, box, rng)
     k_sd = spread * prior.k_relative_sd.sample(rng, (n, 1)) * k
     alpha_sd = spread * prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
