@@ -1,0 +1,76 @@
+"""Weights on the original system's own prior, beside its published figures (Haidari and Kapanidis 2025).
+
+    python misc/m3_scores.py --weights default --tracks 1000
+
+Frame-wise, as the original counts: mean |alpha| and mean |log10(K + 1)| over all frames (K = alpha = 0 where a frame is
+called trapped), and the share of each state's frames called right. K spans 0.01 to 10^6 px^2/frame^alpha in a box of
+230 px, switching every 2 to 10 frames: a stress test, not what microscopes see. Equal numbers of tracks of each model.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from main.utils.inference import Predictor
+from main.utils.metrics import frame_scores
+from main.utils.weights import load_weights
+from simulations.batched import simulate_batched
+from simulations.parameters import MODELS, STATES, sample_worlds
+
+SEED = 20_261_121
+ORIGINAL = {"L1 of alpha": 0.1104, "L1 of log10(K+1)": 0.0751, "trapped": 1.0, "confined": 0.91, "free": 0.82,
+            "directed": 0.94}  # fmt: skip
+
+
+def held_out(n_per_model: int) -> list[dict]:
+    """Labelled tracks of 200 frames, xy (T, 2) px, k, alpha, state: the first `n_per_model` of each model."""
+    rng, generator = np.random.default_rng(SEED), torch.Generator().manual_seed(SEED)
+    tracks = []
+    for model in MODELS:
+        own, n_particles = [], sample_worlds("m3", model, 1, rng).n_particles
+        spread = -(-n_per_model // min(n_particles, 10))  # many worlds, at most 10 tracks of each
+        for _ in range(4 if model == "multi_state" else 1):  # each draws its own number of states
+            worlds = sample_worlds("m3", model, -(-spread // (4 if model == "multi_state" else 1)), rng)
+            batch = simulate_batched(worlds, generator)
+            chosen = np.random.default_rng(SEED).permutation(len(batch["length"]))[:n_per_model]
+            own += [{n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha", "state")}
+                    | {"sigma": float(batch["sigma"][i])} for i in chosen]  # fmt: skip
+        tracks += own[:n_per_model]
+    return tracks
+
+
+def scores(predictor: Predictor, tracks: list[dict]) -> tuple[dict[str, float], np.ndarray]:
+    """The figures of `ORIGINAL`, and the confusion of states (true, predicted) in frames."""
+    predictions = predictor.predict([t["xy"] for t in tracks], [t["sigma"] for t in tracks], progress=True)
+    true = {n: np.concatenate([t[n] for t in tracks]) for n in ("k", "alpha")}
+    moving = np.concatenate([p.state_probs.argmax(1) for p in predictions]) != 0
+    alpha = np.where(moving, np.concatenate([p.alpha for p in predictions]), 0)
+    k = np.where(moving, 10.0 ** np.concatenate([p.log10_k for p in predictions]), 0)
+    truths = [t | {"state": t["state"].astype(int)} for t in tracks]
+    confusion = frame_scores(truths, predictions)["confusion"]
+    right = confusion.diagonal() / confusion.sum(1)
+    errors = [np.abs(alpha - true["alpha"]).mean(), np.abs(np.log10(k + 1) - np.log10(true["k"] + 1)).mean()]
+    return dict(zip(ORIGINAL, [*errors, *right], strict=True)), confusion
+
+
+def main() -> None:
+    """Print a row per set of weights, and its confusion of states."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", nargs="+", default=["default"])
+    parser.add_argument("--tracks", type=int, default=1000, help="of each model")
+    args = parser.parse_args()
+    tracks = held_out(args.tracks)
+    rows = {"original, as published": (ORIGINAL, None)}
+    rows |= {name: scores(Predictor(*load_weights(name)), tracks) for name in args.weights}
+    print(f"\n| weights | {' | '.join(ORIGINAL)} |\n|---|{'---|' * len(ORIGINAL)}")
+    for name, (row, _) in rows.items():
+        print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |")
+    for name, (_, confusion) in rows.items():
+        if confusion is not None:
+            share = (100 * confusion / confusion.sum(1, keepdims=True)).round().astype(int)
+            print(f"\n{name}, % of frames (rows true: {', '.join(STATES)}; columns called)\n{share}")
+
+
+if __name__ == "__main__":
+    main()
