@@ -3,7 +3,7 @@
     python main/train.py --target alpha --steps 2000 --run runs/alpha
     python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
     python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
-    torchrun --nproc-per-node 4 main/train.py --batch 1024     # on 4 GPUs of this machine, 256 tracks of a batch each
+    torchrun --nproc-per-node 4 -- main/train.py --batch 1024  # on 4 GPUs of this machine, 256 tracks of a batch each
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
         train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)
         train.split(distributed.rank(), distributed.world())
         fit(train, val, options, args.run, args.resume, device)
+        if distributed.rank() == 0:
+            print(f"run folder: {args.run}")
     except (ValueError, OSError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
     finally:
         distributed.leave()
-    print(f"run folder: {args.run}")
     return 0
 
 

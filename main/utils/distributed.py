@@ -1,4 +1,4 @@
-"""Processes that train one network together, started by `torchrun`; in a process alone all of this does nothing."""
+"""Processes that train one network together, started by `torchrun`; alone, a process does nothing here."""
 
 from __future__ import annotations
 

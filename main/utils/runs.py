@@ -128,7 +128,7 @@ def _set_random_state(states: torch.Tensor, of) -> None:
     """Take this rank's part of the states of all ranks, end to end; a rank that was not there keeps its fresh one."""
     states = states.view(-1, of.get_rng_state().numel())
     if distributed.rank() < len(states):
-        of.set_rng_state(states[distributed.rank()])
+        of.set_rng_state(states[distributed.rank()].clone())  # torch 2.13 crashes on a view into a larger tensor
 
 
 class PoliteStop:
