@@ -28,7 +28,8 @@ def ship(runs: list[Path], folder: Path) -> dict:
     runs : list of paths
         One run of target "combined", or one each of "k", "alpha" and "state".
     folder : path
-        Where the set goes; a segmentation fitted for an earlier set there is kept.
+        Where the set goes; a segmentation fitted for an earlier set there is kept, else that of the weights that
+        the runs were fine-tuned from is taken over.
 
     Returns
     -------
@@ -62,8 +63,11 @@ def ship(runs: list[Path], folder: Path) -> dict:
         "training": training,
         "training_range": {"n_frames": [20, 200]},
     }
-    if (folder / "config.json").exists():
-        config["segmentation"] = read_config(folder).get("segmentation", {})
+    inits = [p["init"] for p in params.values() if p.get("init")]
+    for source in (folder, *(WEIGHTS_DIR / init for init in inits), *map(Path, inits)):
+        if (source / "config.json").exists():
+            config["segmentation"] = read_config(source).get("segmentation", {})
+            break
     save_weights(folder, nets, config)
     return config
 

@@ -38,7 +38,7 @@ def open_study(path: str | Path, name: str, seed: int | None = None) -> optuna.S
 
 def search(
     study: optuna.Study, n_trials: int, val: list[dict], options: Options, runs: Path, *,
-    searched=("lr", "weight_decay"), batch: int = 32, prior=("broad", "andi2"), chunk: int = 4096,
+    searched=("lr", "weight_decay"), batch: int = 32, prior=("broad", "challenge"), chunk: int = 4096,
     device: str = "cpu",
 ) -> None:  # fmt: skip
     """Add trials until the study has `n_trials` complete ones, whichever process ran them.
