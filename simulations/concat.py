@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulations.jobs import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_record
 from simulations.parameters import STATES
-from simulations.simulate import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_record
 
 MANIFEST_FILE = "manifest.json"
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from stochastic import random as stochastic_random
 
-from simulations import andi, simulate
+from simulations import andi, jobs, simulate
 from simulations.concat import concatenate, sha256
 from simulations.parameters import MODELS, PRIORS, sample_worlds
 
@@ -185,16 +185,16 @@ def test_failed_worlds_are_counted_with_their_reason(monkeypatch):
             raise ZeroDivisionError("by chance")
         return simulate_world(world)
 
-    simulate_world = simulate.simulate_world
-    monkeypatch.setattr(simulate, "simulate_world", every_second_fails)
+    simulate_world = jobs.simulate_world
+    monkeypatch.setattr(jobs, "simulate_world", every_second_fails)
     parameters = simulate.run_parameters(**TINY)
-    tracks, record = simulate.simulate_job(parameters, simulate.Job("single_state", 0, 30))
+    tracks, record = jobs.simulate_job(parameters, jobs.Job("single_state", 0, 30))
     assert len(tracks) == 30
     assert record["failed"]["ZeroDivisionError: by chance"] == -(-record["worlds"] // 2)
 
 
 def test_hopeless_jobs_are_reported_and_exit_1(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(simulate, "simulate_world", lambda world: [])
+    monkeypatch.setattr(jobs, "simulate_world", lambda world: [])
     options = ["--models", "single_state", "--tracks", "2", "--workers", "1"]
     assert simulate.main([*options, "--out", str(tmp_path / "run")]) == 1
     assert "1 jobs: RuntimeError: 1000 worlds in a row without a track" in capsys.readouterr().out
