@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import signal
+import threading
 from dataclasses import replace
 from itertools import islice
 
@@ -17,7 +18,7 @@ from main.utils.dataset import TrackDataset
 from main.utils.losses import balanced_weights, change_labels, losses
 from main.utils.training import Options, fit, network, validate
 from main.utils.weights import load_weights
-from simulations.stream import TrackStream
+from simulations.stream import ResumableBatches, TrackStream
 
 TINY = Options(body="conv_lstm", hidden=8, steps=8, val_every=4, dropout=0.2)
 
@@ -70,6 +71,57 @@ def test_a_run_stopped_by_ctrl_c_and_resumed_equals_an_uninterrupted_one(tmp_pat
     resumed = fit(source(), held_out, options, tmp_path / "parts", resume=True)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+class Numbers(ResumableBatches):
+    """Chunks of four numbers; chunk 2 cannot be made. Says which chunks are made."""
+
+    def __init__(self):
+        self.made = [threading.Event() for _ in range(4)]
+
+    def _batches(self, chunk):
+        self.made[chunk].set()
+        if chunk == 2:
+            raise OSError("no chunk 2")
+        return [lambda i=i: 10 * chunk + i for i in range(4)]
+
+
+def test_the_next_chunk_and_no_other_is_made_while_this_one_is_used():
+    numbers = Numbers()
+    batches = iter(numbers)
+    assert next(batches) == 0 and numbers.made[1].wait(timeout=30)
+    assert [*islice(batches, 3)] == [1, 2, 3] and not numbers.made[2].is_set()
+    assert numbers.state_dict() == {"position": [0, 4]}  # of what was handed out, not of what was made
+    assert next(batches) == 10 and numbers.state_dict() == {"position": [1, 1]}
+    batches.close()
+    assert not numbers.made[3].is_set()
+
+
+def test_an_error_of_the_thread_reaches_the_training_and_the_thread_ends():
+    before, numbers = threading.active_count(), Numbers()
+    batches, given = iter(numbers), []
+    with pytest.raises(OSError, match="no chunk 2"):
+        for number in batches:
+            given.append(number)
+    assert given == [0, 1, 2, 3, 10, 11, 12, 13] and numbers.state_dict() == {"position": [1, 4]}
+    assert threading.active_count() == before
+    unfinished = iter(Numbers())
+    next(unfinished)
+    assert threading.active_count() == before + 1
+    unfinished.close()
+    assert threading.active_count() == before
+
+
+def test_a_stream_gives_what_its_chunks_hold_whatever_else_draws_random_numbers():
+    source, expected = stream(), []
+    for chunk in (0, 1):
+        made = source._batches(chunk)
+        expected += [batch() for batch in source._ordered(made, len(made), chunk)]
+    state = torch.get_rng_state()
+    given = list(islice(stream(), len(expected)))
+    assert torch.equal(torch.get_rng_state(), state)
+    for a, b in zip(given, expected, strict=True):
+        assert all(torch.equal(a[n].nan_to_num(), b[n].nan_to_num()) for n in a)
 
 
 def test_epochs_hold_every_track_once_and_leave_the_data_set_alone():
