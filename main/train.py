@@ -18,6 +18,7 @@ import torch
 
 from main.utils import distributed
 from main.utils.training import Options, fit
+from simulations.parameters import read_prior
 from simulations.stream import TrackStream
 
 VALIDATION_SEED = 987_654_321
@@ -51,8 +52,8 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     data : path or None
         Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
         from disk and validated on the simulated stream; None simulates.
-    prior : list of str
-        Priors of the simulated stream.
+    prior : list of str or Prior
+        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`).
     batch, chunk : int
         Tracks per batch; tracks simulated at once.
     n_val : int
@@ -61,8 +62,9 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     Raises
     ------
     ValueError
-        If a prior is unknown, or the folder holds no data set that can be read.
+        If a prior is unknown or its file wrong, or the folder holds no data set that can be read.
     """
+    prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
     held_out = TrackStream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512))
     if data is None:
         return TrackStream(prior, batch, device, seed, chunk), list(islice(held_out, n_val))
@@ -80,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
-    parser.add_argument("--prior", nargs="+", default=["broad", "challenge"], help="priors of the stream")
+    parser.add_argument("--prior", nargs="+", default=["broad", "challenge"],
+                        help="priors of the stream: names, or JSON files of your own")  # fmt: skip
     parser.add_argument("--batch", type=int, default=64, help="tracks per step, over all processes")
     parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once, by each process")
     parser.add_argument("--val-batches", type=int, default=8)

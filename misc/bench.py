@@ -11,16 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from main.models import build
 from main.utils.changepoints import segment_many
 from main.utils.features import N_FEATURES, features
 from main.utils.inference import Predictor
+from main.utils.training import Options, loss_of, network
 from simulations.andi import seeded, simulate_world
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, sample_worlds
+from simulations.stream import TrackStream
 
 FRAMES = 200
+BATCHED_WORLDS = 256  # of 50 particles, simulated at once
 OUT = Path(__file__).parents[1] / "runs" / "bench.json"
 
 
@@ -53,7 +57,7 @@ def simulator_rates() -> dict[str, tuple[float, float]]:
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
     def batched(model):
-        worlds = sample_worlds("andi2", model, 64, rng)
+        worlds = sample_worlds("andi2", model, BATCHED_WORLDS, rng)
         return len(simulate_batched(worlds, generator)["length"])
 
     def reference(model):
@@ -88,22 +92,97 @@ def brownian_tracks(n: int) -> np.ndarray:
     return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, FRAMES, 2)), axis=1)
 
 
-def train_tracks_per_s(batch: int = 32) -> float:
-    """Features, forward, backward and step of one 512k-parameter network, batches of 32, all cores."""
-    net = build({"body": "lstm", "target": "alpha", "in_features": N_FEATURES["default"]})
-    optimiser = torch.optim.AdamW(net.parameters())
-    xy = torch.as_tensor(brownian_tracks(batch), dtype=torch.float32)
-    length = torch.full((batch,), FRAMES)
+def training(body="lstm", bf16=False, batch=64) -> tuple[Options, torch.nn.Module, torch.optim.Optimizer]:
+    """A combined network and its optimiser as `train.py` makes them."""
+    options = Options(body=body, bf16=bf16)
+    net = network(options)
+    return options, net, torch.optim.AdamW(net.parameters(), lr=options.lr)
 
-    def step():
-        feats, _ = features(xy, length)
-        loss = (net(feats, length)["alpha"] - 1).abs().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return batch
 
-    return rate(step)
+def train_step(options, net, optimizer, batch: dict) -> int:
+    """One step of training; returns its number of tracks."""
+    optimizer.zero_grad(set_to_none=True)
+    loss_of(net, batch, options)["loss"].backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
+    optimizer.step()
+    return len(batch["length"])
+
+
+def train_tracks_per_s(body="lstm", bf16=False, batch=64) -> float:
+    """Tracks/s of training one network on the stream, simulation included, all cores."""
+    stream, parts = iter(TrackStream(["broad", "challenge"], batch, "cpu", 0, 4096)), training(body, bf16)
+    found = rate(lambda: train_step(*parts, next(stream)), seconds=20)
+    stream.close()
+    return found
+
+
+def held_batches(sort: bool = True, n_frames: int | None = None) -> list[dict]:
+    """Batches of 64 simulated tracks: sorted by length, or in the order of simulation."""
+    stream = TrackStream(["broad", "challenge"], 64, "cpu", 0, 2048)
+    tracks = stream.simulate_chunk(0)
+    order = tracks["length"].argsort() if sort else torch.randperm(len(tracks["length"]))
+    groups = order[: 64 * 24].view(-1, 64)
+    return [{n: v[g] if v.dim() == 1 else v[g, : int(tracks["length"][g].max())] for n, v in tracks.items()}
+            for g in groups]  # fmt: skip
+
+
+def seconds_per_track(batches: list[dict], bf16=False, packed=False) -> float:
+    """Seconds of training per track of a 512k BiLSTM, no simulation."""
+    options, net, optimizer = training(bf16=bf16)
+    if packed:
+        for block in net.body.blocks:
+            block.layers = torch.nn.ModuleList(PackedBiLSTM(layer) for layer in block.layers)
+    return 1 / rate(lambda: sum(train_step(options, net, optimizer, b) for b in batches[::6]), seconds=8)
+
+
+class PackedBiLSTM(torch.nn.Module):
+    """The textbook alternative to `BiLSTM`: one bidirectional LSTM on packed sequences."""
+
+    def __init__(self, layer):
+        super().__init__()
+        ahead = layer.ahead
+        self.lstm = torch.nn.LSTM(ahead.input_size, ahead.hidden_size, batch_first=True, bidirectional=True)
+
+    def forward(self, x, length):
+        """As `BiLSTM`."""
+        packed = pack_padded_sequence(x, length.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+
+def train_bf16_over_fp32() -> float:
+    """Gain of bfloat16 autocast on the CPU."""
+    return seconds_per_track(held_batches()) / seconds_per_track(held_batches(), bf16=True)
+
+
+def train_sorted_over_mixed() -> float:
+    """Gain of batches of similar length over batches of any length."""
+    return seconds_per_track(held_batches(sort=False)) / seconds_per_track(held_batches())
+
+
+def train_flipped_over_packed() -> float:
+    """Gain of two one-directional LSTMs that read padding last over packed sequences."""
+    return seconds_per_track(held_batches(), packed=True) / seconds_per_track(held_batches())
+
+
+@cache
+def train_shares() -> dict[str, float]:
+    """Seconds per track of simulation, features, network (forward, backward) and optimiser, 512k BiLSTM, bf16."""
+    stream = TrackStream(["broad", "challenge"], 64, "cpu", 0, 4096)
+    parts, batches = training(bf16=True), held_batches()
+    train_step(*parts, batches[0])  # gradients for the optimiser
+    chunks, optimizer = iter(range(10**6)), parts[-1]
+    seconds = {
+        "simulation": 1 / rate(lambda: len(stream.simulate_chunk(next(chunks))["length"])),
+        "features": 1 / rate(lambda: sum(len(features(b["xy"], b["length"], b["sigma"])[0]) for b in batches)),
+        "optimiser": 1 / rate(lambda: [optimizer.step() for _ in range(10)] and 640),
+    }
+    whole = 1 / rate(lambda: sum(train_step(*parts, b) for b in batches[::6]), seconds=8)
+    return seconds | {"network": whole - seconds["features"] - seconds["optimiser"]}
+
+
+def train_share(name: str) -> float:
+    """Percentage of the training time that one part takes."""
+    return 100 * train_shares()[name] / sum(train_shares().values())
 
 
 @cache
@@ -134,6 +213,13 @@ PARTS = {
     "simulate_batched_tracks_per_s": on_one_thread(simulate_batched_tracks_per_s),
     "simulate_batched_over_andi": on_one_thread(simulate_batched_over_andi),
     "train_tracks_per_s": train_tracks_per_s,
+    "train_bf16_tracks_per_s": lambda: train_tracks_per_s(bf16=True),
+    "train_conv_lstm_bf16_tracks_per_s": lambda: train_tracks_per_s("conv_lstm", bf16=True),
+    "train_bf16_over_fp32": on_one_thread(train_bf16_over_fp32),
+    "train_sorted_over_mixed": on_one_thread(train_sorted_over_mixed),
+    "train_flipped_over_packed": on_one_thread(train_flipped_over_packed),
+    **{f"train_percent_{n}": on_one_thread(lambda n=n: train_share(n))
+       for n in ("simulation", "features", "network", "optimiser")},
     "segment_tracks_per_s": on_one_thread(segment_tracks_per_s),
     "infer_tracks_per_s": infer_tracks_per_s,
 }

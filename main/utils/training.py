@@ -131,7 +131,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     with PoliteStop(options.minutes) as stop:
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
             net.train()
-            loss = _loss_of(model, batch, options, weights, device)
+            loss = loss_of(model, batch, options, weights, device)
             optimizer.zero_grad(set_to_none=True)
             loss["loss"].backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
@@ -166,8 +166,8 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     return net
 
 
-def _loss_of(net, batch: dict, options: Options, weights, device) -> dict:
-    """Loss of each head and, as `loss`, their weighted sum."""
+def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu") -> dict:
+    """Loss of each head on one padded batch and, as `loss`, their weighted sum; scalar tensors."""
     batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
     with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
