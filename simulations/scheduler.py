@@ -87,7 +87,7 @@ def check_worker(worker: str, there: dict[str, str] | Exception) -> None:
     """Raise ValueError unless a worker has `installed` what is here; `there` may be the error it gave instead."""
     advice = f"install on all machines what is here, and start their workers again: {installed()}"
     if isinstance(there, Exception):
-        raise ValueError(f"worker {worker} cannot run simulations ({type(there).__name__}: {there}): {advice}")
+        raise ValueError(f"worker {worker} cannot run simulations ({there}): {advice}")
     other = [f"{name} {there.get(name)}" for name in installed() if there.get(name) != installed()[name]]
     if other:
         raise ValueError(f"worker {worker} has {', '.join(other)}: {advice}")
