@@ -23,6 +23,7 @@ from simulations.jobs import Job, make_shard, place_shard
 
 TIMEOUT_S = 5
 JOBS_PER_THREAD = 2  # handed out at a time: one runs, one waits; few are lost with a worker, none idles
+GONE = "the scheduler went away"
 CODE = ("andi.py", "jobs.py", "labels.py", "parameters.py")  # besides packages, what the bytes of a shard depend on
 # read on import: a worker that runs on after an update still holds the code that it started with
 INSTALLED = {name: version(name) for name in ("andi-datasets", "numpy", "pyarrow", "stochastic")}
@@ -106,8 +107,8 @@ def run_on_cluster(client: Client, parameters: dict, jobs: list[Job], folder: Pa
     queue, running = iter(jobs), {}
     finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     while True:
-        room = max(JOBS_PER_THREAD * sum(client.nthreads().values()), 1) - len(running)
-        new = {client.submit(make_shard_alone, parameters, job, pure=False): job for job in islice(queue, max(room, 0))}
+        room = max(JOBS_PER_THREAD * _n_threads(client) - len(running), 0 if running else 1)
+        new = {client.submit(make_shard_alone, parameters, job, pure=False): job for job in islice(queue, room)}
         running |= new
         finished.update(new)
         if not running:
@@ -115,8 +116,16 @@ def run_on_cluster(client: Client, parameters: dict, jobs: list[Job], folder: Pa
         for future, result in finished.next_batch():
             job = running.pop(future)
             if isinstance(result, CancelledError):
-                raise ConnectionError(f"the scheduler went away ({result})")
+                raise ConnectionError(GONE)
             yield job, _settle(folder, job, result)
+
+
+def _n_threads(client: Client) -> int:
+    """Threads of all workers that the scheduler has now."""
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, AttributeError) as error:  # the second where the client has closed itself
+        raise ConnectionError(GONE) from error
 
 
 def _settle(folder: Path, job: Job, result: bytes | tuple) -> str | None:

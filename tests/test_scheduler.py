@@ -119,6 +119,16 @@ def test_errors_of_jobs_are_counted_and_exit_1(cluster, tmp_path, capsys, monkey
     assert "failed: 3 jobs: RuntimeError: 1000 worlds in a row without a track" in capsys.readouterr().out
 
 
+def test_a_lost_scheduler_exits_1(tmp_path, capsys, monkeypatch):
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster:
+        monkeypatch.setattr(scheduler, "TIMEOUT_S", 1)
+        monkeypatch.setattr(scheduler, "place_shard", lambda *a: cluster.close())
+        monkeypatch.setattr(scheduler, "make_shard_alone", lambda parameters, job: time.sleep(0.1) or b"")
+        options = [*OPTIONS, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address]
+        assert simulate.main(options) == 1
+    assert "the scheduler went away; finished shards are kept" in capsys.readouterr().err
+
+
 def test_a_shard_that_cannot_be_written_is_an_error_of_its_job(tmp_path):
     job = jobs.Job("single_state", 0, 1)
     assert scheduler._settle(tmp_path, job, b"x").startswith("FileNotFoundError")
