@@ -1,21 +1,17 @@
-"""The batched engine: exact noise, the library's filter, geometry, and the statistics of andi_datasets."""
-
-from dataclasses import replace
+"""The parts of the batched engine: noise, filter, geometry, seeds; its statistics are in test_equivalence.py."""
 
 import numpy as np
 import pytest
 import torch
 from andi_datasets.models_phenom import models_phenom
 
-from main.utils.augment import STEP_ENDS_AT_LABEL
-from simulations.andi import library_arguments, seeded
 from simulations.batched import simulate_batched
 from simulations.crop import filter_codes
 from simulations.fgn import autocovariance, fractional_noise
 from simulations.grid import DiscGrid
 from simulations.interactions import pair_up, reflect_inside
 from simulations.labels import label_filter
-from simulations.parameters import EXPERIMENTS, MODELS, sample_worlds
+from simulations.parameters import MODELS, sample_worlds
 from simulations.stream import TrackStream
 
 
@@ -75,6 +71,23 @@ def test_reflection_keeps_the_path_length_and_stays_inside():
     assert torch.allclose(straight, torch.tensor([[0.6, 0.0]]), atol=1e-5)
 
 
+def test_reflection_equals_that_of_the_library():
+    rng = np.random.default_rng(0)
+    angle, reach = 2 * np.pi * rng.random(400), rng.random(400)
+    start = reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    end = start + rng.normal(0, 1.5, (400, 2))
+    out = np.hypot(*end.T) > 1
+    start, end = start[out], end[out]
+    expected = end.copy()
+    for i, point in enumerate(start):
+        while np.hypot(*expected[i]) > 1:
+            expected[i], point = models_phenom._reflected_position(np.zeros(2), 1.0, point, expected[i])
+    arrays = (start, end, np.zeros_like(start), np.ones(len(start)))
+    found = reflect_inside(*(torch.as_tensor(a, dtype=torch.float32) for a in arrays)).numpy()
+    assert len(start) > 200 and np.abs(found - end).max() > 1
+    assert np.allclose(found, expected, atol=1e-3)
+
+
 def test_dimers_form_in_the_order_of_the_library():
     pos = torch.tensor([[[0.0, 0], [0.5, 0], [1.0, 0], [5.0, 5], [5.1, 5]]])
     free, nobody = torch.full((5,), -1), torch.zeros(5, dtype=torch.bool)
@@ -103,46 +116,6 @@ def test_batch_is_well_formed(model):
     assert not tracks["xy"][~valid].any() and torch.isfinite(tracks["xy"]).all()
     assert ((tracks["k"] == 0) == trapped)[valid].all() and ((tracks["alpha"] == 0) == trapped)[valid].all()
     assert trapped[valid].any() == (model == "immobile_traps")
-
-
-def statistics(tracks):
-    """Per track: mean squared displacement at lags 1 and 10, changepoints, share of frames in the first K."""
-    rows = []
-    for xy, k in tracks:
-        msd = [((xy[lag:] - xy[:-lag]) ** 2).sum(1).mean() for lag in (1, 10)]
-        rows.append([*msd, (np.diff(k) != 0).sum(), (k == k[0]).mean()])
-    return np.array(rows)
-
-
-@pytest.mark.parametrize("experiment", [0, 2, 3, 5, 7])
-def test_statistics_equal_those_of_the_library(experiment):
-    worlds = replace(EXPERIMENTS[experiment], fov=20 * EXPERIMENTS[experiment].box, sigma=np.zeros(1))
-    simulate = getattr(models_phenom(), worlds.model)
-    with seeded(np.random.SeedSequence(1)):
-        pos, labels = zip(*(simulate(**library_arguments(worlds)) for _ in range(2)), strict=True)
-    reference = statistics([(p[:, n], label_filter(lab[:, n, 1])) for p, lab in zip(pos, labels, strict=True)
-                            for n in range(p.shape[1])])  # fmt: skip
-    batch = simulate_batched(worlds[np.zeros(8, int)], seed())
-    ours = statistics([(xy.numpy(), k.numpy()) for xy, k in zip(batch["xy"], batch["k"], strict=True)])
-    error = np.sqrt(reference.var(0) / len(reference) + ours.var(0) / len(ours)) + 1e-9
-    assert (np.abs(reference.mean(0) - ours.mean(0)) / error < 4).all()
-
-
-@pytest.mark.parametrize("model", MODELS[1:])
-def test_labels_govern_the_steps_as_in_the_library(model):
-    """Noiseless tracks whose second state stands still: long steps are where the governing label is free."""
-    worlds = sample_worlds("andi2", model, 2, np.random.default_rng(0))
-    k = np.where(np.arange(worlds.k_mean.shape[1]) == 0, 1.0, 1e-8) * np.ones((2, 1))
-    fixed = {"k_mean": k, "k_var": 0 * k, "alpha_mean": k**0, "alpha_var": 0 * k}
-    change = {"multi_state": {"transition": np.tile([[0.93, 0.07], [0.07, 0.93]], (2, 1, 1))},
-              "immobile_traps": {"p_unbind": np.full(2, 0.05), "radius": np.full(2, 2.0)},
-              "dimerization": {"p_unbind": np.full(2, 0.05)}}.get(model, {})  # fmt: skip
-    batch = simulate_batched(replace(worlds, **fixed, **change, sigma=np.zeros(2), fov=20 * worlds.box), seed())
-    long = batch["xy"].diff(dim=1).norm(dim=-1) > 5e-3
-    free = batch["k"] > 0.01
-    starts, ends = ((long != labels).sum().item() for labels in (free[:, :-1], free[:, 1:]))
-    right, wrong = (ends, starts) if model in STEP_ENDS_AT_LABEL else (starts, ends)
-    assert right < 0.6 * wrong and right < 0.02 * long.numel()  # the label filter hides short segments
 
 
 def test_stream_resumes_where_it_stopped():
