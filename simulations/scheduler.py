@@ -39,8 +39,16 @@ def installed() -> dict[str, str]:
     return INSTALLED
 
 
-def make_shard_alone(parameters: dict, job: Job) -> bytes:
-    """`make_shard`, one job at a time in this process, however many threads its worker has."""
+def make_shard_alone(parameters: dict, job: Job, needed: dict[str, str]) -> bytes:
+    """`make_shard`, one job at a time in this process, however many threads its worker has.
+
+    Raises
+    ------
+    RuntimeError
+        If what is installed is not what is needed: a worker that joined after `connect` looked at them.
+    """
+    if installed() != needed:
+        raise RuntimeError("a worker that joined later has other versions or code: install there what is here")
     with _one_at_a_time:
         return make_shard(parameters, job)
 
@@ -108,7 +116,8 @@ def run_on_cluster(client: Client, parameters: dict, jobs: list[Job], folder: Pa
     finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     while True:
         room = max(JOBS_PER_THREAD * _n_threads(client) - len(running), 0 if running else 1)
-        new = {client.submit(make_shard_alone, parameters, job, pure=False): job for job in islice(queue, room)}
+        new = {client.submit(make_shard_alone, parameters, job, installed(), pure=False): job
+               for job in islice(queue, room)}  # fmt: skip
         running |= new
         finished.update(new)
         if not running:

@@ -101,7 +101,7 @@ def test_resume_makes_only_what_is_missing(cluster, local, tmp_path):
 def test_few_jobs_wait_at_the_scheduler(cluster, tmp_path, monkeypatch):
     many = [jobs.Job("single_state", i, 1) for i in range(100_000)]
     monkeypatch.setattr(scheduler, "place_shard", lambda *a: None)
-    monkeypatch.setattr(scheduler, "make_shard_alone", lambda parameters, job: b"")
+    monkeypatch.setattr(scheduler, "make_shard_alone", lambda *a: b"")
     with scheduler.connect(cluster.scheduler_address) as client:
         run, most = scheduler.run_on_cluster(client, {}, many, tmp_path), 0
         for _, _error in zip(range(50), run, strict=False):
@@ -110,7 +110,7 @@ def test_few_jobs_wait_at_the_scheduler(cluster, tmp_path, monkeypatch):
 
 
 def test_errors_of_jobs_are_counted_and_exit_1(cluster, tmp_path, capsys, monkeypatch):
-    def fail(parameters, job):
+    def fail(*a):
         raise RuntimeError("1000 worlds in a row without a track")
 
     monkeypatch.setattr(scheduler, "make_shard_alone", fail)
@@ -123,7 +123,7 @@ def test_a_lost_scheduler_exits_1(tmp_path, capsys, monkeypatch):
     with LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster:
         monkeypatch.setattr(scheduler, "TIMEOUT_S", 1)
         monkeypatch.setattr(scheduler, "place_shard", lambda *a: cluster.close())
-        monkeypatch.setattr(scheduler, "make_shard_alone", lambda parameters, job: time.sleep(0.1) or b"")
+        monkeypatch.setattr(scheduler, "make_shard_alone", lambda *a: time.sleep(0.1) or b"")
         options = [*OPTIONS, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address]
         assert simulate.main(options) == 1
     assert "the scheduler went away; finished shards are kept" in capsys.readouterr().err
@@ -142,6 +142,17 @@ def test_refuses_workers_with_another_version(cluster, tmp_path, capsys, monkeyp
     message = capsys.readouterr().err
     assert f" has {name} " in message and "install on all machines" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_joins_later_with_another_version_makes_no_shard():
+    with pytest.raises(RuntimeError, match="joined later"):
+        scheduler.make_shard_alone({}, jobs.Job("single_state", 0, 1), scheduler.installed() | {"numpy": "other"})
+
+
+def test_refuses_the_address_of_a_worker(client, tmp_path, capsys):
+    worker = next(iter(client.nthreads()))
+    assert simulate.main([*OPTIONS, "--out", str(tmp_path / "run"), "--scheduler", worker]) == 2
+    assert "that is a dask Worker" in capsys.readouterr().err
 
 
 def test_refuses_workers_without_the_project(cluster, client, tmp_path, capsys):
