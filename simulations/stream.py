@@ -40,6 +40,8 @@ class ResumableBatches:
     def split(self, rank: int, world: int) -> None:
         """Become the share of one of `world` processes: every `world`-th chunk, in batches of `batch / world` tracks.
 
+        Where another number of processes goes on from a saved place, a part of a chunk may be seen a second time.
+
         Raises
         ------
         ValueError

@@ -135,5 +135,6 @@ def test_shares_are_distinct_alike_in_length_and_equal_in_number():
     assert len(starts.unique()) == len(starts)
     mean = torch.tensor([[part["length"].float().mean() for part in parts] for parts in steps])
     assert (mean[:, 0] - mean[:, 1]).abs().max() < 0.3 * mean.mean()
+    assert stream().settings == stream(1, 2).settings  # one may resume the run of another number of processes
     with pytest.raises(ValueError, match="16 tracks cannot be shared out equally to 3"):
         stream(0, 3)
