@@ -88,7 +88,8 @@ def _greedy_matching(i: torch.Tensor, j: torch.Tensor, n: int) -> torch.Tensor:
 def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Tensor:
     """Centres of compartments that do not overlap, by random sequential placement.
 
-    Each gets 100 tries, like the library's average; worlds that are full by then hold fewer (centre at infinity).
+    As in andi_datasets a world gives up after 100 tries per compartment in all; it then holds fewer (centre at
+    infinity).
 
     Returns
     -------
@@ -99,18 +100,18 @@ def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Ten
     box = torch.as_tensor(worlds.box, dtype=torch.float32, device=device)
     count = torch.as_tensor(worlds.count, device=device)
     centres = torch.full((len(worlds), int(count.max()), 2), float("inf"), device=device)
-    side = (box - 2 * radius)[:, None]
-    for slot in range(centres.shape[1]):
-        open_ = (slot < count).nonzero()[:, 0]
-        for _ in range(100):
-            if len(open_) == 0:
-                break
-            trial = torch.rand(len(open_), 2, generator=generator, device=device) * side[open_]
-            trial = trial + radius[open_, None]
-            gap = (centres[open_, :slot] - trial[:, None]).square().sum(-1)
-            clear = (gap > 4 * radius[open_, None].square()).all(1)
-            centres[open_[clear], slot] = trial[clear]
-            open_ = open_[~clear]
+    placed = torch.zeros_like(count)
+    for tries in range(100 * int(count.max())):
+        (open_,) = ((placed < count) & (tries < 100 * count)).nonzero(as_tuple=True)
+        if len(open_) == 0:
+            break
+        radii = radius[open_, None]
+        trial = torch.rand(len(open_), 2, generator=generator, device=device) * (box[open_, None] - 2 * radii) + radii
+        gap = (centres[open_] - trial[:, None]).square().sum(-1)
+        clear = (gap > 4 * radii.square()).all(1)
+        world = open_[clear]
+        centres[world, placed[world]] = trial[clear]
+        placed[world] += 1
     return centres
 
 
