@@ -104,6 +104,7 @@ class Prior:
     absolute_sigma: bool = False  # localisation error in pixels even if the rest is relative
     k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
     directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
+    directed_traps: float = 0.0  # the same in worlds with traps: transport that pauses
     one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
     one_fixed_spread: float = 1.0  # factor on the spread between particles in those worlds
     n_dimerizing: int = 64  # particles of a dimerization world
@@ -119,7 +120,8 @@ BROAD = Prior(
     fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
     particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
     compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),
-    p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.15, one_fixed=0.1,
+    p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.15,
+    directed_traps=0.35, one_fixed=0.1,
 )  # fmt: skip
 CHALLENGE = replace(  # pixel sizes, noise and geometry of the AnDi-2 challenge, any diffusive parameters
     BROAD, name="challenge", relative=False, k=Range(0.03, 3, log=True), alpha=Range(0.1, 1.99), n_states=(2, 2, 3),
@@ -134,7 +136,7 @@ M3 = Prior(
     leave=Range(0.1, 0.5), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=0.0,
     trap_radius=Range(0.5, 2), trap_area=Range(0.005, 0.01), particle_radius=Range(0.5, 5), particle_area=None,
     compartment_radius=Range(5, 10), compartment_area=Range(0.05, 0.2), p_bind=Range(1, 1), p_unbind=Range(1e-4, 0.1),
-    transmittance=Range(0, 0.3), relative=False, directed=0.1, one_fixed=0.2, one_fixed_spread=0.5, n_dimerizing=100,
+    transmittance=Range(0, 0.3), relative=False, directed=0.1, directed_traps=0.1, one_fixed=0.2, one_fixed_spread=0.5, n_dimerizing=100,
     trap_count=Range(100, 300), compartment_count=Range(30, 50),
 )  # fmt: skip
 PRIORS: dict[str, Prior | str] = {"broad": BROAD, "challenge": CHALLENGE, "m3": M3, "andi2": "andi2",
@@ -183,9 +185,10 @@ def microscope(pixel_size_um: float, frame_interval_s: float, localization_error
     factors = [frame_interval_s**a / pixel_size_um**2 for a in alpha]
     k_px = Range(k_um2_per_s_alpha[0] * min(factors), k_um2_per_s_alpha[1] * max(factors), log=True)
     sigma = localization_error_um / pixel_size_um
+    directed = {n: getattr(BROAD, n) * (alpha[1] > ALPHA_DIRECTED) for n in ("directed", "directed_traps")}
     return replace(
         BROAD, name="microscope", k=k_px, alpha=Range(*alpha), n_frames=n_frames, sigma=Range(sigma / 2, 2 * sigma),
-        perfect=0.0, directed=BROAD.directed if alpha[1] > ALPHA_DIRECTED else 0.0, absolute_sigma=True,
+        perfect=0.0, absolute_sigma=True, **directed,
     )  # fmt: skip
 
 
@@ -236,7 +239,8 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
 
 def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> Worlds:
     n_states = {"single_state": 1, "immobile_traps": 1, "multi_state": rng.choice(prior.n_states)}.get(model, 2)
-    k, alpha = _sample_diffusion(prior, n, n_states, rng)
+    share = prior.directed_traps if model == "immobile_traps" else prior.directed
+    k, alpha = _sample_diffusion(prior, n, n_states, share, rng)
     spread = np.ones((n, 1))
     if model == "multi_state":
         spread[_fix_one(prior, k, alpha, rng)] = prior.one_fixed_spread
@@ -257,7 +261,7 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> World
                   box, fov, sigma, **extra)  # fmt: skip
 
 
-def _sample_diffusion(prior: Prior, n: int, n_states: int, rng) -> tuple[np.ndarray, np.ndarray]:
+def _sample_diffusion(prior: Prior, n: int, n_states: int, directed_share: float, rng) -> tuple[np.ndarray, np.ndarray]:
     k = prior.k.sample(rng, (n, n_states))
     if prior.k_ratio is not None:
         k[:, 1:] = k[:, :1] * prior.k_ratio.sample(rng, (n, n_states - 1))
@@ -268,7 +272,7 @@ def _sample_diffusion(prior: Prior, n: int, n_states: int, rng) -> tuple[np.ndar
     alpha = prior.alpha.sample(rng, (n, n_states))
     near_one = np.clip(rng.normal(1, 0.1, alpha.shape), prior.alpha.low, prior.alpha.high)
     alpha = np.where(rng.random(alpha.shape) < prior.normal_alpha, near_one, alpha)
-    directed = rng.random(n) < prior.directed
+    directed = rng.random(n) < directed_share
     state = rng.integers(n_states, size=n)
     alpha[directed, state[directed]] = rng.uniform(1.91, 1.99, directed.sum())
     return k, alpha
