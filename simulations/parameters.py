@@ -136,7 +136,8 @@ M3 = Prior(
     leave=Range(0.1, 0.5), sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=0.0,
     trap_radius=Range(0.5, 2), trap_area=Range(0.005, 0.01), particle_radius=Range(0.5, 5), particle_area=None,
     compartment_radius=Range(5, 10), compartment_area=Range(0.05, 0.2), p_bind=Range(1, 1), p_unbind=Range(1e-4, 0.1),
-    transmittance=Range(0, 0.3), relative=False, directed=0.1, directed_traps=0.1, one_fixed=0.2, one_fixed_spread=0.5, n_dimerizing=100,
+    transmittance=Range(0, 0.3), relative=False, directed=0.1, directed_traps=0.1, one_fixed=0.2, one_fixed_spread=0.5,
+    n_dimerizing=100,
     trap_count=Range(100, 300), compartment_count=Range(30, 50),
 )  # fmt: skip
 PRIORS: dict[str, Prior | str] = {"broad": BROAD, "challenge": CHALLENGE, "m3": M3, "andi2": "andi2",
