@@ -72,6 +72,7 @@ DESIGNS = {  # options of the training; what to put in the place of features and
     "depth 1,1,1": {"options": {"layers": "1,1,1"}},
     "depth 2,2,2": {"options": {"layers": "2,2,2"}},
     "conv_lstm, width 48": {"options": {"body": "conv_lstm", "hidden": 48}},
+    "conv_lstm, width 64": {"options": {"body": "conv_lstm", "hidden": 64}},
 }
 
 
