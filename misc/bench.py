@@ -109,7 +109,7 @@ def train_step(options, net, optimizer, batch: dict) -> int:
 
 
 def train_tracks_per_s(body="lstm", bf16=False, batch=64) -> float:
-    """Tracks/s of training one network on the stream, simulation included, all cores."""
+    """Tracks/s of training one network on the stream, simulation (in a thread of its own) included."""
     stream, parts = iter(TrackStream(["broad", "challenge"], batch, "cpu", 0, 4096)), training(body, bf16)
     found = rate(lambda: train_step(*parts, next(stream)), seconds=20)
     stream.close()
@@ -152,6 +152,11 @@ class PackedBiLSTM(torch.nn.Module):
 def train_bf16_over_fp32() -> float:
     """Gain of bfloat16 autocast on the CPU."""
     return seconds_per_track(held_batches()) / seconds_per_track(held_batches(), bf16=True)
+
+
+def train_one_thread_over_all() -> float:
+    """Gain of one thread over one per core, bf16: the steps of an LSTM are too small to split."""
+    return on_one_thread(lambda: train_tracks_per_s(bf16=True))() / train_tracks_per_s(bf16=True)
 
 
 def train_sorted_over_mixed() -> float:
@@ -212,9 +217,10 @@ PARTS = {
     "simulate_andi_tracks_per_s": on_one_thread(simulate_andi_tracks_per_s),
     "simulate_batched_tracks_per_s": on_one_thread(simulate_batched_tracks_per_s),
     "simulate_batched_over_andi": on_one_thread(simulate_batched_over_andi),
-    "train_tracks_per_s": train_tracks_per_s,
-    "train_bf16_tracks_per_s": lambda: train_tracks_per_s(bf16=True),
-    "train_conv_lstm_bf16_tracks_per_s": lambda: train_tracks_per_s("conv_lstm", bf16=True),
+    "train_tracks_per_s": on_one_thread(train_tracks_per_s),
+    "train_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s(bf16=True)),
+    "train_conv_lstm_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s("conv_lstm", bf16=True)),
+    "train_one_thread_over_all": train_one_thread_over_all,
     "train_bf16_over_fp32": on_one_thread(train_bf16_over_fp32),
     "train_sorted_over_mixed": on_one_thread(train_sorted_over_mixed),
     "train_flipped_over_packed": on_one_thread(train_flipped_over_packed),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -128,7 +129,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     running, since = {}, time.monotonic()
     bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2,
                disable=not first)  # fmt: skip
-    with PoliteStop(options.minutes) as stop:
+    with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
             net.train()
             loss = loss_of(model, batch, options, weights, device)
@@ -164,6 +165,21 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     bar.close()
     folder.close()
     return net
+
+
+@contextmanager
+def _one_thread(device: str):
+    """On a CPU one thread: a frame's share of an LSTM is too small to split, two threads train half as fast as one.
+
+    Other cores make the next tracks, or train along under `torchrun`.
+    """
+    before = torch.get_num_threads()
+    if str(device) == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu") -> dict:
