@@ -134,7 +134,7 @@ def test_shares_are_distinct_alike_in_length_and_equal_in_number():
     starts = torch.cat([part["xy"][:, 1, 0] for parts in steps for part in parts])
     assert len(starts.unique()) == len(starts)
     mean = torch.tensor([[part["length"].float().mean() for part in parts] for parts in steps])
-    assert (mean[:, 0] - mean[:, 1]).abs().max() < 0.3 * mean.mean()
+    assert torch.corrcoef(mean.T)[0, 1] > 0.8  # each in its own order: .15 to .27
     assert stream().settings == stream(1, 2).settings  # one may resume the run of another number of processes
     with pytest.raises(ValueError, match="16 tracks cannot be shared out equally to 3"):
         stream(0, 3)

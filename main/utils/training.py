@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from main.models import TrackNet, build
 from main.utils import distributed
