@@ -54,9 +54,9 @@ def ship(runs: list[Path], folder: Path) -> dict:
         net = build(options["net"])
         net.load_state_dict(checkpoint["net"])
         nets[options["target"]] = net
-        training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "init", "data")} | {
-            "steps": checkpoint["step"]
-        }
+        training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "data")} | {
+            "steps": checkpoint["step"], "init": Path(options.get("init") or "").name,
+        }  # fmt: skip
     config = {
         "features": kinds.pop(),
         "nets": {p["target"]: p["net"] for p in params.values()},
