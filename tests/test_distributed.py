@@ -51,7 +51,7 @@ def two_processes(tmp_path_factory):
     run = tmp_path_factory.mktemp("torchrun") / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--",
                "main/train.py", "--prior", "broad", "--batch", str(BATCH), "--chunk", str(CHUNK), "--hidden", "8",
-               "--layers", "1,1,1", "--dropout", "0", "--steps", "14", "--val-every", "1", "--val-batches", "0",
+               "--layers", "1,1,1", "--dropout", "0", "--steps", "14", "--val-every", "1", "--val-batches", "1",
                "--schedule", "trapezoid", "--device", "cpu", "--run", str(run)]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -64,6 +64,7 @@ def test_two_processes_learn_like_one_on_the_summed_batch(two_processes, tmp_pat
     batches = (_concatenate(parts) for parts in summed_batches())
     fit(batches, [], TINY, tmp_path)
     together, alone = losses_of(two_processes), losses_of(tmp_path)
+    assert "val_accuracy" in (two_processes / "metrics.csv").read_text()  # rank 0 validates, the other waits
     assert len(together) == len(alone) == 14
     for a, b in zip(together, alone, strict=True):
         assert a == pytest.approx(b, rel=1e-5)

@@ -208,7 +208,8 @@ def validate(net: TrackNet, batches: list[dict], options: Options, weights=None)
 
     net.eval()
     device = next(net.parameters()).device
-    accuracy = MulticlassAccuracy(num_classes=4, average="micro").to(device)
+    accuracy = MulticlassAccuracy(num_classes=4, average="micro", sync_on_compute=False)  # only rank 0 is here
+    accuracy.to(device)
     sums: dict[str, float] = {}
     frames = dict.fromkeys(LOSS_WEIGHTS, 0)
     for batch in batches:
