@@ -92,7 +92,7 @@ def brownian_tracks(n: int) -> np.ndarray:
     return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, FRAMES, 2)), axis=1)
 
 
-def training(body="lstm", bf16=False, batch=64) -> tuple[Options, torch.nn.Module, torch.optim.Optimizer]:
+def training(body="lstm", bf16=False) -> tuple[Options, torch.nn.Module, torch.optim.Optimizer]:
     """A combined network and its optimiser as `train.py` makes them."""
     options = Options(body=body, bf16=bf16)
     net = network(options)
@@ -116,7 +116,7 @@ def train_tracks_per_s(body="lstm", bf16=False, batch=64) -> float:
     return found
 
 
-def held_batches(sort: bool = True, n_frames: int | None = None) -> list[dict]:
+def held_batches(sort: bool = True) -> list[dict]:
     """Batches of 64 simulated tracks: sorted by length, or in the order of simulation."""
     stream = TrackStream(["broad", "challenge"], 64, "cpu", 0, 2048)
     tracks = stream.simulate_chunk(0)

@@ -16,6 +16,7 @@ from unittest import mock
 
 import torch
 
+from main.models.lstm import flip_valid
 from main.utils import training
 from main.utils.features import features
 from main.utils.losses import LOG10_K_FLOOR, losses, valid_frames
@@ -39,10 +40,9 @@ class Reversed:
 
 def reverse(batch: dict) -> dict:
     """Each track of a padded batch from its last frame to its first."""
-    time = torch.arange(batch["xy"].shape[1])
-    index = torch.where(time < batch["length"][:, None], batch["length"][:, None] - 1 - time, time)
-    flipped = {n: batch[n].gather(1, index) for n in ("k", "alpha", "state")}
-    return batch | flipped | {"xy": batch["xy"].gather(1, index[..., None].expand_as(batch["xy"]))}
+    length = batch["length"]
+    flipped = {n: flip_valid(batch[n][..., None], length)[..., 0] for n in ("k", "alpha", "state")}
+    return batch | flipped | {"xy": flip_valid(batch["xy"], length)}
 
 
 def with_scale(xy, length, sigma=None, kind="default"):
