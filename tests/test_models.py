@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from main.models import BODIES, TARGET_HEADS, build
+from main.models import BODIES, HEAD_SIZES, INTERVAL_HEADS, TARGET_HEADS, build
 from main.utils.features import N_FEATURES
 
 
@@ -48,12 +48,22 @@ def test_both_ends_of_a_track_reach_every_frame(body):
     assert feats.grad[0, 0].abs().sum() > 0 and feats.grad[0, 29].abs().sum() > 0
 
 
+@pytest.mark.parametrize("intervals", [False, True])
 @pytest.mark.parametrize("target", TARGET_HEADS)
-def test_heads(target):
-    out = make("conv_lstm", target)(torch.zeros(2, 7, N_FEATURES["default"]))
-    assert set(out) == set(TARGET_HEADS[target])
+def test_heads(target, intervals):
+    out = make("conv_lstm", target, intervals=intervals)(torch.zeros(2, 7, N_FEATURES["default"]))
+    assert set(out) == {name for name in TARGET_HEADS[target] if intervals or name not in INTERVAL_HEADS}
     for name, value in out.items():
-        assert value.shape == ((2, 7, 4) if name == "state" else (2, 7))
+        assert value.shape == ((2, 7, HEAD_SIZES[name]) if HEAD_SIZES[name] > 1 else (2, 7))
+        assert name not in INTERVAL_HEADS or (value > 0).all()
+
+
+def test_intervals_teach_the_body_nothing():
+    net = make("conv_lstm", hidden=16, intervals=True).train()
+    out = net(torch.randn(2, 7, N_FEATURES["default"], generator=torch.Generator().manual_seed(0)))
+    (out["k_interval"].sum() + out["alpha_interval"].sum()).backward()
+    taught = {name for name, p in net.named_parameters() if p.grad is not None}
+    assert taught and all(name.startswith(("heads.k_interval", "heads.alpha_interval")) for name in taught)
 
 
 def test_unknown_names_are_refused():

@@ -15,8 +15,8 @@ from main.ship import ship
 from main.train import main
 from main.utils.batches import DatasetBatches
 from main.utils.dataset import TrackDataset
-from main.utils.losses import balanced_weights, change_labels, losses
-from main.utils.training import Options, fit, network, validate
+from main.utils.losses import balanced_weights, change_labels, losses, pinball
+from main.utils.training import Options, fit, is_interval, network, validate
 from main.utils.weights import load_weights
 from simulations.stream import ResumableBatches, TrackStream
 
@@ -170,6 +170,8 @@ def test_a_level_run_can_be_prolonged(tmp_path):
     (["--prior", "narrow"], "unknown prior 'narrow'"),
     (["--resume"], "nothing to resume"),
     (["--body", "gru"], "unknown body 'gru'"),
+    (["--only", "k"], "unknown part 'k'"),
+    (["--only", "intervals", "--target", "state"], "no interval heads"),
     (["--data", "{}"], "train.pt"),
 ])  # fmt: skip
 def test_train_refuses_in_one_sentence(tmp_path, capsys, arguments, words):
@@ -218,6 +220,45 @@ def test_k_is_learned_relative_to_the_scale():
     batch = labelled([2, 2, 2])
     out = {"k": torch.full((1, 5), -2.0)}
     assert losses(out, batch, torch.ones(1))["k"] == 0  # K = 1 = 10 ** (-2 + 2 * 1)
+
+
+def test_pinball_is_smallest_at_the_quantiles():
+    above = torch.linspace(-1, 2, 3001)[None]  # 5 % lie below -.85, 5 % above 1.85
+
+    def loss(below, over):
+        return float(pinball(above, torch.tensor([[[below, over]]])).mean())
+
+    best = loss(0.85, 1.85)
+    for shift in (-0.05, 0.05):
+        assert best < loss(0.85 + shift, 1.85) and best < loss(0.85, 1.85 + shift)
+
+
+def test_intervals_of_trapped_frames_and_padding_do_not_count():
+    batch = labelled([2, 2, 0, 0, 1])
+    out = {"k": torch.zeros(1, 7), "k_interval": torch.zeros(1, 7, 2)}
+    out["k_interval"][0, 2:4] = out["k_interval"][0, 5:] = 9.0
+    assert losses(out, batch, torch.zeros(1))["k_interval"] == 0
+    out["k_interval"][0, 0] = 1.0  # .05 for either end, over three moving frames
+    assert losses(out, batch, torch.zeros(1))["k_interval"] == pytest.approx(0.1 / 3)
+
+
+def test_intervals_do_not_change_what_the_other_heads_learn(tmp_path):
+    options = replace(TINY, dropout=0.0, clip=0.1)
+    with_heads, without = (fit(stream(), [], replace(options, intervals=i), tmp_path / str(i)) for i in (True, False))
+    learnt = with_heads.state_dict()
+    assert all(torch.equal(v, learnt[n]) for n, v in without.state_dict().items())
+
+
+def test_interval_heads_are_trained_alone_on_older_weights(tmp_path):
+    fit(stream(), [], replace(TINY, steps=1, intervals=False), tmp_path / "old")
+    ship([tmp_path / "old"], tmp_path / "set")
+    options = replace(TINY, init=str(tmp_path / "set"), only="intervals", lr=1e-2)
+    start = {n: v.clone() for n, v in network(options).state_dict().items()}
+    fit(stream(), [], options, tmp_path / "run")
+    ship([tmp_path / "run"], tmp_path / "new")
+    old, new = (load_weights(str(tmp_path / n))[0]["combined"].state_dict() for n in ("set", "new"))
+    assert all(torch.equal(v, new[n]) for n, v in old.items())
+    assert len(new) > len(old) and all(is_interval(n) != torch.equal(v, start[n]) for n, v in new.items())
 
 
 def test_change_labels():

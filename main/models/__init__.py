@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from main.models.conv_lstm import ConvLSTM
@@ -10,22 +11,45 @@ from main.models.lstm import StackedBiLSTM
 from main.models.transformer import Transformer
 
 BODIES = {"lstm": StackedBiLSTM, "conv_lstm": ConvLSTM, "transformer": Transformer}
-HEAD_SIZES = {"k": 1, "alpha": 1, "state": 4, "change": 1}
+HEAD_SIZES = {"k": 1, "alpha": 1, "state": 4, "change": 1, "k_interval": 2, "alpha_interval": 2}
+INTERVAL_HEADS = ("k_interval", "alpha_interval")
 TARGET_HEADS = {
-    "k": ("k",),
-    "alpha": ("alpha",),
+    "k": ("k", "k_interval"),
+    "alpha": ("alpha", "alpha_interval"),
     "state": ("state", "change"),
-    "combined": ("k", "alpha", "state", "change"),
+    "combined": ("k", "alpha", "state", "change", "k_interval", "alpha_interval"),
 }
 
 
+class IntervalHead(nn.Module):
+    """How far below and above its point value a quantity may lie: the way to its 5 % and its 95 % quantile.
+
+    Reads the body's output detached, so that learning the intervals changes nothing else.
+    """
+
+    def __init__(self, in_features: int, hidden: int = 32):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, T, in_features) -> widths below and above (B, T, 2), positive."""
+        return F.softplus(self.layers(x.detach()))
+
+
 class TrackNet(nn.Module):
-    """A body with one linear head per quantity."""
+    """A body with one linear head per quantity, and heads of a hidden layer for the intervals."""
 
     def __init__(self, body: nn.Module, heads: tuple[str, ...]):
         super().__init__()
         self.body = body
-        self.heads = nn.ModuleDict({name: nn.Linear(body.out_features, HEAD_SIZES[name]) for name in heads})
+        self.heads = nn.ModuleDict(
+            {
+                name: IntervalHead(body.out_features)
+                if name in INTERVAL_HEADS
+                else nn.Linear(body.out_features, HEAD_SIZES[name])
+                for name in heads
+            }
+        )
         if "alpha" in self.heads:
             nn.init.ones_(self.heads["alpha"].bias)  # start at Brownian motion
 
@@ -42,10 +66,14 @@ class TrackNet(nn.Module):
         -------
         dict
             Per head of this network: `k` (B, T), log10 of K over the track's squared scale; `alpha` (B, T);
-            `state` (B, T, 4), logits; `change` (B, T), logit of a changepoint at the frame. Beyond `length` the
-            values mean nothing.
+            `state` (B, T, 4), logits; `change` (B, T), logit of a changepoint at the frame; `k_interval` and
+            `alpha_interval` (B, T, 2), widths of the 90 % interval below and above `k` and `alpha`. Beyond `length`
+            the values mean nothing.
         """
-        x = self.body(feats, length)
+        return self.read_heads(self.body(feats, length))
+
+    def read_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the heads say of a body's output (B, T, C), as `forward` returns it."""
         return {name: head(x).squeeze(-1) if HEAD_SIZES[name] == 1 else head(x) for name, head in self.heads.items()}
 
 
@@ -55,8 +83,8 @@ def build(config: dict) -> TrackNet:
     Parameters
     ----------
     config : dict
-        `body` (a name in `BODIES`), `target` (a name in `TARGET_HEADS`), `in_features`, and optionally `hidden`,
-        `dropout` and other arguments of the body.
+        `body` (a name in `BODIES`), `target` (a name in `TARGET_HEADS`), `in_features`, and optionally `intervals`
+        (whether the network has interval heads; by default not), `hidden`, `dropout` and other arguments of the body.
 
     Raises
     ------
@@ -64,9 +92,10 @@ def build(config: dict) -> TrackNet:
         If the body or the target is not known.
     """
     options = dict(config)
-    body, target = options.pop("body"), options.pop("target")
+    body, target, intervals = options.pop("body"), options.pop("target"), options.pop("intervals", False)
     if body not in BODIES:
         raise ValueError(f"unknown body {body!r}: expected one of {', '.join(BODIES)}")
     if target not in TARGET_HEADS:
         raise ValueError(f"unknown target {target!r}: expected one of {', '.join(TARGET_HEADS)}")
-    return TrackNet(BODIES[body](**options), TARGET_HEADS[target])
+    heads = tuple(name for name in TARGET_HEADS[target] if intervals or name not in INTERVAL_HEADS)
+    return TrackNet(BODIES[body](**options), heads)

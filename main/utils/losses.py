@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 LOG10_K_FLOOR = -12.0
-LOSS_WEIGHTS = {"k": 1.0, "alpha": 1.0, "state": 0.5, "change": 2.0}
+LOSS_WEIGHTS = {"k": 1.0, "alpha": 1.0, "state": 0.5, "change": 2.0, "k_interval": 1.0, "alpha_interval": 1.0}
+COVERAGE = 0.9  # of the intervals: from the 5 % to the 95 % quantile
 
 
 def valid_frames(batch: dict) -> torch.Tensor:
@@ -26,7 +27,8 @@ def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None
     """Loss of each head of a network on one batch.
 
     L1 of log10 K and of alpha over frames that are not trapped (where K and alpha are zero and unlearnable),
-    cross-entropy of the state, binary cross-entropy of the changepoint.
+    pinball loss of their intervals' ends over the same frames, cross-entropy of the state, binary cross-entropy of
+    the changepoint.
 
     Parameters
     ----------
@@ -48,11 +50,13 @@ def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None
     valid = valid_frames(batch)
     moving = valid & (batch["state"] != 0)
     result = {}
-    if "k" in out:
-        target = batch["k"].clamp_min(10**LOG10_K_FLOOR).log10() - 2 * log10_scale[:, None]
-        result["k"] = _mean((out["k"].float() - target).abs(), moving)
-    if "alpha" in out:
-        result["alpha"] = _mean((out["alpha"].float() - batch["alpha"]).abs(), moving)
+    log10_k = batch["k"].clamp_min(10**LOG10_K_FLOOR).log10() - 2 * log10_scale[:, None]
+    for name, truth in (("k", log10_k), ("alpha", batch["alpha"])):
+        if name in out:
+            above = truth - out[name].float()
+            result[name] = _mean(above.abs(), moving)
+        if f"{name}_interval" in out:
+            result[f"{name}_interval"] = _mean(pinball(above.detach(), out[f"{name}_interval"].float()), moving)
     if "state" in out:
         logits = out["state"].float()
         entropy = F.cross_entropy(logits.transpose(1, 2), batch["state"], weight=class_weights, reduction="none")
@@ -64,6 +68,27 @@ def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None
         entropy = F.binary_cross_entropy_with_logits(out["change"].float(), change_labels(batch), reduction="none")
         result["change"] = _mean(entropy, valid)
     return result
+
+
+def pinball(above: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
+    """Pinball losses of both ends of an interval, added up; smallest where these are the 5 % and 95 % quantiles.
+
+    Parameters
+    ----------
+    above : Tensor, shape (B, T)
+        Truth minus point value.
+    widths : Tensor, shape (B, T, 2)
+        Of the interval below and above the point value.
+
+    Returns
+    -------
+    Tensor, shape (B, T)
+
+    Source: Koenker and Bassett 1978.
+    """
+    tail = (1 - COVERAGE) / 2
+    over = torch.stack([-widths[..., 0] - above, above - widths[..., 1]], -1)  # of the truth outside, per end
+    return torch.maximum((1 - tail) * over, -tail * over).sum(-1)
 
 
 def _mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from main.models import TrackNet, build
+from main.models import INTERVAL_HEADS, TrackNet, build
 from main.utils import distributed
 from main.utils.features import N_FEATURES, features
 from main.utils.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
@@ -41,15 +41,20 @@ class Options:
     bf16: bool = False
     seed: int = 0
     init: str = ""  # fine-tune: start from these weights (a shipped name or a folder) instead of random ones
+    intervals: bool = True  # heads for the 90 % intervals of K and alpha; the other heads learn the same either way
+    only: str = ""  # intervals: train these heads alone and leave everything else as it is (in init)
 
 
 def network(options: Options) -> TrackNet:
     """The network that `options` describe, with weights drawn from its seed or taken from `options.init`.
 
+    Interval heads that `options.init` lacks start afresh. With `options.only` everything else is frozen.
+
     Raises
     ------
     ValueError
-        If the weights of `options.init` are of another architecture.
+        If the weights of `options.init` are of another architecture, or `options.only` is not "" or "intervals", or
+        there are no interval heads to train.
     """
     torch.manual_seed(options.seed + distributed.rank())  # dropout of its own; all ranks start from the weights of 0
     net = build(net_config(options))
@@ -57,12 +62,24 @@ def network(options: Options) -> TrackNet:
         nets, _ = load_weights(options.init)
         source = nets.get(options.target, nets.get("combined"))
         try:
-            known = source.state_dict()
-            net.load_state_dict({name: known[name] for name in net.state_dict()})
+            own, known = net.state_dict(), source.state_dict()
+            net.load_state_dict({n: known.get(n, own[n]) if is_interval(n) else known[n] for n in own})
         except (AttributeError, KeyError, RuntimeError):
             message = f"weights {options.init!r} do not fit a {options.body} network of {options.target}"
             raise ValueError(message) from None
+    if options.only not in ("", "intervals"):
+        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals")
+    if options.only:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(is_interval(name))
+        if not any(p.requires_grad for p in net.parameters()):
+            raise ValueError(f"a network of {options.target} has no interval heads to train")
     return net
+
+
+def is_interval(name: str) -> bool:
+    """Whether a parameter of this name belongs to an interval head."""
+    return any(f"heads.{head}." in name for head in INTERVAL_HEADS)
 
 
 def net_config(options: Options) -> dict:
@@ -77,6 +94,8 @@ def net_config(options: Options) -> dict:
         raise ValueError(f"unknown features {options.features!r}: expected one of {', '.join(N_FEATURES)}")
     config = {"body": options.body, "target": options.target, "in_features": N_FEATURES[options.features],
               "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
+    if options.intervals:
+        config["intervals"] = True
     if options.body != "lstm" and options.layers != Options.layers:
         raise ValueError(f"layers are an option of the lstm body, not of {options.body}")
     if options.body == "lstm":
@@ -116,7 +135,8 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     """
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
     net = network(options).to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    learning = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=options.weight_decay)
     schedule = _schedule(optimizer, options)
     weights = _class_weights(options, val, device)
     state, parts = {"step": 0, "best": float("inf")}, {"net": net, "optimizer": optimizer, "schedule": schedule}
@@ -131,12 +151,9 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                disable=not first)  # fmt: skip
     with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            net.train()
+            net.train(not options.only)  # a frozen body reads without dropout
             loss = loss_of(model, batch, options, weights, device)
-            optimizer.zero_grad(set_to_none=True)
-            loss["loss"].backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
-            optimizer.step()
+            _update(net, optimizer, loss["loss"], options.clip)
             if options.schedule != "plateau":
                 schedule.step()
             state["step"] += 1
@@ -182,6 +199,16 @@ def _one_thread(device: str):
         torch.set_num_threads(before)
 
 
+def _update(net: TrackNet, optimizer, loss: torch.Tensor, clip: float) -> None:
+    """One step; gradients of the interval heads are clipped apart, so that the rest learns as it would without them."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for intervals in (False, True):
+        group = [p for name, p in net.named_parameters() if is_interval(name) == intervals]
+        torch.nn.utils.clip_grad_norm_(group, clip)
+    optimizer.step()
+
+
 def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu") -> dict:
     """Loss of each head on one padded batch and, as `loss`, their weighted sum; scalar tensors."""
     batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
@@ -196,7 +223,7 @@ def _frames(batch: dict) -> dict:
     """Number of frames over which `losses` takes the mean of each loss."""
     valid = valid_frames(batch)
     moving = (valid & (batch["state"] != 0)).sum()
-    return {"k": moving, "alpha": moving, "state": valid.sum(), "change": valid.sum()}
+    return dict.fromkeys(LOSS_WEIGHTS, moving) | {"state": valid.sum(), "change": valid.sum()}
 
 
 @torch.no_grad()
