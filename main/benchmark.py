@@ -1,56 +1,128 @@
-"""Score weights on the nine AnDi-2 benchmark experiments, beside a constant and a whole-track MSD fit.
+"""The AnDi-2 benchmark: every method side by side on the nine experiments, with bootstrap intervals over tracks.
 
-python main/benchmark.py --weights NAME --out runs/benchmark    (5 fields of view each, made on first use)
-python main/benchmark.py --weights NAME --out runs/tune --seed 2 --fit-penalty    (segmentation: fit, store)
+python main/benchmark.py --weights default fast --seed 71001 --fovs 10 --out runs/development
+python main/benchmark.py --weights fast --published --fovs 30 --out runs/published    (once per release)
+python main/benchmark.py --weights NAME --seed 71002 --out runs/tune --fit-penalty    (segmentation: fit, store)
+
+Tracks are made once, on first use; videos (track 1 of the challenge) are skipped. Tables are printed as Markdown.
 """
 
 import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from main.utils import baselines, ensemble
+from main.utils import benchmark_tables as tables
 from main.utils.benchmark_data import generate, read_benchmark, write_submission
+from main.utils.benchmark_errors import k_errors
+from main.utils.benchmark_tables import METHOD_NAMES
+from main.utils.bootstrap import bootstrap, compare, intervals, track_sums
 from main.utils.changepoints import segment_many
-from main.utils.estimators import fit_msd
-from main.utils.metrics import frame_scores, official_scores, score_table
+from main.utils.hmm import hmm_segments, state_of_segments
+from main.utils.metrics import SCORES, frame_scores, official_scores, score_table
 from main.utils.penalty import fit_segmentation
+from main.utils.plotting import save
+from main.utils.plotting_benchmark import benchmark_figures
 from main.utils.postprocess import segment_m3
 
 SIGMA = 0.12  # localisation error of the challenge, px
-MSD_LAGS = 4
-MSD_FLOOR = 1e-3  # px^2
+CLASSICAL = ("constant", "msd", "windows", "cve", "mle", "hmm")
+NETWORK = ("network", "m3")
+TASKS = ("single", "ensemble")
 
 
-def constant_segments(xy):
-    """One segment: K = 1, alpha = 1, free."""
-    return [dict(start=0, end=len(xy), k=1.0, alpha=1.0, state=2)]
-
-
-def msd_segments(xy, sigma=SIGMA):
-    """One segment from a line through the log mean squared displacement at lags 1-4, noise subtracted.
+@dataclass
+class Benchmark:
+    """Everything a run computed, for tables and figures.
 
     Parameters
     ----------
-    xy : (T, 2) array
-        Positions, px.
-    sigma : float
-        Localisation error, px.
+    table : pandas.DataFrame
+        Tracks and truth, as of `benchmark_data.read_benchmark`.
+    ensembles : dict
+        Experiment -> (model, description), as of `ensemble.read_ensembles`.
+    segments : dict[str, list]
+        Method -> predicted segments of every track.
+    predictions : dict[str, list]
+        Networks' method -> Prediction of every track.
+    scores, resampled : dict[str, pandas.DataFrame]
+        Method -> `metrics.score_table` and its `bootstrap`.
+    distances : dict[str, pandas.DataFrame]
+        Method -> Wasserstein distances by experiment.
+    k_errors : pandas.DataFrame or None
+        As of `benchmark_errors.k_errors`.
+    """
+
+    table: pd.DataFrame
+    ensembles: dict
+    segments: dict = field(default_factory=dict)
+    predictions: dict = field(default_factory=dict)
+    scores: dict = field(default_factory=dict)
+    resampled: dict = field(default_factory=dict)
+    distances: dict = field(default_factory=dict)
+    k_errors: pd.DataFrame | None = None
+
+
+def classical_segments(method, bench):
+    """Segments of all tracks by one of CLASSICAL; keys are the names of its variants.
 
     Returns
     -------
-    list of dict
-        One segment; k in px^2/frame^alpha.
+    dict[str, list of list of dict]
+
+    Raises
+    ------
+    ValueError
+        If the oracle HMM finds no ``ensemble_labels.txt`` of an experiment.
     """
-    k, slope = fit_msd(xy, MSD_LAGS, sigma, MSD_FLOOR)
-    alpha = float(np.clip(slope, 0.01, 1.99))
-    return [dict(start=0, end=len(xy), k=k, alpha=alpha, state=3 if alpha >= 1.9 else 2)]
+    tracks, truths = list(bench.table["xy"]), list(bench.table["segments"])
+    if method == "constant":
+        return {method: [baselines.constant_segments(xy) for xy in tracks]}
+    if method == "msd":
+        return {method: [baselines.msd_segments(xy, SIGMA) for xy in tracks]}
+    if method == "windows":
+        return {method: [baselines.window_segments(xy, SIGMA) for xy in tracks]}
+    if method in ("cve", "mle"):
+        pairs = zip(tracks, truths, strict=True)
+        return {method: [baselines.true_segments(xy, truth, SIGMA, method) for xy, truth in pairs]}
+    return {name: oracle_segments(bench, name == "hmm-filtered") for name in ("hmm", "hmm-filtered")}
 
 
-def predict(weights, tracks, device):
+def oracle_segments(bench, filtered):
+    """Segments by the oracle HMM; where an experiment has one state, those of the whole-track MSD."""
+    segments = np.empty(len(bench.table), object)
+    for exp, index in bench.table.groupby("exp").indices.items():
+        if exp not in bench.ensembles:
+            raise ValueError(f"experiment {exp} has no ensemble_labels.txt, which the oracle HMM reads: leave out hmm")
+        model, description = bench.ensembles[exp]
+        tracks, truths = (bench.table[name].iloc[index].tolist() for name in ("xy", "segments"))
+        if description.shape[1] == 1:
+            own = [baselines.msd_segments(xy, SIGMA) for xy in tracks]
+        else:
+            own = hmm_segments(tracks, truths, description, model, SIGMA, filtered)
+        for i, s in zip(index, own, strict=True):
+            segments[i] = s
+    return segments.tolist()
+
+
+def predict(weights, tracks, device, samples=None):
     """Frame-wise predictions of all tracks by named weights.
+
+    Parameters
+    ----------
+    weights : str
+        Name of shipped weights, or their folder.
+    tracks : list of (T, 2) array
+        Positions, px.
+    device : str
+    samples : sequence, optional
+        Sample of each track; without it every track is read by itself.
 
     Returns
     -------
@@ -61,7 +133,68 @@ def predict(weights, tracks, device):
     from main.utils.weights import load_weights
 
     nets, config = load_weights(weights, device)
-    return Predictor(nets, config, device).predict(tracks, sigma=SIGMA, progress=True), config
+    pooled = {} if samples is None else {"samples": samples}
+    return Predictor(nets, config, device).predict(tracks, sigma=SIGMA, progress=True, **pooled), config
+
+
+def add_network(bench, weights, args, samples=None):
+    """Predict with one set of weights and segment by each method asked for, into `bench`."""
+    start = time.perf_counter()
+    preds, config = predict(weights, list(bench.table["xy"]), args.device, samples)
+    label = Path(weights).name + ("" if samples is None else "+sample")
+    bench.predictions[label] = preds
+    if args.fit_penalty:
+        config = fit_segmentation(preds, bench.table, config)
+        store_segmentation(weights, config)
+    if "network" in args.methods:
+        bench.segments[label] = segment_many(preds, config)
+        print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
+    if "m3" in args.methods:
+        bench.segments[label + "-m3"] = [segment_m3(pred) for pred in preds]
+
+
+def store_segmentation(weights, config):
+    """Write the fitted segmentation into the weights' config.json; tensors and sha256 stay as they are."""
+    from main.utils.weights import read_config, weights_folder, write_config
+
+    folder = weights_folder(weights)
+    write_config(folder, read_config(folder) | {"segmentation": config["segmentation"]})
+    print(f"segmentation {config['segmentation']} stored in {folder / 'config.json'}")
+
+
+def describe_ensembles(bench):
+    """Descriptions of every experiment's states: a constant, that of the true segments, and each network's.
+
+    Returns
+    -------
+    dict[str, dict]
+        Method -> experiment -> (model, (5, S) array).
+    """
+    constant = np.array([[1.0], [0.01], [1.0], [0.01], [1.0]])
+    result = {"constant": {}, "true segments": {}} | {name: {} for name in bench.predictions if name in bench.segments}
+    for exp, index in bench.table.groupby("exp").indices.items():
+        model, description = bench.ensembles[exp]
+        for name, own in result.items():
+            if name == "constant":
+                own[exp] = model, constant
+                continue
+            source = bench.table["segments"] if name == "true segments" else bench.segments[name]
+            flat = [s for i in index for s in source[i]]
+            if name == "true segments":
+                groups = np.eye(description.shape[1])[state_of_segments(flat, description)]
+                own[exp] = model, ensemble.moments(flat, groups)
+            else:
+                own[exp] = model, ensemble.estimate_ensemble(flat)
+    return result
+
+
+def score_ensembles(bench, out):
+    """Score and write the descriptions of all experiments, into `bench`."""
+    for name, own in describe_ensembles(bench).items():
+        rows = {exp: ensemble.ensemble_distance(bench.ensembles[exp][1], values) for exp, (_, values) in own.items()}
+        bench.distances[name] = pd.DataFrame.from_dict(rows, orient="index")
+        if name in bench.predictions:
+            ensemble.write_ensembles(out / "submissions" / name, own)
 
 
 def frame_table(table, preds):
@@ -75,19 +208,66 @@ def frame_table(table, preds):
     return result
 
 
-def show(name, scores):
-    """Print one score table."""
-    print(f"\n{name}")
-    print(scores.to_string(float_format=lambda v: f"{v:.4f}"), flush=True)
+def comparisons(bench):
+    """Every network method against each oracle HMM: label -> table of `bootstrap.compare`."""
+    result = {}
+    for name in bench.predictions:
+        for oracle in ("hmm", "hmm-filtered"):
+            if name in bench.scores and oracle in bench.scores:
+                own, reference = ((bench.scores[m], bench.resampled[m]) for m in (name, oracle))
+                result[f"{name} against {oracle}"] = compare(own[0], reference[0], own[1], reference[1])
+    return result
 
 
-def store_segmentation(weights, config):
-    """Write the fitted segmentation into the weights' config.json; tensors and sha256 stay as they are."""
-    from main.utils.weights import read_config, weights_folder, write_config
+def score(bench, out):
+    """Score all segments with the official scorer, resample tracks, write the networks' submissions; into `bench`."""
+    sums = {}
+    for name, segments in bench.segments.items():
+        bench.scores[name] = score_table(bench.table, segments, official_scores)
+        sums[name] = track_sums(bench.table["segments"], segments)
+        if name not in METHOD_NAMES:
+            write_submission(out / "submissions" / name, bench.table, segments)
+    bench.resampled = bootstrap(bench.table["exp"], sums)
 
-    folder = weights_folder(weights)
-    write_config(folder, read_config(folder) | {"segmentation": config["segmentation"]})
-    print(f"segmentation {config['segmentation']} stored in {folder / 'config.json'}")
+
+def report_text(bench, title):
+    """All tables of a run as Markdown."""
+    parts = [f"# AnDi-2 benchmark\n\n{title} In brackets: 90 % bootstrap intervals over tracks."]
+    for summary, name in tables.SUMMARY_NAMES.items():
+        parts.append(f"## {name}\n\n" + tables.markdown(tables.overall_table(bench.scores, bench.resampled, summary)))
+    shown = {name: scores for name, scores in bench.scores.items() if name not in ("constant", "cve", "mle")}
+    for name in SCORES if shown else ():
+        by_experiment = tables.score_by_experiment(shown, bench.resampled, name)
+        parts.append(f"## {tables.HEADINGS[name]} by experiment\n\n" + tables.markdown(by_experiment))
+    for name, comparison in comparisons(bench).items():
+        parts.append(f"## {name}, paired bootstrap\n\n" + tables.markdown(tables.verdict_table(comparison)))
+    if bench.distances:
+        heading = "## Ensemble task: Wasserstein distance of alpha / of K\n\n"
+        parts.append(heading + tables.markdown(tables.ensemble_table(bench.distances)))
+    if bench.k_errors is not None:
+        heading = "## Relative error of K in the true segments of free motion (1.48 x median), alpha within .1 of 1\n\n"
+        parts.append(heading + tables.markdown(tables.k_error_table(bench.k_errors)))
+    return "\n\n".join(parts) + "\n"
+
+
+def report_numbers(bench, args):
+    """Everything in the tables as plain numbers, as written to ``benchmark.json``."""
+
+    def plain(table):
+        return json.loads(table.to_json(orient="index"))
+
+    bounds = {name: [plain(end) for end in intervals(resampled)] for name, resampled in bench.resampled.items()}
+    return {
+        "seed": "published" if args.published else args.seed,
+        "fovs": args.fovs,
+        "segments": {name: plain(scores) for name, scores in bench.scores.items()},
+        "low": {name: ends[0] for name, ends in bounds.items()},
+        "high": {name: ends[1] for name, ends in bounds.items()},
+        "against": {name: table.to_dict(orient="records") for name, table in comparisons(bench).items()},
+        "frames": {name: frame_table(bench.table, preds) for name, preds in bench.predictions.items()},
+        "ensemble": {name: plain(table) for name, table in bench.distances.items()},
+        "k_errors": {} if bench.k_errors is None else plain(bench.k_errors),
+    }
 
 
 def run(args):
@@ -95,62 +275,54 @@ def run(args):
 
     Returns
     -------
-    dict
-        Scores by predictor, as written to ``benchmark.json``.
+    Benchmark
+        What was computed; numbers are in ``benchmark.json``, tables in ``benchmark.md``, figures in ``figures/``.
     """
     out = Path(args.out)
-    table = read_benchmark(generate(out, args.fovs, args.seed, args.published))
-    tracks = list(table["xy"])
-    print(f"{len(tracks)} tracks, {table['exp'].nunique()} experiments, {args.fovs} fields of view each")
-    scores = {}
-    if not args.fit_penalty:
-        for name, estimate in (("constant", constant_segments), ("msd", msd_segments)):
-            scores[name] = score_table(table, [estimate(xy) for xy in tracks], official_scores)
-    frames = {}
+    generate(out, args.fovs, args.seed, args.published)
+    bench = Benchmark(read_benchmark(out), ensemble.read_ensembles(out))
+    seed = "published seeds" if args.published else f"seed {args.seed}"
+    n_experiments = bench.table["exp"].nunique()
+    title = f"{len(bench.table)} tracks, {n_experiments} experiments, {args.fovs} fields of view each, {seed}."
+    print(f"{title} Videos are skipped.", flush=True)
+    for method in CLASSICAL:
+        if method in args.methods and not args.fit_penalty:
+            bench.segments |= classical_segments(method, bench)
     for name in args.weights:
-        start = time.perf_counter()
-        preds, config = predict(name, tracks, args.device)
-        if args.fit_penalty:
-            config = fit_segmentation(preds, table, config)
-            store_segmentation(name, config)
-        m3 = args.method == "m3"
-        segments = [segment_m3(pred) for pred in preds] if m3 else segment_many(preds, config)
-        print(f"{name}: {len(tracks) / (time.perf_counter() - start):.0f} tracks/s")
-        label = Path(name).name + ("-m3" if m3 else "")
-        write_submission(out / "submissions" / label, table, segments)
-        scores[label] = score_table(table, segments, official_scores)
-        frames[label] = frame_table(table, preds)
-    for name, result in scores.items():
-        show(name, result)
-    report = {
-        "seed": "published" if args.published else args.seed,
-        "fovs": args.fovs,
-        "segments": {name: json.loads(s.to_json(orient="index")) for name, s in scores.items()},
-        "frames": frames,
-    }
-    (out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nscores in {out / 'benchmark.json'}")
-    return report
+        add_network(bench, name, args)
+        if args.adapt == "sample":
+            add_network(bench, name, args, samples=bench.table["exp"].tolist())
+    if not bench.segments:
+        raise ValueError("nothing to score: give --weights for the methods network and m3")
+    score(bench, out)
+    if "ensemble" in args.tasks and bench.ensembles:
+        score_ensembles(bench, out)
+    if "cve" in args.methods or "mle" in args.methods:
+        bench.k_errors = k_errors(bench.table, bench.predictions, SIGMA)
+    text = report_text(bench, title)
+    print(text)
+    (out / "benchmark.md").write_text(text)
+    (out / "benchmark.json").write_text(json.dumps(report_numbers(bench, args), indent=1) + "\n")
+    for name, figure in benchmark_figures(bench, SIGMA).items():
+        save(figure, name, out / "figures")
+    print(f"scores in {out / 'benchmark.json'}, these tables in benchmark.md, figures in figures/ beside it")
+    return bench
 
 
 def parse(argv=None):
     """Command line of the benchmark."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--out", default="runs/benchmark", help="folder of the data (made once) and the scores"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="runs/benchmark", help="folder of the data (made once) and the scores")
     parser.add_argument("--weights", nargs="*", default=[], help="names or folders of weights")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
-    parser.add_argument(
-        "--fit-penalty", action="store_true", help="fit the segmentation on these data and store it"
-    )
-    parser.add_argument(
-        "--method", choices=["kernel", "m3"], default="kernel", help="segmentation (m3: A0's)"
-    )
+    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=CLASSICAL + NETWORK,
+                        help="network: --weights and our segmentation; m3: the same with the original one's")
+    parser.add_argument("--adapt", choices=["none", "sample"], default="none",
+                        help="sample: also read all tracks of an experiment together (NAME+sample)")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
+    parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(argv)
 

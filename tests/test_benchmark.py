@@ -6,46 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from random_segments import jittered, random_segments
 
 from main import benchmark
 from main.utils.benchmark_data import generate, read_benchmark, read_labels, write_submission
 from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, pair_segments, score_table
-
-
-def random_segments(rng, n_frames, max_changes):
-    """Segments of at least 3 frames with random values; some trapped."""
-    places = np.arange(3, n_frames - 2, 3)
-    chosen = rng.choice(places, min(rng.integers(max_changes + 1), len(places)), replace=False)
-    edges = [0, *sorted(chosen.tolist()), n_frames]
-    segments = []
-    for start, end in zip(edges, edges[1:], strict=False):
-        state = int(rng.integers(4))
-        k, alpha = (0.0, 0.0) if state == 0 else (float(10 ** rng.normal()), float(rng.uniform(0.1, 1.9)))
-        segments.append(dict(start=start, end=end, k=k, alpha=alpha, state=state))
-    return segments
-
-
-def jittered(rng, segments):
-    """The same segments with moved, dropped and invented changepoints and noisy values."""
-    n_frames = segments[-1]["end"]
-    ends = [s["end"] + int(rng.integers(-14, 15)) for s in segments[:-1] if rng.random() < 0.8]
-    ends = sorted(
-        {e for e in ends + rng.integers(1, n_frames, rng.integers(0, 2)).tolist() if 0 < e < n_frames}
-    )
-    parts, start = [], 0
-    for end in [*ends, n_frames]:
-        source = segments[int(rng.integers(len(segments)))]
-        parts.append(
-            dict(
-                start=start,
-                end=end,
-                k=source["k"] * 1.3,
-                alpha=source["alpha"] * 0.9,
-                state=source["state"] if rng.random() < 0.8 else 2,
-            )
-        )
-        start = end
-    return parts
 
 
 @pytest.fixture
@@ -127,16 +92,28 @@ def write_brownian_truth(folder):
         0, 0.12, (2, 200)
     )  # K = 1, alpha = 1
     points = dict(traj_idx=7.0, frame=np.arange(200), x=x, y=y, alpha=1.0, D=1.0, state=2.0)
-    write_truth(folder, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+    exp = write_truth(folder, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+    (exp / "ensemble_labels.txt").write_text("model: single_state; num_state: 1\n1.0\n0.01\n1.0\n0.01\n1.0\n")
 
 
 def test_command_scores_the_baselines(tmp_path, capsys):
     write_brownian_truth(tmp_path)
-    assert benchmark.main(["--out", str(tmp_path)]) == 0
-    scores = json.loads((tmp_path / "benchmark.json").read_text())["segments"]
+    assert benchmark.main(["--out", str(tmp_path), "--tasks", "single"]) == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    scores = report["segments"]
     assert scores["constant"]["weighted"]["mae_alpha"] == 0 and scores["constant"]["3"]["jsc"] == 1
     assert scores["msd"]["mean"]["mae_alpha"] < 0.3 and scores["msd"]["mean"]["msle_k"] < 0.05
-    assert "weighted" in capsys.readouterr().out
+    assert set(scores) == {"constant", "msd", "windows", "cve", "mle", "hmm", "hmm-filtered"}
+    assert scores["hmm"] == scores["msd"]  # one state: nothing to decode
+    for name, score in (("msd", "msle_k"), ("mle", "f1")):  # one track: every resample is the same
+        value = scores[name]["weighted"][score]
+        assert report["low"][name]["weighted"][score] == report["high"][name]["weighted"][score]
+        assert report["low"][name]["weighted"][score] == pytest.approx(value, abs=1e-12)
+    assert report["k_errors"]["80 to 200"]["MLE"] < 0.3 and report["k_errors"]["80 to 200"]["n"] == 1
+    text = (tmp_path / "benchmark.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "| whole-track MSD fit | 1.000 (1.000-1.000) |" in text
+    assert (tmp_path / "figures" / "scores.svg").is_file() and (tmp_path / "figures" / "jaccard.svg").is_file()
 
 
 def test_command_scores_weights_and_stores_the_fit(tmp_path):
@@ -153,14 +130,48 @@ def test_command_scores_weights_and_stores_the_fit(tmp_path):
     assert benchmark.main([*common, "--fit-penalty"]) == 0
     _, config = load_weights(str(tmp_path / "net"))  # the sha256 still holds
     assert config["segmentation"]["penalty"] > 0
-    assert benchmark.main([*common, "--method", "m3"]) == 0
+    assert benchmark.main([*common, "--methods", "hmm", "network", "m3"]) == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
-    assert (
-        set(report["segments"]) == {"constant", "msd", "net-m3"}
-        and report["frames"]["net-m3"]["3"]["l1_alpha"] > 0
-    )
-    submission = tmp_path / "submissions" / "net-m3" / "track_2" / "exp_3" / "fov_0.txt"
-    assert submission.read_text().startswith("7,")
+    assert set(report["segments"]) == {"hmm", "hmm-filtered", "net", "net-m3"}
+    assert report["frames"]["net"]["3"]["l1_alpha"] > 0
+    rows = report["against"]["net against hmm"]
+    jsc = next(row for row in rows if row["exp"] == "weighted" and row["score"] == "jsc")
+    assert jsc["verdict"] == "within" if jsc["difference"] == 0 else jsc["verdict"] == "worse"
+    for name in ("net", "net-m3"):
+        submission = tmp_path / "submissions" / name / "track_2" / "exp_3" / "fov_0.txt"
+        assert submission.read_text().startswith("7,")
+    assert set(report["ensemble"]) == {"constant", "true segments", "net"}
+    assert report["ensemble"]["constant"]["3"] == {"w1_alpha": 0, "w1_k": 0}  # the constant is the truth here
+    assert (tmp_path / "submissions" / "net" / "track_2" / "exp_3" / "ensemble_labels.txt").is_file()
+
+
+def test_sample_adaptation_passes_the_experiments(tmp_path, monkeypatch):
+    """Without weights that read samples the command only has to hand them over, and to keep both results apart."""
+    seen = []
+
+    def predict(weights, tracks, device, samples=None):
+        seen.append(samples)
+        n, alpha = len(tracks[0]), 1.0 if samples else 0.5
+        pred = Prediction(np.zeros(n), np.full(n, alpha), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))
+        return [pred], {}
+
+    from main.utils.inference import Prediction
+
+    write_brownian_truth(tmp_path)
+    monkeypatch.setattr(benchmark, "predict", predict)
+    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network", "--tasks", "single"]
+    assert benchmark.main([*options, "--adapt", "sample"]) == 0
+    assert seen == [None, [3]]
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    assert report["segments"]["net"]["3"]["mae_alpha"] == 0.5
+    assert report["segments"]["net+sample"]["3"]["mae_alpha"] == 0
+    assert "net+sample against hmm" in report["against"]
+
+
+def test_command_without_anything_to_score(tmp_path, capsys):
+    write_brownian_truth(tmp_path)
+    assert benchmark.main(["--out", str(tmp_path), "--methods", "network"]) == 2
+    assert "give --weights" in capsys.readouterr().err
 
 
 def test_command_explains_what_is_wrong(tmp_path, capsys):

@@ -1,0 +1,128 @@
+"""Tables of the benchmark as Markdown, every figure with its bootstrap interval."""
+
+import numpy as np
+import pandas as pd
+
+from main.utils.bootstrap import intervals
+from main.utils.metrics import SCORES
+
+HEADINGS = {"jsc": "JSC", "rmse": "RMSE (frames)", "mae_alpha": "MAE alpha", "msle_k": "MSLE K", "f1": "F1"}
+DECIMALS = {"jsc": 3, "rmse": 2, "mae_alpha": 3, "msle_k": 4, "f1": 3, "w1_alpha": 3, "w1_k": 4}
+EXPERIMENT_NAMES = {
+    1: "3 states", 2: "dimers", 3: "traps", 4: "confinement", 5: "dimers", 6: "dimers", 7: "2 states", 8: "1 state",
+    9: "short traps, directed",
+}  # fmt: skip
+METHOD_NAMES = {
+    "constant": "constant (K = 1, alpha = 1, free)", "msd": "whole-track MSD fit",
+    "windows": "sliding-window TA-MSD + ruptures", "cve": "true segments and states, K by CVE",
+    "mle": "true segments and states, K by MLE", "hmm": "oracle HMM", "hmm-filtered": "oracle HMM, label filter",
+}  # fmt: skip
+SUMMARIES = ("weighted", "mean")
+SUMMARY_NAMES = {"weighted": "all, weighted by tracks", "mean": "plain mean over experiments"}
+
+
+def figure(value, decimals, bounds=None):
+    """A number without the zero before its point, and its interval: ".824 (.815-.833)"."""
+    texts = [f"{v:.{decimals}f}" for v in (value, *(bounds or ()))]
+    texts = [text.removeprefix("0") for text in texts]
+    return texts[0] if bounds is None else f"{texts[0]} ({texts[1]}-{texts[2]})"
+
+
+def markdown(frame):
+    """A table of text as Markdown; the index is the first column."""
+    rows = [[frame.index.name or "", *frame.columns], ["---"] * (1 + frame.shape[1])]
+    rows += [[str(name), *row] for name, row in zip(frame.index, frame.to_numpy(), strict=True)]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+
+
+def experiment_name(exp):
+    """Row name of an experiment or summary."""
+    return SUMMARY_NAMES.get(exp) or f"{exp} {EXPERIMENT_NAMES.get(exp, '')}".strip()
+
+
+def overall_table(scores, resampled, summary):
+    """All scores of all methods under one weighting.
+
+    Parameters
+    ----------
+    scores : dict[str, pandas.DataFrame]
+        Method -> `metrics.score_table`.
+    resampled : dict[str, pandas.DataFrame]
+        Method -> `bootstrap.bootstrap`.
+    summary : {"weighted", "mean"}
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text; index "method", a column per score.
+    """
+    rows = {}
+    for name, table in scores.items():
+        low, high = intervals(resampled[name])
+        rows[METHOD_NAMES.get(name, f"`{name}`")] = {HEADINGS[s]: _cell(table, low, high, summary, s) for s in SCORES}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def score_by_experiment(scores, resampled, score):
+    """One score by experiment (rows) and method (columns), as text."""
+    columns = {}
+    for name, table in scores.items():
+        low, high = intervals(resampled[name])
+        cells = {experiment_name(exp): _cell(table, low, high, exp, score) for exp in table.index}
+        columns[METHOD_NAMES.get(name, f"`{name}`")] = cells
+    tracks = next(iter(scores.values()))["tracks"]
+    table = pd.DataFrame(columns).rename_axis("EXP")
+    table.insert(0, "tracks", [str(int(n)) for n in tracks])
+    return table
+
+
+def _cell(table, low, high, exp, score):
+    return figure(table.loc[exp, score], DECIMALS[score], (low.loc[exp, score], high.loc[exp, score]))
+
+
+def verdict_table(comparison):
+    """Verdicts against the reference: "better +.031", "worse ..." or "within", by experiment and score, as text.
+
+    Parameters
+    ----------
+    comparison : pandas.DataFrame
+        As of `bootstrap.compare`.
+    """
+    cells = [
+        row.verdict if row.verdict == "within" else f"{row.verdict} {row.difference:+.{DECIMALS[row.score]}f}"
+        for row in comparison.itertuples()
+    ]
+    table = comparison.assign(cell=cells, exp=comparison["exp"].map(experiment_name))
+    wide = table.pivot(index="exp", columns="score", values="cell").loc[table["exp"].unique(), list(SCORES)]
+    return wide.rename(columns=HEADINGS).rename_axis("EXP")
+
+
+def ensemble_table(distances):
+    """Wasserstein distances of alpha and K by experiment and their mean, as text.
+
+    Parameters
+    ----------
+    distances : dict[str, pandas.DataFrame]
+        Method -> index experiments, columns w1_alpha, w1_k.
+    """
+    columns = {}
+    for name, table in distances.items():
+        table = pd.concat([table, table.mean().rename("mean").to_frame().T])
+        columns[name] = {
+            experiment_name(exp): " / ".join(figure(row[s], DECIMALS[s]) for s in ("w1_alpha", "w1_k"))
+            for exp, row in table.iterrows()
+        }
+    return pd.DataFrame(columns).rename_axis("EXP")
+
+
+def k_error_table(errors):
+    """Relative errors of K by length of the segment, as text.
+
+    Parameters
+    ----------
+    errors : pandas.DataFrame
+        As of `benchmark_errors.k_errors`.
+    """
+    text = errors.drop(columns="n").map(lambda v: "" if np.isnan(v) else figure(v, 3))
+    text.insert(0, "segments", errors["n"].astype(str))
+    return text.rename_axis("frames")

@@ -1,0 +1,159 @@
+"""The ensemble task of AnDi-2: which states an experiment has, with their spread of alpha and K and their shares.
+
+A description of S states is an array (5, S), as in the challenge's ``ensemble_labels.txt``: mean and variance of alpha,
+mean and variance of K (px^2/frame^alpha), share of frames.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from scipy.special import logsumexp
+
+TRAPPED = 0
+MAX_STATES = 3  # moving states tried
+MIN_SHARE = 0.02  # of frames; a smaller state is not reported
+FLOOR = np.array([0.05, 0.1])  # smallest standard deviation of a state in log10 K and alpha
+K_FLOOR = 1e-4  # px^2/frame^alpha
+
+
+def read_ensembles(folder):
+    """True descriptions of all experiments of a benchmark folder.
+
+    Returns
+    -------
+    dict[int, tuple[str, numpy.ndarray]]
+        Experiment -> its model (of `simulations.parameters.MODELS`) and description (5, S); empty without files.
+    """
+    result = {}
+    for path in sorted(Path(folder).glob("track_2/exp_*/ensemble_labels.txt")):
+        header, rows = path.read_text().split("\n", 1)
+        values = np.array([[float(v) for v in row.split(";")] for row in rows.split()])
+        result[int(path.parent.name[4:])] = re.match(r"model: (\w+)", header)[1], values
+    return result
+
+
+def write_ensembles(folder, ensembles):
+    """Write descriptions (experiment -> (model, (5, S) array)) as ``track_2/exp_E/ensemble_labels.txt``."""
+    for exp, (model, values) in ensembles.items():
+        path = Path(folder) / "track_2" / f"exp_{exp}" / "ensemble_labels.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = f"model: {model}; num_state: {values.shape[1]}"
+        np.savetxt(path, values, delimiter=";", header=header, comments="")
+
+
+def ensemble_distance(truth, estimate):
+    """Official score: Wasserstein distances of the mixtures of Gaussians.
+
+    Parameters
+    ----------
+    truth, estimate : (5, S) array
+        Descriptions; S may differ.
+
+    Returns
+    -------
+    dict
+        w1_alpha, w1_k (px^2/frame^alpha), 0 at best.
+
+    Source: `andi_datasets.utils_challenge.error_Ensemble_dataset`.
+    """
+    from andi_datasets.utils_challenge import error_Ensemble_dataset
+
+    alpha, k = error_Ensemble_dataset(np.array(truth, float), np.array(estimate, float))  # it scales in place
+    return {"w1_alpha": float(alpha), "w1_k": float(k)}
+
+
+def moments(segments, groups):
+    """Description from segments that are already grouped into states.
+
+    Parameters
+    ----------
+    segments : list of dict
+        start, end, k, alpha of M segments.
+    groups : (M, S) array
+        Share of each segment that belongs to each state.
+
+    Returns
+    -------
+    numpy.ndarray, shape (5, S)
+        Means and variances over frames; states without frames are left out.
+    """
+    frames = np.array([s["end"] - s["start"] for s in segments], float)
+    weight = groups * frames[:, None]  # (M, S)
+    weight = weight[:, weight.sum(axis=0) > 0]
+    rows = []
+    for name in ("alpha", "k"):
+        values = np.array([s[name] for s in segments])[:, None]
+        mean = (weight * values).sum(axis=0) / weight.sum(axis=0)
+        rows += [mean, (weight * (values - mean) ** 2).sum(axis=0) / weight.sum(axis=0)]
+    return np.stack([*rows, weight.sum(axis=0) / weight.sum()])
+
+
+def fit_mixture(values, frames, n_states, n_iterations=100):
+    """Gaussian mixture of (log10 K, alpha), diagonal, each segment counted by its frames.
+
+    Parameters
+    ----------
+    values : (M, 2) array
+        log10 K and alpha of M segments.
+    frames : (M,) array
+        Their lengths.
+    n_states : int
+    n_iterations : int
+        Steps of expectation maximisation, started from quantiles of log10 K.
+
+    Returns
+    -------
+    responsibility : numpy.ndarray, shape (M, n_states)
+    log_likelihood : float
+        Mean over frames.
+    """
+    order = np.argsort(values[:, 0])
+    place = np.cumsum(frames[order]) / frames.sum()
+    responsibility = np.zeros((len(values), n_states))
+    responsibility[order, np.minimum((place * n_states).astype(int), n_states - 1)] = 1.0
+    for _ in range(n_iterations):
+        weight = responsibility * frames[:, None] + 1e-9
+        total = weight.sum(axis=0)
+        mean = weight.T @ values / total[:, None]  # (S, 2)
+        square = ((values[:, None] - mean) ** 2 * weight[..., None]).sum(axis=0) / total[:, None]
+        variance = np.maximum(square, FLOOR**2)
+        distance = ((values[:, None] - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(axis=2)
+        joint = np.log(total / total.sum()) - distance / 2
+        evidence = logsumexp(joint, axis=1)
+        responsibility = np.exp(joint - evidence[:, None])
+    return responsibility, float((frames * evidence).sum() / frames.sum())
+
+
+def estimate_ensemble(segments):
+    """Description of one experiment from predicted segments.
+
+    Trapped segments are one state with K = alpha = 0; the others are split by a Gaussian mixture of (log10 K, alpha),
+    its number of states chosen by the Bayesian information criterion, with the number of segments as sample size.
+
+    Parameters
+    ----------
+    segments : list of dict
+        start, end, k, alpha, state of all predicted segments of all tracks.
+
+    Returns
+    -------
+    numpy.ndarray, shape (5, S)
+    """
+    trapped = np.array([s["state"] == TRAPPED for s in segments])
+    frames = np.array([s["end"] - s["start"] for s in segments], float)
+    values = np.array([[np.log10(max(s["k"], K_FLOOR)), s["alpha"]] for s in segments])[~trapped]
+    groups = np.zeros((len(segments), 1 + MAX_STATES))
+    groups[trapped, 0] = 1.0
+    if len(values):
+        own = frames[~trapped]
+        n_effective = own.sum() ** 2 / (own**2).sum()
+        best = np.inf
+        for n_states in range(1, MAX_STATES + 1):
+            responsibility, log_likelihood = fit_mixture(values, own, n_states)
+            criterion = -2 * n_effective * log_likelihood + (5 * n_states - 1) * np.log(n_effective)
+            if criterion < best:
+                best, chosen = criterion, responsibility
+        groups[~trapped, 1 : 1 + chosen.shape[1]] = chosen
+    share = frames @ groups / frames.sum()
+    return moments(segments, groups[:, share >= MIN_SHARE])
