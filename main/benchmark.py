@@ -43,6 +43,8 @@ class Benchmark:
 
     Parameters
     ----------
+    title : str
+        How many tracks of which seed, in a sentence.
     table : pandas.DataFrame
         Tracks and truth, as of `benchmark_data.read_benchmark`.
     ensembles : dict
@@ -59,6 +61,7 @@ class Benchmark:
         As of `benchmark_errors.k_errors`.
     """
 
+    title: str
     table: pd.DataFrame
     ensembles: dict
     segments: dict = field(default_factory=dict)
@@ -230,9 +233,9 @@ def score(bench, out):
     bench.resampled = bootstrap(bench.table["exp"], sums)
 
 
-def report_text(bench, title):
+def report_text(bench):
     """All tables of a run as Markdown."""
-    parts = [f"# AnDi-2 benchmark\n\n{title} In brackets: 90 % bootstrap intervals over tracks."]
+    parts = [f"# AnDi-2 benchmark\n\n{bench.title} In brackets: 90 % bootstrap intervals over tracks."]
     for summary, name in tables.SUMMARY_NAMES.items():
         parts.append(f"## {name}\n\n" + tables.markdown(tables.overall_table(bench.scores, bench.resampled, summary)))
     shown = {name: scores for name, scores in bench.scores.items() if name not in ("constant", "cve", "mle")}
@@ -270,43 +273,56 @@ def report_numbers(bench, args):
     }
 
 
-def run(args):
-    """Generate (once), predict, segment, score, print and store.
+def compute(args):
+    """Generate (once), predict, segment and score.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        As of `parse`.
 
     Returns
     -------
     Benchmark
-        What was computed; numbers are in ``benchmark.json``, tables in ``benchmark.md``, figures in ``figures/``.
+
+    Raises
+    ------
+    ValueError
+        If no method is left to score, or the folder holds other data.
     """
     out = Path(args.out)
-    generate(out, args.fovs, args.seed, args.published)
-    bench = Benchmark(read_benchmark(out), ensemble.read_ensembles(out))
+    table = read_benchmark(generate(out, args.fovs, args.seed, args.published))
     seed = "published seeds" if args.published else f"seed {args.seed}"
-    n_experiments = bench.table["exp"].nunique()
-    title = f"{len(bench.table)} tracks, {n_experiments} experiments, {args.fovs} fields of view each, {seed}."
-    print(f"{title} Videos are skipped.", flush=True)
+    size = f"{len(table):,} tracks, {table['exp'].nunique()} experiments, {args.fovs} fields of view each"
+    bench = Benchmark(f"{size}, {seed}.", table, ensemble.read_ensembles(out))
+    print(f"{bench.title} Videos are skipped.", flush=True)
     for method in CLASSICAL:
         if method in args.methods and not args.fit_penalty:
             bench.segments |= classical_segments(method, bench)
     for name in args.weights:
         add_network(bench, name, args)
         if args.adapt == "sample":
-            add_network(bench, name, args, samples=bench.table["exp"].tolist())
+            add_network(bench, name, args, samples=table["exp"].tolist())
     if not bench.segments:
         raise ValueError("nothing to score: give --weights for the methods network and m3")
     score(bench, out)
     if "ensemble" in args.tasks and bench.ensembles:
         score_ensembles(bench, out)
     if "cve" in args.methods or "mle" in args.methods:
-        bench.k_errors = k_errors(bench.table, bench.predictions, SIGMA)
-    text = report_text(bench, title)
+        bench.k_errors = k_errors(table, bench.predictions, SIGMA)
+    return bench
+
+
+def run(args):
+    """`compute`, print the tables, write ``benchmark.md`` (tables), ``benchmark.json`` (numbers) and ``figures/``."""
+    bench, out = compute(args), Path(args.out)
+    text = report_text(bench)
     print(text)
     (out / "benchmark.md").write_text(text)
     (out / "benchmark.json").write_text(json.dumps(report_numbers(bench, args), indent=1) + "\n")
     for name, figure in benchmark_figures(bench, SIGMA).items():
         save(figure, name, out / "figures")
-    print(f"scores in {out / 'benchmark.json'}, these tables in benchmark.md, figures in figures/ beside it")
-    return bench
+    print(f"these tables in {out / 'benchmark.md'}, numbers in benchmark.json, figures in figures/ beside it")
 
 
 def parse(argv=None):
