@@ -10,18 +10,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import run, walk
+from conftest import random_options, run, walk
 
 from main import infer
+from main.models import build
 from main.utils.inference import Predictor
 from main.utils.tables import bridge, cut_pieces
-from main.utils.weights import WEIGHTS_DIR
+from main.utils.weights import WEIGHTS_DIR, save_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tracks"
 POINTS = ["track_id", "frame", "x", "y", "k", "alpha", "state", "p_trapped", "p_confined", "p_free",
-          "p_directed", "p_change", "segment_id"]
+          "p_directed", "p_change", "segment_id", "k_lo", "k_hi", "alpha_lo", "alpha_hi"]
 SEGMENTS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1", "state",
-            "left_censored", "right_censored"]
+            "left_censored", "right_censored", "k_lo", "k_hi", "alpha_lo", "alpha_hi", "p_change_start", "change_width"]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../shared/data")
 needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / infer.DEFAULT_WEIGHTS / "config.json").exists(),
@@ -50,7 +51,7 @@ def test_contract(walks, weights, tmp_path, capsys):
     assert segments.groupby("track_id")["right_censored"].sum().eq(1).all()
     assert np.allclose(segments["msd_1"], 4 * segments["k"])
     units = json.loads(pq.read_schema(out / "segments.parquet").metadata[b"units"])
-    assert units["k"] == "px^2/frame^alpha"
+    assert units["k"] == units["k_lo"] == units["k_hi"] == "px^2/frame^alpha"
     assert len(pd.read_csv(out / "segments.csv")) == len(segments)
     record = json.loads((out / "run.json").read_text())
     assert len(record["inputs"][0]["sha256"]) == 64 and set(record["weights"]) == {"k", "alpha", "state"}
@@ -65,9 +66,54 @@ def test_units_scale_k_and_nothing_else(walks, weights, tmp_path):
     px, um = read(tmp_path / "px", "segments"), read(tmp_path / "um", "segments")
     assert np.allclose(um["k"], px["k"] * 0.16**2 / 0.00748 ** px["alpha"], rtol=1e-9)
     assert np.allclose(um["msd_1"], 4 * um["k"] * 0.00748 ** um["alpha"])
-    pd.testing.assert_frame_equal(um.drop(columns=["k", "msd_1"]), px.drop(columns=["k", "msd_1"]))
+    physical = ["k", "msd_1", "k_lo", "k_hi"]
+    pd.testing.assert_frame_equal(um.drop(columns=physical), px.drop(columns=physical))
     d_px, d_um = read(tmp_path / "px", "tracks")["d_cve"], read(tmp_path / "um", "tracks")["d_cve"]
     assert np.allclose(d_um, d_px * 0.16**2 / 0.00748, equal_nan=True)
+
+
+@pytest.fixture(scope="module")
+def intervals(tmp_path_factory):
+    """Weights with interval heads, calibrated to twice their widths in segments, and without calibration."""
+    folder = tmp_path_factory.mktemp("intervals")
+    options = {name: o | {"intervals": True} for name, o in random_options().items()}
+    nets = {name: build(o) for name, o in options.items()}
+    twice = {name: {"width": [0.1, 1.0], "factor": [2.0, 2.0]} for name in ("log10_k", "alpha")}
+    config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
+    save_weights(folder / "plain", nets, config)
+    save_weights(folder / "calibrated", nets, config | {"calibration": {"segments": twice}})
+    return folder
+
+
+def test_intervals_hold_the_values_and_start_at_0_where_trapped(walks, intervals, tmp_path):
+    infer.infer_files(walks, tmp_path / "out", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
+    for name in ("points", "segments"):
+        table = read(tmp_path / "out", name)
+        trapped = table["state"] == 0
+        assert 0 < trapped.sum() < len(table)
+        for value in ("k", "alpha"):
+            low, high = table[f"{value}_lo"], table[f"{value}_hi"]
+            assert (low <= table[value]).all() and (table[value] < high).all()
+            assert (low[trapped] == 0).all() and (low[~trapped] > 0).all()
+        assert (table["alpha_hi"] <= 2).all()
+
+
+def test_segments_intervals_are_calibrated_and_converted_like_k(walks, intervals, tmp_path):
+    infer.infer_files(walks, tmp_path / "plain", weights=intervals / "plain")
+    infer.infer_files(walks, tmp_path / "twice", weights=intervals / "calibrated")
+    infer.infer_files(walks, tmp_path / "um", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
+    plain, twice, um = (read(tmp_path / name, "segments") for name in ("plain", "twice", "um"))
+    moving = plain["state"] > 0
+    ratio = np.log(twice["k"] / twice["k_lo"]) / np.log(plain["k"] / plain["k_lo"])
+    assert moving.any() and np.allclose(ratio[moving], 2)
+    for name in ("k", "k_lo", "k_hi"):
+        assert np.allclose(um[name], plain[name] * 0.16**2 / 0.5 ** plain["alpha"])
+
+
+def test_networks_without_interval_heads_give_nan(walks, weights, tmp_path):
+    infer.infer_files(walks, tmp_path / "out", weights=weights)
+    for name in ("points", "segments"):
+        assert read(tmp_path / "out", name)[["k_lo", "k_hi", "alpha_lo", "alpha_hi"]].isna().all(axis=None)
 
 
 def test_scale_equivariant_with_known_noise(tmp_path, weights):
@@ -206,11 +252,11 @@ def test_all_tracks_too_short(tmp_path, weights):
     assert line[0] == "0" and line[2:] == ["1", "2", "4"] and float(line[1]) > 0
 
 
-def test_immobile_and_long_tracks(tmp_path, weights):
+def test_immobile_and_long_tracks(tmp_path, intervals):
     path = tmp_path / "edge.csv"
     still = walk(np.random.default_rng(6), 50).assign(x=1.0, y=2.0)
     pd.concat([still, walk(np.random.default_rng(7), 10_000, track=1)]).to_csv(path, index=False)
-    assert run(path, tmp_path / "out", weights) == 0
+    assert run(path, tmp_path / "out", intervals / "calibrated") == 0
     points = read(tmp_path / "out", "points")
     assert len(points) == 10_050 and np.isfinite(points.to_numpy(dtype=float)).all()
 

@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from main.models import INTERVAL_HEADS
+from main.utils.calibration import stretch
 from main.utils.features import features
 
 WINDOW = 200  # frames; the longest track the networks are trained on
 HOP = 100     # frames between the starts of overlapping windows
 MAX_ALPHA = 2.0
+N_VALUES = 11  # for each frame, see Predictor._predict_batch
 BATCH = {"cpu": 32, "cuda": 512}  # tracks; small batches stay in a CPU's cache
 
 
@@ -28,12 +31,24 @@ class Prediction:
         Probabilities of trapped, confined, free, directed; rows sum to 1.
     p_change : numpy.ndarray, shape (T,)
         Probability that a changepoint is at this frame; 0 where the networks have no such head.
+    log10_k_lo, log10_k_hi, alpha_lo, alpha_hi : numpy.ndarray, shape (T,)
+        Ends of the 90 % intervals of log10_k and alpha, given that the particle is not trapped; NaN where the
+        networks have no such heads.
     """
 
     log10_k: np.ndarray
     alpha: np.ndarray
     state_probs: np.ndarray
     p_change: np.ndarray
+    log10_k_lo: np.ndarray | None = None
+    log10_k_hi: np.ndarray | None = None
+    alpha_lo: np.ndarray | None = None
+    alpha_hi: np.ndarray | None = None
+
+    def __post_init__(self):
+        for name in ("log10_k_lo", "log10_k_hi", "alpha_lo", "alpha_hi"):
+            if getattr(self, name) is None:
+                setattr(self, name, np.full(len(self.alpha), np.nan))
 
 
 class Predictor:
@@ -44,7 +59,8 @@ class Predictor:
     nets : dict[str, torch.nn.Module]
         Networks whose heads together give k, alpha, state and, where they have it, change.
     config : dict
-        The weights' configuration; "features" names the feature set.
+        The weights' configuration; "features" names the feature set, "calibration" stretches the intervals
+        (`misc/calibrate.py` fits it).
     device : str or torch.device
     """
 
@@ -52,6 +68,7 @@ class Predictor:
         self.device = torch.device(device)
         self.nets = {name: net.to(self.device).eval() for name, net in nets.items()}
         self.feature_kind = config.get("features", "default")
+        self.knots = config.get("calibration", {}).get("frames", {})
         self.batch = BATCH.get(self.device.type, BATCH["cpu"])
 
     def predict(self, tracks, sigma=None, progress=False):
@@ -79,7 +96,7 @@ class Predictor:
             return []
         sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
         offsets = np.cumsum([0] + [len(track) for track in tracks])
-        total = np.zeros((offsets[-1], 8))  # weighted sums: log10 K, alpha, 4 states, change; and the weight
+        total = np.zeros((offsets[-1], N_VALUES + 1))  # weighted sums of what _predict_batch gives; and the weight
         windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track))]
         windows.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
         batches = [windows[i : i + self.batch] for i in range(0, len(windows), self.batch)]
@@ -89,16 +106,27 @@ class Predictor:
             for (i, start), piece, value in zip(batch, pieces, values, strict=True):
                 weight = window_weights(len(piece), start, len(tracks[i]))[:, None]
                 rows = slice(offsets[i] + start, offsets[i] + start + len(piece))
-                total[rows, :7] += weight * value[: len(piece)]
-                total[rows, 7:] += weight
-        mean = total[:, :7] / total[:, 7:]
-        mean[:, 1] = np.clip(mean[:, 1], 0.0, MAX_ALPHA)
-        parts = np.split(mean, offsets[1:-1])
-        return [Prediction(part[:, 0], part[:, 1], part[:, 2:6], part[:, 6]) for part in parts]
+                total[rows, :-1] += weight * value[: len(piece)]
+                total[rows, -1:] += weight
+        columns = self._columns(total[:, :-1] / total[:, -1:])
+        return [Prediction(*parts) for parts in zip(*(np.split(c, offsets[1:-1]) for c in columns), strict=True)]
+
+    def _columns(self, values):
+        """Fields of `Prediction` for all frames, in its order, of what `_predict_batch` gives (N, 11)."""
+        log10_k, alpha, change, *widths = values[:, [0, 1, 6, 7, 8, 9, 10]].T
+        alpha = np.clip(alpha, 0.0, MAX_ALPHA)
+        k_ends = stretch(log10_k, log10_k - widths[0], log10_k + widths[1], self.knots.get("log10_k"))
+        alpha_ends = np.clip([alpha - widths[2], alpha + widths[3]], 0.0, MAX_ALPHA)
+        alpha_ends = np.clip(stretch(alpha, *alpha_ends, self.knots.get("alpha")), 0.0, MAX_ALPHA)
+        return log10_k, alpha, values[:, 2:6], change, *k_ends, *alpha_ends
 
     @torch.inference_mode()
     def _predict_batch(self, pieces, sigma):
-        """(B, T, 7) float64: log10 K, alpha, state probabilities, probability of change; padding is junk."""
+        """(B, T, 11) float64; padding is junk.
+
+        log10 K, alpha, state probabilities (4), probability of change, and the widths of the intervals: of log10 K
+        below and above, of alpha below and above.
+        """
         length = np.array([len(piece) for piece in pieces])
         xy = np.zeros((len(pieces), length.max(), 2), dtype=np.float32)  # (B, T, 2)
         for row, piece in zip(xy, pieces, strict=True):
@@ -114,7 +142,9 @@ class Predictor:
         log10_k = heads["k"] + 2.0 * log10_scale[:, None]
         change = torch.sigmoid(heads["change"]) if "change" in heads else torch.zeros_like(log10_k)
         state = torch.softmax(heads["state"], dim=-1)
-        parts = [log10_k[..., None], heads["alpha"][..., None], state, change[..., None]]
+        none = log10_k.new_full((*log10_k.shape, 2), torch.nan)
+        intervals = [heads.get(name, none) for name in INTERVAL_HEADS]
+        parts = [log10_k[..., None], heads["alpha"][..., None], state, change[..., None], *intervals]
         return torch.cat(parts, dim=-1).cpu().numpy()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from main.utils.calibration import INTERVALS, segment_intervals
 from main.utils.changepoints import segment_many
 from main.utils.estimators import cve_by_track, steps_by_track
 from main.utils.segments import TRAPPED
@@ -14,8 +15,9 @@ MAX_BRIDGED = 3       # missing frames in a row filled by a straight line; a lon
 MANY_GAPS = 0.1       # share of bridged frames above which a track is flagged
 NOISE_ALPHA = 0.2     # below it, noise and subdiffusion cannot be told apart while sigma is unknown
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
+FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
 SEGMENT_COLUMNS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1",
-                   "state", "left_censored", "right_censored"]
+                   "state", "left_censored", "right_censored", *INTERVALS, "p_change_start", "change_width"]
 
 
 @dataclass
@@ -106,7 +108,8 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     Returns
     -------
     Results
-        K, D and MSD in the units of `tracks.units`; x and y as in the file.
+        K, D and MSD in the units of `tracks.units`, the ends of K's interval converted with the row's alpha, as K is;
+        x and y as in the file.
     """
     table, pieces = tracks.table, cut_pieces(tracks.table, min_length)
     frame, xy = table["frame"].to_numpy(), table[["x", "y"]].to_numpy()
@@ -116,11 +119,14 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     paths = [bridge(xy[row], frame[row]) for row in rows]
     predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress)
     segmented = segment_many(predictions, config)
+    segmented = [segment_intervals(p, own, config.get("calibration", {}))
+                 for p, own in zip(predictions, segmented, strict=True)]
     points, segments = _points_and_segments(table, analysed, predictions, segmented)
     track_rows = _track_rows(tracks, pieces, points, segments, sigmas, config)
-    points["k"] = tracks.units.convert_k(points["k"], points["alpha"])
     segments["msd_1"] = tracks.units.msd_1(segments["k"])
-    segments["k"] = tracks.units.convert_k(segments["k"], segments["alpha"])
+    for rows in (points, segments):
+        for name in ("k", "k_lo", "k_hi"):
+            rows[name] = tracks.units.convert_k(rows[name], rows["alpha"])
     return Results(points, segments[SEGMENT_COLUMNS], track_rows)
 
 
@@ -133,32 +139,34 @@ def _points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.Da
     start = np.repeat(np.cumsum(n_span) - n_span, n_points)  # of each point's piece among all frames
     first_frame = np.repeat(table["frame"].to_numpy()[analysed["first"]], n_points)
     observed = start + points["frame"].to_numpy() - first_frame
-    k, alpha, probs, change = _stack(predictions)
-    state = probs[observed].argmax(axis=1)
-    free = state != TRAPPED
-    points["k"] = np.where(free, 10.0 ** k[observed], 0.0)
-    points["alpha"] = np.where(free, alpha[observed], 0.0)
+    frames = _stack(predictions, observed)
+    state = frames["state_probs"].argmax(axis=1)
+    moving = state != TRAPPED
+    points["k"] = np.where(moving, 10.0 ** frames["log10_k"], 0.0)
+    points["alpha"] = np.where(moving, frames["alpha"], 0.0)
     points["state"] = state.astype(np.int8)
-    points[list(PROBABILITIES)] = probs[observed].astype(np.float32)
-    points["p_change"] = change[observed].astype(np.float32)
+    points[list(PROBABILITIES)] = frames["state_probs"].astype(np.float32)
+    points["p_change"] = frames["p_change"].astype(np.float32)
     segments = _segments(points, observed, segmented)
+    ends = (10.0 ** frames["log10_k_lo"], 10.0 ** frames["log10_k_hi"], frames["alpha_lo"], frames["alpha_hi"])
+    for name, end in zip(INTERVALS, ends, strict=True):  # of what is trapped they start at 0; NaN stays
+        points[name] = np.where(moving, end, 0.0 * end) if name.endswith("lo") else end
     return points, segments
 
 
-def _stack(predictions):
-    """All pieces end to end: log10 K (N,), alpha (N,), state probabilities (N, 4), change (N,)."""
-    empty = np.zeros(0)
-    return (np.concatenate([empty, *(p.log10_k for p in predictions)]),
-            np.concatenate([empty, *(p.alpha for p in predictions)]),
-            np.concatenate([np.zeros((0, len(PROBABILITIES))), *(p.state_probs for p in predictions)]),
-            np.concatenate([empty, *(p.p_change for p in predictions)]))
+def _stack(predictions, observed) -> dict[str, np.ndarray]:
+    """Frame-wise predictions of all pieces end to end, at the observed frames: (N,), state_probs (N, 4)."""
+    empty = {"state_probs": np.zeros((0, len(PROBABILITIES)))}
+    return {name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(p, name) for p in predictions)])[observed]
+            for name in FRAME_VALUES}
 
 
 def _segments(points, observed, segmented) -> pd.DataFrame:
     """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
-    rows = [(piece, s["end"] - s["start"], s["k"], s["alpha"], s["state"])
+    floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
+    rows = [(piece, s["end"] - s["start"], s["state"], *(s.get(name, np.nan) for name in floats))
             for piece, segments in enumerate(segmented) for s in segments]
-    segments = pd.DataFrame(rows, columns=["piece", "length", "k", "alpha", "state"])
+    segments = pd.DataFrame(rows, columns=["piece", "length", "state", *floats])
     of_frame = np.repeat(np.arange(len(segments)), segments["length"].to_numpy(dtype=np.int64))
     present, first, of_point, n_frames = np.unique(
         of_frame[observed], return_index=True, return_inverse=True, return_counts=True)
@@ -169,7 +177,7 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
     segments["frame_end"] = points["frame"].to_numpy()[first + n_frames - 1]
     segments["n_frames"] = n_frames.astype(np.int32)
     segments["state"] = segments["state"].astype(np.int8)
-    segments[["k", "alpha"]] = segments[["k", "alpha"]].astype(np.float64)
+    segments[list(floats)] = segments[list(floats)].astype(np.float64)
     segments["left_censored"] = segments["piece"] != segments["piece"].shift(1)
     segments["right_censored"] = segments["piece"] != segments["piece"].shift(-1)
     points["segment_id"] = segments["segment_id"].to_numpy()[of_point]

@@ -78,8 +78,8 @@ class Units:
         """Unit of every column of the result tables that has one."""
         k = f"{self.length}^2/{self.time}^alpha"
         return {"frame": "frame", "frame_start": "frame", "frame_end": "frame", "n_frames": "frame",
-                "x": self.position, "y": self.position, "localization_error": self.position,
-                "k": k, "msd_1": f"{self.length}^2", "d_cve": f"{self.length}^2/{self.time}"}
+                "change_width": "frame", "x": self.position, "y": self.position, "localization_error": self.position,
+                "k": k, "k_lo": k, "k_hi": k, "msd_1": f"{self.length}^2", "d_cve": f"{self.length}^2/{self.time}"}
 
 
 @dataclass

@@ -79,7 +79,7 @@ def network(options: Options) -> TrackNet:
 
 def is_interval(name: str) -> bool:
     """Whether a parameter of this name belongs to an interval head."""
-    return any(f"heads.{head}." in name for head in INTERVAL_HEADS)
+    return any(head in name.split(".") for head in INTERVAL_HEADS)
 
 
 def net_config(options: Options) -> dict:
