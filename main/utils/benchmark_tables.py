@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from main.utils.bootstrap import intervals
 from main.utils.metrics import SCORES
 
 HEADINGS = {"jsc": "JSC", "rmse": "RMSE (frames)", "mae_alpha": "MAE alpha", "msle_k": "MSLE K", "f1": "F1"}
@@ -40,15 +39,15 @@ def experiment_name(exp):
     return SUMMARY_NAMES.get(exp) or f"{exp} {EXPERIMENT_NAMES.get(exp, '')}".strip()
 
 
-def overall_table(scores, resampled, summary):
+def overall_table(scores, bounds, summary):
     """All scores of all methods under one weighting.
 
     Parameters
     ----------
     scores : dict[str, pandas.DataFrame]
         Method -> `metrics.score_table`.
-    resampled : dict[str, pandas.DataFrame]
-        Method -> `bootstrap.bootstrap`.
+    bounds : dict[str, tuple]
+        Method -> `bootstrap.intervals`.
     summary : {"weighted", "mean"}
 
     Returns
@@ -58,17 +57,16 @@ def overall_table(scores, resampled, summary):
     """
     rows = {}
     for name, table in scores.items():
-        low, high = intervals(resampled[name])
-        rows[METHOD_NAMES.get(name, f"`{name}`")] = {HEADINGS[s]: _cell(table, low, high, summary, s) for s in SCORES}
+        cells = {HEADINGS[s]: _cell(table, bounds[name], summary, s) for s in SCORES}
+        rows[METHOD_NAMES.get(name, f"`{name}`")] = cells
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
-def score_by_experiment(scores, resampled, score):
-    """One score by experiment (rows) and method (columns), as text."""
+def score_by_experiment(scores, bounds, score):
+    """One score by experiment (rows) and method (columns), as text; arguments as of `overall_table`."""
     columns = {}
     for name, table in scores.items():
-        low, high = intervals(resampled[name])
-        cells = {experiment_name(exp): _cell(table, low, high, exp, score) for exp in table.index}
+        cells = {experiment_name(exp): _cell(table, bounds[name], exp, score) for exp in table.index}
         columns[METHOD_NAMES.get(name, f"`{name}`")] = cells
     tracks = next(iter(scores.values()))["tracks"]
     table = pd.DataFrame(columns).rename_axis("EXP")
@@ -76,8 +74,8 @@ def score_by_experiment(scores, resampled, score):
     return table
 
 
-def _cell(table, low, high, exp, score):
-    return figure(table.loc[exp, score], DECIMALS[score], (low.loc[exp, score], high.loc[exp, score]))
+def _cell(table, bounds, exp, score):
+    return figure(table.loc[exp, score], DECIMALS[score], [end.loc[exp, score] for end in bounds])
 
 
 def verdict_table(comparison):

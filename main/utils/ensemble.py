@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 TRAPPED = 0
 MAX_STATES = 3  # moving states tried
 MIN_SHARE = 0.02  # of frames; a smaller state is not reported
-FLOOR = np.array([0.05, 0.1])  # smallest standard deviation of a state in log10 K and alpha
+RELATIVE_SD, ALPHA_SD = 0.05, 0.1  # smallest spread of a state: of sqrt(K), relative; of alpha
 K_FLOOR = 1e-4  # px^2/frame^alpha
 
 
@@ -90,17 +90,17 @@ def moments(segments, groups):
 
 
 def fit_mixture(values, frames, n_states, n_iterations=100):
-    """Gaussian mixture of (log10 K, alpha), diagonal, each segment counted by its frames.
+    """Gaussian mixture of (sqrt(K), alpha), diagonal, each segment counted by its frames.
 
     Parameters
     ----------
     values : (M, 2) array
-        log10 K and alpha of M segments.
+        sqrt(K) and alpha of M segments.
     frames : (M,) array
         Their lengths.
     n_states : int
     n_iterations : int
-        Steps of expectation maximisation, started from quantiles of log10 K.
+        Steps of expectation maximisation, started from quantiles of K.
 
     Returns
     -------
@@ -117,7 +117,8 @@ def fit_mixture(values, frames, n_states, n_iterations=100):
         total = weight.sum(axis=0)
         mean = weight.T @ values / total[:, None]  # (S, 2)
         square = ((values[:, None] - mean) ** 2 * weight[..., None]).sum(axis=0) / total[:, None]
-        variance = np.maximum(square, FLOOR**2)
+        floor = np.stack([RELATIVE_SD * mean[:, 0], np.full(n_states, ALPHA_SD)], axis=1)
+        variance = np.maximum(square, floor**2)
         distance = ((values[:, None] - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(axis=2)
         joint = np.log(total / total.sum()) - distance / 2
         evidence = logsumexp(joint, axis=1)
@@ -128,8 +129,9 @@ def fit_mixture(values, frames, n_states, n_iterations=100):
 def estimate_ensemble(segments):
     """Description of one experiment from predicted segments.
 
-    Trapped segments are one state with K = alpha = 0; the others are split by a Gaussian mixture of (log10 K, alpha),
-    its number of states chosen by the Bayesian information criterion, with the number of segments as sample size.
+    Trapped segments are one state with K = alpha = 0; the others are split by a Gaussian mixture of (sqrt(K), alpha),
+    its number of states chosen by the Bayesian information criterion, with the number of segments as sample size. The
+    root, because a state's K is Gaussian but its estimates are skewed.
 
     Parameters
     ----------
@@ -142,7 +144,7 @@ def estimate_ensemble(segments):
     """
     trapped = np.array([s["state"] == TRAPPED for s in segments])
     frames = np.array([s["end"] - s["start"] for s in segments], float)
-    values = np.array([[np.log10(max(s["k"], K_FLOOR)), s["alpha"]] for s in segments])[~trapped]
+    values = np.array([[np.sqrt(max(s["k"], K_FLOOR)), s["alpha"]] for s in segments])[~trapped]
     groups = np.zeros((len(segments), 1 + MAX_STATES))
     groups[trapped, 0] = 1.0
     if len(values):

@@ -14,7 +14,7 @@ from main.utils.benchmark_errors import (
     reliability,
 )
 from main.utils.benchmark_tables import EXPERIMENT_NAMES, HEADINGS, METHOD_NAMES
-from main.utils.bootstrap import intervals, track_sums
+from main.utils.bootstrap import track_sums
 from main.utils.metrics import SCORES
 from main.utils.plotting import K_UNIT, STATE_COLOURS, new_figure, pretty_unit, styled
 from main.utils.plotting_eval import plot_confusion
@@ -48,19 +48,21 @@ def line_methods(methods) -> list[str]:
 
 
 @styled
-def plot_scores(scores, resampled) -> Figure:
+def plot_scores(scores, bounds) -> Figure:
     """All scores of all methods by experiment, and over all experiments.
 
     Parameters
     ----------
-    scores, resampled : dict[str, DataFrame]
-        Method -> `metrics.score_table` and its `bootstrap.bootstrap`.
+    scores : dict[str, DataFrame]
+        Method -> `metrics.score_table`.
+    bounds : dict[str, tuple]
+        Method -> `bootstrap.intervals`.
     """
     fig, axes = new_figure(9.5, 10.5, len(SCORES), 1, sharex=True)
     colours, experiments = colours_of(scores), next(iter(scores.values())).index
     places, width = np.arange(len(experiments)), 0.8 / len(scores)
     for i, (name, table) in enumerate(scores.items()):
-        low, high = intervals(resampled[name])
+        low, high = bounds[name]
         x = places + (i - (len(scores) - 1) / 2) * width
         for ax, score in zip(axes[:, 0], SCORES, strict=True):
             if name in ("cve", "mle") and score != "msle_k":
@@ -238,7 +240,7 @@ def benchmark_figures(bench, sigma: float) -> dict[str, Figure]:
     sigma : float
         Localisation error, px.
     """
-    figures = {"scores": plot_scores(bench.scores, bench.resampled)}
+    figures = {"scores": plot_scores(bench.scores, bench.bounds)}
     if line_methods(bench.segments):
         figures["jaccard"] = plot_jaccard(bench.table, bench.segments)
         figures["errors"] = plot_frame_errors(bench.table, bench.segments, sigma)
