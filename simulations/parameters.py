@@ -115,9 +115,10 @@ class Prior:
 
 BROAD = Prior(
     name="broad", k=Range(1e-4, 1e2, log=True), alpha=Range(0.05, 1.99), k_ratio=Range(3e-3, 10, log=True),
-    normal_alpha=0.3, k_relative_sd=Range(0.02, 1.0, log=True), alpha_sd=Range(0, 0.3), n_states=(2, 2, 3, 4),
-    leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1, box=Range(30, 600, log=True),
-    fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True), trap_area=Range(0.002, 0.15, log=True),
+    normal_alpha=0.3, k_relative_sd=Range(0.02, 1.0, log=True), alpha_sd=Range(0.01, 0.4, log=True),
+    n_states=(2, 2, 3, 4), leave=Range(0.001, 0.33, log=True), sigma=Range(0.02, 1.0, log=True), perfect=0.1,
+    box=Range(30, 600, log=True), fov_fraction=0.7, trap_radius=Range(0.2, 2.0, log=True),
+    trap_area=Range(0.002, 0.15, log=True),
     particle_radius=Range(0.2, 2.5, log=True), particle_area=Range(0.003, 0.05, log=True),
     compartment_radius=Range(1, 8, log=True), compartment_area=Range(0.03, 0.3), p_bind=Range(0.4, 1),
     p_unbind=Range(0.003, 0.3, log=True), transmittance=Range(0.01, 0.6, log=True), directed=0.15,
@@ -207,7 +208,8 @@ def read_prior(path) -> Prior:
         raise ValueError(f"prior {path}: {error}") from None
 
 
-def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=None) -> Worlds:
+def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=None,
+                  n_particles=None) -> Worlds:  # fmt: skip
     """Draw `n` worlds of one model from a prior.
 
     Parameters
@@ -219,6 +221,8 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
         One of `MODELS`.
     n_frames : int, optional
         Frames of the movie instead of the prior's own, or of 200.
+    n_particles : int, optional
+        Particles of each world instead of the prior's own number.
 
     Raises
     ------
@@ -235,10 +239,10 @@ def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generat
         return _benchmark_worlds(model, n, rng, n_frames)
     if not isinstance(prior, Prior):
         raise ValueError(f"unknown prior {prior!r}: expected a Prior or one of {', '.join(PRIORS)}")
-    return _prior_worlds(prior, model, n, rng, n_frames)
+    return _prior_worlds(prior, model, n, rng, n_frames, n_particles)
 
 
-def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> Worlds:
+def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_particles: int | None) -> Worlds:
     n_states = {"single_state": 1, "immobile_traps": 1, "multi_state": rng.choice(prior.n_states)}.get(model, 2)
     share = prior.directed_traps if model == "immobile_traps" else prior.directed
     k, alpha = _sample_diffusion(prior, n, n_states, share, rng)
@@ -252,7 +256,7 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int) -> World
     extra, box = _sample_geometry(prior, model, n, unit, box, rng)
     k_sd = spread * prior.k_relative_sd.sample(rng, (n, 1)) * k
     alpha_sd = spread * prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
-    n_particles = _PARTICLES.get(model, prior.n_dimerizing)
+    n_particles = n_particles or _PARTICLES.get(model, prior.n_dimerizing)
     if n_particles == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough
         k_sd, alpha_sd = 0 * k_sd, 0 * alpha_sd
     if model == "multi_state":

@@ -10,13 +10,15 @@ import torch
 import torch.distributed as dist
 
 from simulations.batched import simulate_batched
-from simulations.parameters import MODELS, PRIORS, Prior, sample_worlds
+from simulations.parameters import MODELS, PRIORS, Prior, Worlds, sample_worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
                      "confinement": 12.0}  # fmt: skip
 _TRACKS_PER_ANDI2_WORLD = 25.0
-_PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model")
+SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
+_MIXED = 0.1  # share of worlds whose tracks are mixed
+_PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model", "world")
 
 
 class ResumableBatches:
@@ -99,6 +101,8 @@ class TrackStream(ResumableBatches):
         If a prior is not known.
     """
 
+    n_particles = None  # of each world; None: as few as the model allows
+
     def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4):
         self.priors = [prior] if isinstance(prior, (str, Prior)) else list(prior)
         self.shares = np.ones(len(self.priors)) if shares is None else np.asarray(shares, float)
@@ -119,6 +123,7 @@ class TrackStream(ResumableBatches):
         """The batches of one chunk, from short tracks to long ones, each made when called for."""
         with torch.cuda.stream(self.side):  # beside the training; nothing where there is no GPU
             tracks = self.simulate_chunk(chunk)
+            del tracks["world"]
             order = tracks["length"].argsort()
             groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
             longest = tracks["length"][order].tolist()[self.batch - 1 :: self.batch]
@@ -138,6 +143,15 @@ class TrackStream(ResumableBatches):
         shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(chunk))
         return [batches[int(i) * len(batches) // n] for i in shuffled]
 
+    def _worlds(self, prior, model: str, share: float, rng) -> list[Worlds]:
+        """Worlds of one prior and model that give about `share` of a chunk."""
+        per_world = _TRACKS_PER_ANDI2_WORLD if prior == "andi2" else _TRACKS_PER_WORLD[model]
+        if self.n_particles:
+            per_world = 0.85 * self.n_particles
+        n = max(1, round(share * self.chunk / per_world))
+        pieces = 3 if model == "multi_state" and n >= 3 else 1  # each draws its own number of states
+        return [sample_worlds(prior, model, n // pieces, rng, n_particles=self.n_particles) for _ in range(pieces)]
+
     def simulate_chunk(self, chunk: int) -> dict:
         """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
         seeds = np.random.SeedSequence([self.seed, chunk])
@@ -146,15 +160,64 @@ class TrackStream(ResumableBatches):
         parts = []
         for prior, share in zip(self.priors, self.shares, strict=True):
             for model, model_share in MODEL_SHARES.items():
-                per_world = _TRACKS_PER_ANDI2_WORLD if prior == "andi2" else _TRACKS_PER_WORLD[model]
-                n = max(1, round(share * model_share * self.chunk / per_world))
-                pieces = 3 if model == "multi_state" and n >= 3 else 1  # each draws its own number of states
-                for size in np.full(pieces, n // pieces):
-                    parts.append(simulate_batched(sample_worlds(prior, model, int(size), rng), generator))
-        tracks = _concatenate(parts)
+                for worlds in self._worlds(prior, model, share * model_share, rng):
+                    parts.append(simulate_batched(worlds, generator))
+        n_before = np.cumsum([0] + [int(p["world"].max()) + 1 if len(p["world"]) else 0 for p in parts])
+        tracks = _concatenate([p | {"world": p["world"] + int(n)} for p, n in zip(parts, n_before, strict=False)])
         hide = torch.rand(len(tracks["sigma"]), generator=generator, device=self.device) < self.unknown_sigma
         tracks["sigma"] = torch.where(hide, torch.nan, tracks["sigma"])
         return tracks
+
+
+class SampleStream(TrackStream):
+    """Padded batches of whole samples: tracks of one world in groups of 1, 4, 16 or 64, `group` of the batch.
+
+    The batch is a multiple of the largest sample. Some samples hold the tracks of several worlds.
+    """
+
+    n_particles = 96
+
+    def _batches(self, chunk: int) -> list:
+        tracks = self.simulate_chunk(chunk)
+        rng = np.random.default_rng([self.seed, chunk, 1])
+        groups = []
+        for size, rows in cut_samples(tracks.pop("world").cpu().numpy(), rng).items():
+            rows = torch.as_tensor(rows[: len(rows) - len(rows) % self.batch], device=self.device)
+            groups += [(size, part) for part in rows.view(-1, self.batch)]
+
+        def take(size, rows):
+            longest = int(tracks["length"][rows].max())
+            batch = {n: _trim(v[rows], longest) for n, v in tracks.items()}
+            return batch | {"group": torch.tensor(size)}
+
+        return [lambda i=i: take(*groups[i]) for i in rng.permutation(len(groups))]
+
+
+def cut_samples(world: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
+    """Cut the tracks of each world into samples of one size; the tracks of some worlds are mixed first.
+
+    Parameters
+    ----------
+    world : numpy.ndarray, shape (B,)
+        World of each track.
+
+    Returns
+    -------
+    dict
+        Tracks of a sample -> rows of `world`, one sample after the other.
+    """
+    names, code = np.unique(world, return_inverse=True)
+    mixed = rng.choice(len(names), int(_MIXED * len(names)), replace=False)
+    code[np.isin(code, mixed)] = -1
+    order = rng.permutation(len(world))
+    order = order[np.argsort(code[order], kind="stable")]
+    samples = {size: [] for size in SAMPLE_SIZES}
+    for rows in np.split(order, np.nonzero(np.diff(code[order]))[0] + 1):
+        size = int(rng.choice(list(SAMPLE_SIZES), p=list(SAMPLE_SIZES.values())))
+        while size > len(rows):
+            size //= 4
+        samples[size] += rows[: len(rows) - len(rows) % size].reshape(-1, size).tolist()
+    return {size: rng.permutation(np.array(rows)).ravel() for size, rows in samples.items() if rows}
 
 
 def _fewest(n: int) -> int:
