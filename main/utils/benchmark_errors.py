@@ -32,8 +32,9 @@ COVERAGE_BINS = {
 }
 
 
-def per_frame(segments, name):
-    """A value of the segments at every frame, (T,)."""
+def per_frame(tracks, name):
+    """A value of the segments of all tracks at every frame, one track after the other, (F,)."""
+    segments = [s for track in tracks for s in track]
     return np.repeat([s[name] for s in segments], [s["end"] - s["start"] for s in segments])
 
 
@@ -55,18 +56,18 @@ def frame_errors(table, segments, sigma):
         track, n_frames, noise (sigma / sqrt(2 K)), distance (frames to the nearest true changepoint, nan if none),
         log10_k and alpha (absolute errors), state (1 where wrong).
     """
-    rows = []
-    for i, (true, found) in enumerate(zip(table["segments"], segments, strict=True)):
-        k, alpha, state = (per_frame(true, name) for name in ("k", "alpha", "state"))
-        moving = state > 0
-        k, k_found = np.maximum(k, K_FLOOR), np.maximum(per_frame(found, "k"), K_FLOOR)
-        rows.append(pd.DataFrame({
-            "track": i, "n_frames": len(k), "noise": sigma / np.sqrt(2 * k),
-            "distance": distance_to_change(true), "log10_k": np.abs(np.log10(k_found / k)),
-            "alpha": np.abs(per_frame(found, "alpha") - alpha),
-            "state": (per_frame(found, "state") != state).astype(float),
-        })[moving])  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
+    lengths = table["xy"].map(len).to_numpy()
+    true, found = ({name: per_frame(own, name) for name in ("k", "alpha", "state")}
+                   for own in (table["segments"], segments))  # fmt: skip
+    k, k_found = (np.maximum(own["k"], K_FLOOR) for own in (true, found))
+    frames = pd.DataFrame({
+        "track": np.repeat(np.arange(len(table)), lengths), "n_frames": np.repeat(lengths, lengths),
+        "noise": sigma / np.sqrt(2 * k),
+        "distance": np.concatenate([distance_to_change(own) for own in table["segments"]]),
+        "log10_k": np.abs(np.log10(k_found / k)), "alpha": np.abs(found["alpha"] - true["alpha"]),
+        "state": (found["state"] != true["state"]).astype(float),
+    })  # fmt: skip
+    return frames[true["state"] > 0].reset_index(drop=True)
 
 
 def distance_to_change(segments):

@@ -86,10 +86,10 @@ def verdict_table(comparison):
     comparison : pandas.DataFrame
         As of `bootstrap.compare`.
     """
-    cells = [
-        row.verdict if row.verdict == "within" else f"{row.verdict} {row.difference:+.{DECIMALS[row.score]}f}"
-        for row in comparison.itertuples()
-    ]
+    cells = []
+    for row in comparison.itertuples():
+        difference = f"{row.difference:+.{DECIMALS[row.score]}f}".replace("0.", ".", 1)
+        cells.append(row.verdict if row.verdict == "within" else f"{row.verdict} {difference}")
     table = comparison.assign(cell=cells, exp=comparison["exp"].map(experiment_name))
     wide = table.pivot(index="exp", columns="score", values="cell").loc[table["exp"].unique(), list(SCORES)]
     return wide.rename(columns=HEADINGS).rename_axis("EXP")
