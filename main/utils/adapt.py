@@ -1,0 +1,232 @@
+"""Sample adaptation: what all tracks of one experiment share, and every track decoded again with it."""
+
+import numpy as np
+
+from main.utils.changepoints import segment_many
+from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, update
+from main.utils.particles import COARSE_MEMORY, decode_particles
+from main.utils.placement import place_changepoints
+from main.utils.segments import merge_trapped, segment_values
+from main.utils.semimarkov import stretch_likelihood
+from simulations.labels import label_filter
+from simulations.parameters import ALPHA_DIRECTED, STATES
+
+MIN_TRACKS = 20  # of a sample that is adapted to
+FIT_TRACKS = 100  # from which the mixture is fitted
+FIT_ROUNDS = 8
+MAX_MOVING = 3  # components, beside a trapped one
+MIN_TRAPPED = 0.002  # share of frames that the networks see trapped, for a trapped component to be tried
+MIN_GAIN = {0.1: -2.5, 0.5: 1.0}  # nats by which the mixture must explain tracks better than their own segments do:
+# all but a tenth of the tracks, and half of them; tracks of several experiments, pooled, miss the first
+MIN_CONFINED = 0.25  # probability that the networks give to a confined component; the other states share the rest
+N_PATHS = 50  # drawn from each track's posterior
+N_ROUNDS = 2
+BROAD_SD = np.array([0.4, 0.4])  # spread (log10 K, alpha) from which a component says little beyond the networks
+
+
+def adapt_sample(tracks, preds, sigma, config, seed=0):
+    """Segments of all tracks of one sample, read with what the sample has in common.
+
+    A mixture of a few components (K, alpha, state; spread between particles; rates of change) is fitted to the
+    tracks themselves by exact likelihood, from the networks' segments on; then every track is decoded with it. The
+    state of a component and the frame at which labels change come from the networks. Where the mixture does not
+    explain the tracks better than their own segments do, the latter are returned.
+
+    Parameters
+    ----------
+    tracks : list of (T, 2) array
+        Positions at successive frames, T >= 2, any unit.
+    preds : list of Prediction
+        Of the same tracks.
+    sigma : float or (N,) array, or None
+        Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
+    config : dict
+        Weights' configuration, for `main.utils.changepoints.segment_many`.
+    seed : int
+
+    Returns
+    -------
+    tuple
+        For each track its segments (start, end exclusive, k, alpha, state); report (dict): used (bool), reason
+        (one sentence), and where a mixture was fitted components (list of dict) and gain (nats: quantiles over
+        tracks by which the mixture explains them better than their own segments do).
+    """
+    single = segment_many(preds, config)
+    sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, float), len(tracks))
+    moving = any(s["state"] != TRAPPED for track in single for s in track)
+    for wrong, reason in (
+        (len(tracks) < MIN_TRACKS, f"{len(tracks)} tracks are fewer than {MIN_TRACKS}"),
+        (not np.isfinite(sigma).all(), "the localisation error is not known"),
+        (not moving, "no segment moves"),
+    ):
+        if wrong:
+            return single, {"used": False, "reason": f"tracks analysed one by one: {reason}"}
+    fitted = np.random.default_rng(seed).permutation(len(tracks))[:FIT_TRACKS]
+    some = [[values[i] for i in fitted] for values in (tracks, single)]
+    mixture = fit_sample(some[0], sigma[fitted], some[1])
+    particles = decode_particles(tracks, sigma, mixture, None, N_ROUNDS, N_PATHS, seed)
+    alone = np.array([stretch_likelihood(*one) for one in zip(tracks, single, sigma, strict=True)])
+    gain = particles.evidence - alone
+    states = component_states(mixture, particles, preds)
+    report = {
+        "components": describe(mixture, states, particles),
+        "gain": {share: float(np.quantile(gain, share)) for share in MIN_GAIN},
+    }
+    report["used"] = all(report["gain"][share] > least for share, least in MIN_GAIN.items())
+    if not report["used"]:
+        report["reason"] = "tracks analysed one by one: no mixture of components explains them better together"
+        return single, report
+    report["reason"] = f"{len(mixture)} components explain the median track better by {report['gain'][0.5]:.1f} nats"
+    paths, likely = frame_labels(particles, preds)
+    places, report["expected_jaccard"] = place_changepoints(paths, likely)
+    read = zip(paths, places, preds, particles.mean, strict=True)
+    return [read_segments(mixture, states, *one) for one in read], report
+
+
+def fit_sample(tracks, sigma, segments):
+    """The mixture that explains a sample best, by evidence less the price of its parameters (BIC).
+
+    Parameters
+    ----------
+    tracks : list of (T, 2) array
+    sigma : (N,) array
+    segments : list of list of dict
+        Of single tracks, to start from.
+
+    Returns
+    -------
+    Mixture
+    """
+    frames = [(s["end"] - s["start"], s["state"] == TRAPPED) for track in segments for s in track]
+    share = sum(n for n, trapped in frames if trapped) / sum(n for n, _ in frames)
+    best, best_score = None, -np.inf
+    for with_trapped in (False, True) if share > MIN_TRAPPED else (False,):
+        before = -np.inf
+        for n_moving in range(1, MAX_MOVING + 1):
+            mixture, evidence = fit_components(tracks, sigma, fit_mixture(segments, n_moving, with_trapped))
+            score = evidence - 0.5 * mixture.n_parameters * np.log(len(tracks))
+            if score > best_score:
+                best, best_score = mixture, score
+            if score < before:
+                break
+            before = score
+    return best
+
+
+def fit_components(tracks, sigma, mixture):
+    """Expectation maximisation of a mixture from a start; returns it and its evidence (nats)."""
+    particles = None
+    for r in range(FIT_ROUNDS):
+        afresh = r % (FIT_ROUNDS // 2) == 0  # the components have moved: look again everywhere in them
+        particles = decode_particles(tracks, sigma, mixture, None if afresh else particles, memory=COARSE_MEMORY)
+        if r < FIT_ROUNDS - 1:
+            mixture = update(mixture, particles)
+    return mixture, particles.evidence.sum()
+
+
+def component_states(mixture, particles, preds):
+    """State of each component, (C,) int, by what the networks see where the component is.
+
+    Moving components are confined or free; whether free motion is directed depends on each particle's alpha.
+    """
+    seen = sum(p.T @ pred.state_probs[:-1] for p, pred in zip(particles.component, preds, strict=True))  # (C, 4)
+    confined = seen[:, CONFINED] > MIN_CONFINED * seen[:, CONFINED:].sum(1)
+    return np.where(mixture.trapped, TRAPPED, np.where(confined, CONFINED, FREE))
+
+
+def frame_labels(particles, preds):
+    """Components at each frame, filtered as the challenge filters its labels.
+
+    The step t -> t+1 is labelled at its first or at its second frame, whichever puts the changes where the networks
+    see them (their training labels differ in this by model).
+
+    Returns
+    -------
+    tuple
+        Per track: labels along the drawn paths (R, T), likeliest labels (T,).
+    """
+    early = late = 0.0
+    for samples, pred in zip(particles.samples, preds, strict=True):
+        density = (samples[:, 1:] != samples[:, :-1]).mean(0)  # that step t + 1 begins a stretch, (T - 2,)
+        early, late = early + density @ pred.p_change[1:-1], late + density @ pred.p_change[2:]
+    pad = (1, 0) if late > early else (0, 1)
+    paths, likely = [], []
+    for samples in particles.samples:
+        labels = np.pad(samples, ((0, 0), pad), mode="edge")
+        labels = np.array([label_filter(row) for row in labels]).astype(int)
+        share = label_shares(labels, particles.mean.shape[1])
+        paths.append(labels)
+        likely.append(label_filter(share.argmax(1)))
+    return paths, likely
+
+
+def label_shares(labels, n_components):
+    """Share of the paths (R, T) in each component, (T, C)."""
+    return np.stack([(labels == c).mean(0) for c in range(n_components)], axis=1)
+
+
+def read_segments(mixture, states, labels, places, pred, values):
+    """Segments of one track.
+
+    K is the mean (of log(1 + K), as the challenge scores it) and alpha the median over components, weighted by
+    their parabola-weighted presence. The broader a component, the less it says beyond the networks' own value,
+    which then takes up to half of the weight.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    states : (C,) array of int
+    labels : (R, T) array of int
+    places : list of int
+        Changepoints.
+    pred : Prediction
+    values : (C, 2) array
+        log10 K and alpha of this particle in each component.
+
+    Returns
+    -------
+    list of dict
+    """
+    shares = label_shares(labels, len(mixture))
+    own = segment_values(pred, places)
+    trust = 0.5 * mixture.sd**2 / (mixture.sd**2 + BROAD_SD**2)  # (C, 2)
+    parts = []
+    for segment in own:
+        a, b = segment["start"], segment["end"]
+        place = (np.arange(b - a) + 0.5) / (b - a)
+        weight = (place * (1 - place)) @ shares[a:b]
+        if weight[mixture.trapped].sum() > 0.5 * weight.sum():
+            parts.append(segment | {"k": 0.0, "alpha": 0.0, "state": TRAPPED})
+            continue
+        weight = np.where(mixture.trapped, 0.0, weight)
+        weight /= weight.sum()
+        log10_k, alpha = values.T
+        if segment["state"] != TRAPPED:
+            log10_k = log10_k + trust[:, 0] * (np.log10(segment["k"]) - log10_k)
+            alpha = alpha + trust[:, 1] * (segment["alpha"] - alpha)
+        order = np.argsort(alpha)
+        median = alpha[order][np.searchsorted(weight[order].cumsum(), 0.5)]
+        state = int(np.bincount(states, weight, minlength=len(STATES)).argmax())
+        if state == FREE and median >= ALPHA_DIRECTED:
+            state = DIRECTED
+        k = float(np.expm1(weight @ np.log1p(10.0**log10_k)))
+        parts.append(segment | {"k": k, "alpha": float(0.5 * (median + weight @ alpha)), "state": state})
+    return merge_trapped(parts)
+
+
+def describe(mixture, states, particles):
+    """Components as plain numbers, for `run.json`; K in unit of the positions^2/frame^alpha, rates per frame."""
+    share = particles.occupied.sum(0) / particles.occupied.sum()
+    return [
+        {
+            "state": STATES[states[c]],
+            "share": float(share[c]),
+            "k": 0.0 if mixture.trapped[c] else float(10 ** mixture.mean[c, 0]),
+            "log10_k_sd": 0.0 if mixture.trapped[c] else float(mixture.sd[c, 0]),
+            "alpha": 0.0 if mixture.trapped[c] else float(mixture.mean[c, 1]),
+            "alpha_sd": 0.0 if mixture.trapped[c] else float(mixture.sd[c, 1]),
+            "start": float(mixture.start[c]),
+            "rates": mixture.transition[c].tolist(),
+        }
+        for c in range(len(mixture))
+    ]
