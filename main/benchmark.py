@@ -59,6 +59,8 @@ class Benchmark:
         Method -> `bootstrap.intervals`.
     distances : dict[str, pandas.DataFrame]
         Method -> Wasserstein distances by experiment.
+    descriptions : dict[str, dict]
+        Networks' method -> experiment -> states that it found, (5, S).
     k_errors : pandas.DataFrame or None
         As of `benchmark_errors.k_errors`.
     """
@@ -72,6 +74,7 @@ class Benchmark:
     resampled: dict = field(default_factory=dict)
     bounds: dict = field(default_factory=dict)
     distances: dict = field(default_factory=dict)
+    descriptions: dict = field(default_factory=dict)
     k_errors: pd.DataFrame | None = None
 
 
@@ -168,39 +171,39 @@ def store_segmentation(weights, config):
     print(f"segmentation {config['segmentation']} stored in {folder / 'config.json'}")
 
 
-def describe_ensembles(bench):
-    """Descriptions of every experiment's states: a constant, that of the true segments, and each network's.
+def describe_ensembles(bench, method):
+    """States of every experiment as told by "constant", by "true segments" or by a network's predicted segments.
 
     Returns
     -------
-    dict[str, dict]
-        Method -> experiment -> (model, (5, S) array).
+    dict
+        Experiment -> (model, (5, S) array), as of `ensemble.read_ensembles`.
     """
-    constant = np.array([[1.0], [0.01], [1.0], [0.01], [1.0]])
-    result = {"constant": {}, "true segments": {}} | {name: {} for name in bench.predictions if name in bench.segments}
+    segments = bench.table["segments"] if method == "true segments" else bench.segments.get(method)
+    result = {}
     for exp, index in bench.table.groupby("exp").indices.items():
-        model, description = bench.ensembles[exp]
-        for name, own in result.items():
-            if name == "constant":
-                own[exp] = model, constant
-                continue
-            source = bench.table["segments"] if name == "true segments" else bench.segments[name]
-            flat = [s for i in index for s in source[i]]
-            if name == "true segments":
-                groups = np.eye(description.shape[1])[state_of_segments(flat, description)]
-                own[exp] = model, ensemble.moments(flat, groups)
-            else:
-                own[exp] = model, ensemble.estimate_ensemble(flat)
+        model, truth = bench.ensembles[exp]
+        own = [] if method == "constant" else [s for i in index for s in segments[i]]
+        if method == "constant":
+            values = ensemble.CONSTANT
+        elif method == "true segments":
+            values = ensemble.moments(own, np.eye(truth.shape[1])[state_of_segments(own, truth)])
+        else:
+            values = ensemble.estimate_ensemble(own)
+        result[exp] = model, values
     return result
 
 
 def score_ensembles(bench, out):
-    """Score and write the descriptions of all experiments, into `bench`."""
-    for name, own in describe_ensembles(bench).items():
+    """Score the descriptions of all experiments, write the networks'; into `bench`."""
+    networks = [name for name in bench.predictions if name in bench.segments]
+    for name in ("constant", "true segments", *networks):
+        own = describe_ensembles(bench, name)
         rows = {exp: ensemble.ensemble_distance(bench.ensembles[exp][1], values) for exp, (_, values) in own.items()}
         bench.distances[name] = pd.DataFrame.from_dict(rows, orient="index")
-        if name in bench.predictions:
+        if name in networks:
             ensemble.write_ensembles(out / "submissions" / name, own)
+            bench.descriptions[name] = {exp: values for exp, (_, values) in own.items()}
 
 
 def frame_table(table, preds):
@@ -314,7 +317,7 @@ def compute(args):
     if not bench.segments:
         raise ValueError("nothing to score: give --weights for the methods network and m3")
     score(bench, out)
-    if "ensemble" in args.tasks and bench.ensembles:
+    if "ensemble" in args.tasks and set(table["exp"]) <= set(bench.ensembles):
         score_ensembles(bench, out)
     if "cve" in args.methods or "mle" in args.methods:
         bench.k_errors = k_errors(table, bench.predictions, SIGMA)

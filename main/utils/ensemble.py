@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 TRAPPED = 0
+CONSTANT = np.array([[1.0], [0.01], [1.0], [0.01], [1.0]])  # one state, K = alpha = 1
 MAX_STATES = 3  # moving states tried
 MIN_SHARE = 0.02  # of frames; a smaller state is not reported
 RELATIVE_SD, ALPHA_SD = 0.05, 0.1  # smallest spread of a state: of sqrt(K), relative; of alpha

@@ -13,7 +13,7 @@ from main.utils.benchmark_errors import (
     ratio_in_bins,
     reliability,
 )
-from main.utils.benchmark_tables import EXPERIMENT_NAMES, HEADINGS, METHOD_NAMES
+from main.utils.benchmark_tables import EXPERIMENT_NAMES, HEADINGS, METHOD_NAMES, experiment_name
 from main.utils.bootstrap import track_sums
 from main.utils.metrics import SCORES
 from main.utils.plotting import K_UNIT, STATE_COLOURS, new_figure, pretty_unit, styled
@@ -223,6 +223,40 @@ def plot_k_errors(errors: pd.DataFrame) -> Figure:
     return fig
 
 
+def _mixture(x, mean, variance, share):
+    """Density of a mixture of Gaussians on x, every state at least as wide as two hundredths of the axis."""
+    sd = np.maximum(np.sqrt(variance), 0.02 * np.ptp(x))
+    return (share / sd * np.exp(-0.5 * ((x[:, None] - mean) / sd) ** 2)).sum(axis=1) / np.sqrt(2 * np.pi)
+
+
+@styled
+def plot_ensembles(ensembles: dict, descriptions: dict) -> Figure:
+    """States of each experiment, true (filled) and estimated: densities of alpha and of K.
+
+    Parameters
+    ----------
+    ensembles : dict
+        Experiment -> (model, true description), as of `ensemble.read_ensembles`.
+    descriptions : dict[str, dict]
+        Network -> experiment -> estimated description.
+    """
+    fig, axes = new_figure(1.35 * len(ensembles) + 0.6, 3.4, 2, len(ensembles))
+    colours, alpha = colours_of(descriptions), np.linspace(0, 2, 400)
+    for column, (exp, (_, truth)) in enumerate(ensembles.items()):
+        top = max(2.0, 1.5 * max(float(own[exp][2].max()) for own in descriptions.values()))
+        for ax, x, first in ((axes[0, column], alpha, 0), (axes[1, column], np.linspace(0, top, 400), 2)):
+            ax.fill_between(x, _mixture(x, truth[first], truth[first + 1], truth[4]), color="#CCCCCC", label="truth")
+            for name, own in descriptions.items():
+                density = _mixture(x, own[exp][first], own[exp][first + 1], own[exp][4])
+                ax.plot(x, density, color=colours[name], label=name)
+            ax.set(yticks=[], ylim=(0, None), xlim=(0, x[-1]))
+            ax.spines["left"].set_visible(False)
+        axes[0, column].set(xlabel="α", title=experiment_name(exp).replace(", ", ",\n"))
+        axes[1, column].set_xlabel(f"K ({pretty_unit(K_UNIT)})", fontsize=7)
+    _legend_above(fig, axes[0, 0])
+    return fig
+
+
 def confusion_of(table: pd.DataFrame, preds) -> np.ndarray:
     """Frames by true (row) and most probable (column) state, (4, 4)."""
     counts = np.zeros((4, 4), int)
@@ -250,6 +284,8 @@ def benchmark_figures(bench, sigma: float) -> dict[str, Figure]:
         figures[f"confusion_{name}"] = plot_confusion(confusion_of(bench.table, preds))
     if bench.predictions:
         figures["calibration"] = plot_calibration(bench.table, bench.predictions)
+    if bench.descriptions:
+        figures["ensembles"] = plot_ensembles(bench.ensembles, bench.descriptions)
     with_intervals = {name: preds for name, preds in bench.predictions.items()
                       if np.isfinite(preds[0].alpha_lo).all()}  # fmt: skip
     if with_intervals:
