@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from main.utils.segments import merge_trapped, segment_values
+from main.utils.segments import add_change, merge_trapped, segment_values
 
 
 def prediction(log10_k, alpha, state, certainty=0.97):
@@ -75,3 +75,42 @@ def test_trapped_needs_better_evidence_at_lower_odds():
     assert segment_values(pred, [])[0]["state"] == 0
     free = segment_values(pred, [], trapped_odds=0.2)[0]
     assert free["state"] != 0 and free["k"] == pytest.approx(0.1)
+
+
+def with_changes(mass, n_frames=100):
+    """A prediction whose changepoint probability is `mass` (frame: probability)."""
+    pred = prediction(np.zeros(n_frames), np.ones(n_frames), [2] * n_frames)
+    for frame, p in mass.items():
+        pred.p_change[frame] = p
+    return pred
+
+
+def changes(pred, places):
+    """p_change_start and change_width of every segment."""
+    segments = add_change(pred, segment_values(pred, places))
+    return np.array([(s["p_change_start"], s["change_width"]) for s in segments]).T
+
+
+def test_a_change_has_a_probability_and_a_width():
+    pred = with_changes({20: 0.98, 48: 0.1, 50: 0.3, 52: 0.1, 80: 0.01})
+    probability, width = changes(pred, [20, 50, 80])
+    assert np.isnan([probability[0], width[0]]).all()  # the track's own start
+    assert probability[1] > 0.97 and 0.5 < probability[2] < 0.7 and probability[3] < 0.05
+    assert width[1] < 0.1 and width[2] == pytest.approx(np.sqrt(0.2 * 4 / 0.5), rel=1e-3)
+    assert (np.diff(probability[1:]) < 0).all()
+
+
+def test_neighbouring_changes_share_no_probability():
+    pred = with_changes({40: 0.9, 44: 0.1})
+    (first, second) = changes(pred, [40, 44])[0, 1:]
+    assert first == pytest.approx(changes(with_changes({40: 0.9}), [40])[0, 1])
+    assert second == pytest.approx(changes(with_changes({44: 0.1}), [44])[0, 1])
+
+
+def test_change_is_placed_on_either_side_alike():
+    left, right = changes(with_changes({44: 0.3, 46: 0.5}), [50]), changes(with_changes({56: 0.3, 54: 0.5}), [50])
+    assert np.allclose(left, right, equal_nan=True) and left[1, 1] == pytest.approx(np.sqrt(60) / 8, rel=1e-3)
+
+
+def test_no_changepoint_head_no_probability():
+    assert np.isnan(changes(with_changes({}), [30])).all()

@@ -1,21 +1,22 @@
-"""Changepoints by kernel detection on a stack of predicted log10 K, alpha and state probabilities."""
+"""Changepoints from predicted log10 K, alpha, trapping and changepoint probability."""
 
 import numpy as np
-from ruptures import KernelCPD
+from scipy.special import logit
 
-from main.utils.segments import merge_trapped, segment_values
+from main.utils.dynamic import partition, windows
+from main.utils.segments import add_change, merge_trapped, segment_values
 
 MIN_SIZE = 3  # frames; the shortest segment that the challenge's label filter leaves
+USUAL = 0.01  # probability of a changepoint at a frame of which nothing is known
+PLACE = 0.1  # weight of the frame's own probability beside that of its neighbourhood: chooses among neighbours
+RESOLVED = 8  # frames on both sides of a changepoint whose probability it accounts for
 DEFAULTS = {
-    "penalty": 4.0,  # price of one changepoint, in units of the stack's squared deviation summed over frames
-    "k": 1.0,  # weight of log10 K
-    "alpha": 0.7,  # weight of alpha
-    "trapped": 1.4,  # weights of the state probabilities
-    "confined": 1.4,
-    "directed": 1.4,
-    "change": 4.0,  # weight of the steps at predicted changepoints
-    "change_floor": 0.1,  # a predicted changepoint less probable than this makes no step
-    "trapped_odds": 1.0,  # factor on the probability of being trapped when a segment's state is decided
+    "penalty": 3.6,  # price of one changepoint
+    "k": 0.7,  # weight of log10 K
+    "alpha": 0.25,  # weight of alpha
+    "trapped": 1.4,  # weight of the probability of being trapped
+    "unplaced": 0.7,  # probability left over within 19 frames at which a changepoint is placed there; 0: never
+    "trapped_odds": 0.5,  # factor on the probability of being trapped when a segment's state is decided
 }
 
 
@@ -30,14 +31,17 @@ def segmentation_options(config):
     options = DEFAULTS | config.get("segmentation", {})
     unknown = set(options) - set(DEFAULTS)
     if unknown:
-        raise ValueError(f"segmentation options {sorted(unknown)} are unknown; known: {sorted(DEFAULTS)}")
+        raise ValueError(
+            f"segmentation options {sorted(unknown)} are unknown; known: {sorted(DEFAULTS)}. Fit those of earlier "
+            "weights anew (main/benchmark.py --fit-penalty) or delete them"
+        )
     if not options["penalty"] > 0:
         raise ValueError(f"segmentation penalty {options['penalty']} must be positive")
     return options
 
 
 def stack_channels(pred, weights):
-    """Weighted channels on which changepoints are sought.
+    """Weighted channels whose squared deviations within segments changepoints reduce.
 
     log10 K and alpha are drawn towards the track's untrapped mean where the frame is probably trapped,
     because the networks are not trained there; trapping itself shows in its own channel. Multiplying all K of
@@ -46,7 +50,7 @@ def stack_channels(pred, weights):
     Parameters
     ----------
     pred : Prediction
-        ``log10_k`` (T,), ``alpha`` (T,), ``state_probs`` (T, 4), ``p_change`` (T,).
+        ``log10_k`` (T,), ``alpha`` (T,), ``state_probs`` (T, 4).
     weights : dict
         Keys of `DEFAULTS`.
 
@@ -61,43 +65,96 @@ def stack_channels(pred, weights):
     for name, series in (("k", pred.log10_k), ("alpha", pred.alpha)):
         if weights[name]:
             channels.append(weights[name] * mobile * (series - (mobile * series).sum() / total))
-    for name, state in (("trapped", 0), ("confined", 1), ("directed", 3)):
-        if weights[name]:
-            channels.append(weights[name] * pred.state_probs[:, state])
-    if weights["change"]:
-        channels.append(weights["change"] * change_steps(pred.p_change, weights["change_floor"]))
+    if weights["trapped"]:
+        channels.append(weights["trapped"] * pred.state_probs[:, 0])
+    if not channels:
+        return np.zeros((len(mobile), 1))
     return np.stack(channels, axis=1).astype(np.float64)
 
 
-def change_steps(p_change, floor):
-    """A staircase with a step at each peak of the changepoint probability, as high as the peak is probable.
+def change_gain(p_change):
+    """What the changepoint probability says for a changepoint at each frame.
 
-    Steps at peaks rather than the plain cumulative sum: where the network only wonders, the sum would ramp,
-    and a ramp is cut anywhere.
+    The logarithm of the odds that one is at the frame or beside it, over the odds of a frame of which nothing is
+    known, and a little of the frame's own probability to choose among neighbours. Not more than one frame on either
+    side: segments have 3 frames, so that no two changepoints can draw on the same peak.
 
     Parameters
     ----------
     p_change : (T,) array
-        Probability of a changepoint at each frame.
-    floor : float
-        Peaks lower than this are left out.
+        Probability of a changepoint at each frame; all 0 where the networks have no such head.
 
     Returns
     -------
     numpy.ndarray
-        (T,) cumulated probability (over 3 frames around each peak) of the peaks so far.
+        (T,) nats; 0 everywhere without such a head.
     """
-    near = p_change.copy()  # probability of a changepoint at this frame or beside it
+    if not p_change.any():
+        return np.zeros(len(p_change))
+    near = p_change.copy()
     near[1:] += p_change[:-1]
     near[:-1] += p_change[1:]
-    peak = near > floor
-    peak[1:] &= near[1:] >= near[:-1]
-    peak[:-1] &= near[:-1] > near[1:]
-    return np.cumsum(near * peak)
+    own = np.log(np.maximum(p_change, 1e-5) / USUAL)
+    return logit(np.clip(near, 1e-4, 0.98)) - logit(3 * USUAL) + PLACE * own
+
+
+def find_many(preds, options):
+    """Interior changepoints of many tracks.
+
+    First the partition of least cost: squared deviations of the channels, a price for each changepoint, less what
+    the changepoint probability says for it. Then, where probability is left over that none of these accounts for,
+    one where a changepoint is probable within 19 frames although at none of them: a changepoint counts as found
+    within 10 frames, and to place the expected number finds more of them.
+
+    Parameters
+    ----------
+    preds : sequence of Prediction
+    options : dict
+        Keys of `DEFAULTS`.
+
+    Returns
+    -------
+    list of list of int
+        First frames of new segments, increasing; none in tracks of 5 frames or fewer, which cannot hold two
+        segments of 3.
+    """
+    signals = [stack_channels(pred, options) for pred in preds]
+    gains = [change_gain(pred.p_change) for pred in preds]
+    found = partition(signals, gains, options["penalty"], MIN_SIZE)
+    return add_unplaced(preds, found, options["unplaced"]) if options["unplaced"] else found
+
+
+def add_unplaced(preds, found, threshold):
+    """Changepoints that are probable within a window but at no frame of it, added to those found.
+
+    Parameters
+    ----------
+    preds : sequence of Prediction
+    found : list of list of int
+        Changepoints of each track.
+    threshold : float
+        Probability left over within 19 frames that asks for one.
+
+    Returns
+    -------
+    list of list of int
+    """
+    left = np.zeros((len(preds), max((len(pred.p_change) for pred in preds), default=0)))
+    for row, pred, changepoints in zip(left, preds, found, strict=True):
+        row[MIN_SIZE : len(pred.p_change) - MIN_SIZE + 1] = pred.p_change[MIN_SIZE : len(pred.p_change) - MIN_SIZE + 1]
+        for c in changepoints:
+            row[max(c - RESOLVED, 0) : c + RESOLVED + 1] = 0.0
+    result = [list(changepoints) for changepoints in found]
+    for track, first, last in windows(left, threshold):
+        mass = left[track, first:last]
+        place = round(float(np.arange(first, last) @ mass / mass.sum()))
+        if all(abs(place - c) >= MIN_SIZE for c in result[track]):
+            result[track] = sorted([*result[track], place])
+    return result
 
 
 def find_changepoints(pred, penalty=DEFAULTS["penalty"], weights=DEFAULTS):
-    """Interior changepoints of one track.
+    """Interior changepoints of one track, see `find_many`.
 
     Parameters
     ----------
@@ -106,42 +163,17 @@ def find_changepoints(pred, penalty=DEFAULTS["penalty"], weights=DEFAULTS):
     penalty : float
         Price of one changepoint, > 0.
     weights : dict
-        Weights of the channels, keys of `DEFAULTS`.
+        Keys of `DEFAULTS`.
 
     Returns
     -------
     list of int
-        First frames of new segments, increasing; empty for tracks of 5 frames or fewer, which cannot hold two
-        segments of 3.
-
-    Source: PELT (Killick 2012) with a linear kernel, in C (ruptures); equals Pelt(model="l2", jump=1).
     """
-    if len(pred.alpha) < 2 * MIN_SIZE:
-        return []
-    signal = stack_channels(pred, weights)
-    return KernelCPD(kernel="linear", min_size=MIN_SIZE).fit_predict(signal, pen=penalty)[:-1]
-
-
-def segment_track(pred, options):
-    """Segments of one track: changepoints, their values, neighbouring trapped segments joined.
-
-    Parameters
-    ----------
-    pred : Prediction
-    options : dict
-        From `segmentation_options`.
-
-    Returns
-    -------
-    list of dict
-        start, end (exclusive), k, alpha, state; see `main.utils.segments.segment_values`.
-    """
-    changepoints = find_changepoints(pred, options["penalty"], options)
-    return merge_trapped(segment_values(pred, changepoints, options["trapped_odds"]))
+    return find_many([pred], weights | {"penalty": penalty})[0]
 
 
 def segment_many(preds, config):
-    """Segments of many tracks.
+    """Segments of many tracks: changepoints, the values between them, neighbouring trapped segments joined.
 
     Parameters
     ----------
@@ -152,7 +184,12 @@ def segment_many(preds, config):
     Returns
     -------
     list of list of dict
-        For each track its segments (start, end exclusive, k, alpha, state).
+        For each track its segments: start, end (exclusive), k, alpha, state, p_change_start, change_width; see
+        `main.utils.segments`.
     """
     options = segmentation_options(config)
-    return [segment_track(pred, options) for pred in preds]
+    result = []
+    for pred, changepoints in zip(preds, find_many(preds, options), strict=True):
+        segments = merge_trapped(segment_values(pred, changepoints, options["trapped_odds"]))
+        result.append(add_change(pred, segments))
+    return result

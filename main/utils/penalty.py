@@ -1,4 +1,4 @@
-"""Fit the penalty and the channel weights of the segmentation on tracks with known segments."""
+"""Fit the options of the segmentation on tracks with known segments."""
 
 import numpy as np
 from tqdm import tqdm
@@ -6,18 +6,14 @@ from tqdm import tqdm
 from main.utils.changepoints import segment_many, segmentation_options
 from main.utils.metrics import fast_scores, score_table
 
-FACTORS = (0.5, 0.7, 1.4, 2.0)
-START_PENALTIES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-WEIGHTS = (
-    "change",
-    "change_floor",
-    "alpha",
-    "trapped",
-    "confined",
-    "directed",
-    "trapped_odds",
-)  # k stays 1: it sets the scale
-OFF = 0.5  # value tried first for a weight that is zero
+GRIDS = {  # factors on the value so far
+    "penalty": (0.5, 0.7, 0.85, 1.2, 1.4, 2.0),
+    "k": (0.7, 1.4),
+    "alpha": (0.5, 2.0),
+    "trapped": (0.5, 2.0),
+    "unplaced": (0.85, 0.93, 1.07, 1.14),
+    "trapped_odds": (0.5, 0.7, 1.4),
+}
 
 
 def objective(scores):
@@ -37,7 +33,7 @@ def objective(scores):
 
 
 def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
-    """Coordinate search of the penalty and the channel weights.
+    """Coordinate search of the segmentation's options.
 
     Parameters
     ----------
@@ -64,18 +60,15 @@ def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
 
     best = segmentation_options(config)
     best_value = value(best)
-    rounds = [("penalty", START_PENALTIES)] + [(name, None) for name in ("penalty", *WEIGHTS)] * n_rounds
-    bar = tqdm(rounds, disable=not progress, desc="segmentation")
-    for name, grid in bar:
-        if grid is None:
-            grid = [best[name] * f for f in FACTORS] if best[name] else [OFF]
-            grid += [0.0] if name != "penalty" and best[name] else []
-        if name == "trapped_odds":  # never above 1: K = 0 is too strong a claim to be made on less than even evidence
-            grid = [odds for odds in grid if 0 < odds <= 1]
-        for candidate in grid:
-            options = best | {name: float(np.round(candidate, 4))}
-            candidate_value = value(options)
+    bar = tqdm([*GRIDS.items()] * n_rounds, disable=not progress, desc="segmentation")
+    for name, factors in bar:
+        start = best[name]
+        for factor in factors:
+            candidate = float(np.round(start * factor, 3))
+            if name in ("unplaced", "trapped_odds"):  # a probability; trapping is too strong a claim for less than
+                candidate = min(candidate, 1.0)  # even evidence
+            candidate_value = value(best | {name: candidate})
             if candidate_value > best_value:
-                best, best_value = options, candidate_value
+                best, best_value = best | {name: candidate}, candidate_value
         bar.set_postfix(objective=f"{best_value:.4f}", penalty=best["penalty"])
     return config | {"segmentation": best}

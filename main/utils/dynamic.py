@@ -1,0 +1,109 @@
+"""Dynamic programmes over many tracks at once: optimal partitioning with a gain per frame, and windows that pay."""
+
+import numpy as np
+
+BATCH = 64  # tracks of similar length at a time: their arrays stay in cache
+
+
+def partition(signals, gains, penalty, min_size=3):
+    """Changepoints that minimise the squared deviations within segments, plus a price less a gain for each.
+
+    Parameters
+    ----------
+    signals : list of (T, C) array
+        Channels of each track.
+    gains : list of (T,) array
+        What a changepoint at each frame (the first of a new segment) is worth; the first entry is not read.
+    penalty : float
+        Price of one changepoint.
+    min_size : int
+        Shortest segment, frames.
+
+    Returns
+    -------
+    list of list of int
+        Interior changepoints of each track, increasing.
+
+    Source: optimal partitioning (Jackson et al. 2005). With gains of zero it equals ruptures' Pelt(model="l2",
+    jump=1) and KernelCPD(kernel="linear").
+    """
+    length = np.array([len(signal) for signal in signals], dtype=int)
+    order = np.argsort(length, kind="stable")
+    result = [[] for _ in signals]
+    for start in range(0, len(order), BATCH):
+        group = order[start : start + BATCH]
+        last = _last_changepoints([signals[i] for i in group], [gains[i] for i in group], penalty, min_size)
+        for column, i in enumerate(group):
+            at = length[i]
+            while at >= min_size and (at := int(last[at, column])) > 0:
+                result[i].insert(0, at)
+    return result
+
+
+def _last_changepoints(signals, gains, penalty, min_size):
+    """For every t, where the last segment of the best partition of the first t frames begins; (T + 1, B) int."""
+    size, n_channels = max(len(signal) for signal in signals), signals[0].shape[1]
+    total = np.zeros((n_channels, size + 1, len(signals)))  # cumulative sums, (C, T + 1, B)
+    squares = np.zeros((size + 1, len(signals)))
+    worth = np.full((size + 1, len(signals)), -np.inf)
+    for b, (signal, gain) in enumerate(zip(signals, gains, strict=True)):
+        n = len(signal)
+        total[:, 1 : n + 1, b] = np.cumsum(signal, axis=0).T
+        squares[1 : n + 1, b] = np.cumsum((signal**2).sum(axis=1))
+        worth[1:n, b] = gain[1:] - penalty
+    last = np.zeros((size + 1, len(signals)), dtype=int)
+    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for
+    best[0] = 0.0
+    columns = np.arange(len(signals))
+    for t in range(min_size, size + 1):
+        n = t - min_size + 1  # the last segment may begin at 0 ... n - 1
+        mean_squares = np.zeros((n, len(signals)))
+        for channel in total:
+            difference = channel[t] - channel[:n]
+            difference *= difference
+            mean_squares += difference
+        mean_squares /= np.arange(t, min_size - 1, -1.0)[:, None]
+        value = best[:n] + squares[:n] + mean_squares
+        last[t] = value.argmax(axis=0)
+        best[t] = value[last[t], columns] - squares[t] + worth[t]
+    return last
+
+
+def windows(mass, threshold, min_size=3, max_size=19):
+    """Disjoint windows that hold the most probability above a threshold each.
+
+    Maximises the sum over windows of min(1, mass within) - threshold: where a changepoint is nearly sure to be
+    somewhere but its place is not known, the window says where to look for it.
+
+    Parameters
+    ----------
+    mass : (B, T) array
+        Probability of a changepoint at each frame, 0 beyond a track's end.
+    threshold : float
+        Price of one window, 0 to 1.
+    min_size, max_size : int
+        Shortest and longest window, frames.
+
+    Returns
+    -------
+    numpy.ndarray
+        (W, 3) int, rows of track, first frame, last frame + 1, sorted.
+    """
+    n_tracks, size = mass.shape
+    total = np.concatenate([np.zeros((1, n_tracks)), np.cumsum(mass, axis=1).T])  # (T + 1, B)
+    best, taken = np.zeros((size + 1, n_tracks)), np.zeros((size + 1, n_tracks), dtype=int)
+    columns = np.arange(n_tracks)
+    for t in range(1, size + 1):
+        sizes = np.arange(min_size, min(max_size, t) + 1)
+        value = best[t - sizes] + np.minimum(total[t] - total[t - sizes], 1.0) - threshold
+        value = np.concatenate([best[t - 1][None], value])  # (sizes + 1, B): no window ends here, or one does
+        choice = value.argmax(axis=0)
+        best[t], taken[t] = value[choice, columns], np.concatenate([[0], sizes])[choice]
+    found, ends = [], np.full(n_tracks, size)
+    while (ends > 0).any():
+        width = taken[ends, columns]
+        inside = (width > 0) & (ends > 0)
+        found.append(np.stack([columns, ends - width, ends], axis=1)[inside])
+        ends = np.where(ends > 0, ends - np.maximum(width, 1), 0)
+    found = np.concatenate(found) if found else np.empty((0, 3), dtype=int)
+    return found[np.lexsort((found[:, 1], found[:, 0]))]
