@@ -19,7 +19,7 @@ import torch
 from main.utils import distributed
 from main.utils.training import Options, fit
 from simulations.parameters import read_prior
-from simulations.stream import TrackStream
+from simulations.stream import SampleStream, TrackStream
 
 VALIDATION_SEED = 987_654_321
 
@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = distributed.join(device)
-        train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk)
+        train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk,
+                             options.body == "sample")  # fmt: skip
         train.split(distributed.rank(), distributed.world())
         fit(train, val, options, args.run, args.resume, device)
         if distributed.rank() == 0:
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096):
+def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False):
     """Training batches, and the same held-out batches for every run.
 
     Parameters
@@ -58,6 +59,8 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
         Tracks per batch; tracks simulated at once.
     n_val : int
         Held-out batches of 256 tracks.
+    samples : bool
+        Batches of whole samples (`SampleStream`), for a network that reads them; simulated ones only.
 
     Raises
     ------
@@ -65,9 +68,10 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
         If a prior is unknown or its file wrong, or the folder holds no data set that can be read.
     """
     prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
-    held_out = TrackStream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512))
+    stream = SampleStream if samples else TrackStream
+    held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512))
     if data is None:
-        return TrackStream(prior, batch, device, seed, chunk), list(islice(held_out, n_val))
+        return stream(prior, batch, device, seed, chunk), list(islice(held_out, n_val))
     from main.utils.batches import DatasetBatches
     from main.utils.dataset import LazyTrackDataset, load_dataset
 

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from main.models.conv_lstm import ConvLSTM
+from main.models.heads import HEAD_SIZES, INTERVAL_HEADS, IntervalHead
 from main.models.lstm import StackedBiLSTM
+from main.models.sample import SampleNet
 from main.models.transformer import Transformer
 
 BODIES = {"lstm": StackedBiLSTM, "conv_lstm": ConvLSTM, "transformer": Transformer}
-HEAD_SIZES = {"k": 1, "alpha": 1, "state": 4, "change": 1, "k_interval": 2, "alpha_interval": 2}
-INTERVAL_HEADS = ("k_interval", "alpha_interval")
 TARGET_HEADS = {
     "k": ("k", "k_interval"),
     "alpha": ("alpha", "alpha_interval"),
     "state": ("state", "change"),
     "combined": ("k", "alpha", "state", "change", "k_interval", "alpha_interval"),
 }
-
-
-class IntervalHead(nn.Module):
-    """How far below and above its point value a quantity may lie: the way to its 5 % and its 95 % quantile.
-
-    Reads the body's output detached, so that learning the intervals changes nothing else.
-    """
-
-    def __init__(self, in_features: int, hidden: int = 32):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(in_features, hidden), nn.ReLU(), nn.Linear(hidden, 2))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, T, in_features) -> widths below and above (B, T, 2), positive."""
-        return F.softplus(self.layers(x.detach()))
 
 
 class TrackNet(nn.Module):
@@ -53,7 +37,7 @@ class TrackNet(nn.Module):
         if "alpha" in self.heads:
             nn.init.ones_(self.heads["alpha"].bias)  # start at Brownian motion
 
-    def forward(self, feats: torch.Tensor, length: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(self, feats, length=None, log10_scale=None, group: int = 1) -> dict[str, torch.Tensor]:
         """Read features of padded tracks.
 
         Parameters
@@ -61,6 +45,8 @@ class TrackNet(nn.Module):
         feats : Tensor, shape (B, T, F)
         length : Tensor, shape (B,), optional
             Frames of each track; None if none is padded.
+        log10_scale, group
+            Not read: what `SampleNet` needs beside.
 
         Returns
         -------
@@ -83,8 +69,9 @@ def build(config: dict) -> TrackNet:
     Parameters
     ----------
     config : dict
-        `body` (a name in `BODIES`), `target` (a name in `TARGET_HEADS`), `in_features`, and optionally `intervals`
-        (whether the network has interval heads; by default not), `hidden`, `dropout` and other arguments of the body.
+        `body` (a name in `BODIES`, or "sample": conv_lstm, read in the light of its sample), `target` (a name in
+        `TARGET_HEADS`), `in_features`, and optionally `intervals` (whether the network has interval heads; by default
+        not), `hidden`, `dropout` and other arguments of the body.
 
     Raises
     ------
@@ -93,9 +80,14 @@ def build(config: dict) -> TrackNet:
     """
     options = dict(config)
     body, target, intervals = options.pop("body"), options.pop("target"), options.pop("intervals", False)
-    if body not in BODIES:
-        raise ValueError(f"unknown body {body!r}: expected one of {', '.join(BODIES)}")
+    if body not in (*BODIES, "sample"):
+        raise ValueError(f"unknown body {body!r}: expected one of {', '.join(BODIES)}, sample")
     if target not in TARGET_HEADS:
         raise ValueError(f"unknown target {target!r}: expected one of {', '.join(TARGET_HEADS)}")
+    if body == "sample":
+        if target != "combined":
+            raise ValueError(f"a sample network of target {target!r}: expected combined")
+        point = tuple(name for name in TARGET_HEADS[target] if name not in INTERVAL_HEADS)
+        return SampleNet(TrackNet(ConvLSTM(**options), point), intervals, dropout=options.get("dropout", 0.1))
     heads = tuple(name for name in TARGET_HEADS[target] if intervals or name not in INTERVAL_HEADS)
     return TrackNet(BODIES[body](**options), heads)

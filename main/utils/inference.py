@@ -1,18 +1,19 @@
 """Networks to frame-wise predictions for tracks of any length."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from main.models import INTERVAL_HEADS
-from main.utils.calibration import stretch
+from main.utils.calibration import MAX_ALPHA, calibrated
 from main.utils.features import features
 
 WINDOW = 200  # frames; the longest track the networks are trained on
+SAMPLE = 64   # tracks that are read together; the largest sample the networks are trained on
+FEWEST = 10   # tracks of a sample; smaller ones are read track by track
 HOP = 100     # frames between the starts of overlapping windows
-MAX_ALPHA = 2.0
 N_VALUES = 11  # for each frame, see Predictor._predict_batch
 BATCH = {"cpu": 32, "cuda": 512}  # tracks; small batches stay in a CPU's cache
 
@@ -59,8 +60,8 @@ class Predictor:
     nets : dict[str, torch.nn.Module]
         Networks whose heads together give k, alpha, state and, where they have it, change.
     config : dict
-        The weights' configuration; "features" names the feature set, "calibration" stretches the intervals
-        (`misc/calibrate.py` fits it).
+        The weights' configuration; "features" names the feature set, "calibration" (`misc/calibrate.py`) is
+        applied to intervals and state probabilities.
     device : str or torch.device
     """
 
@@ -68,10 +69,15 @@ class Predictor:
         self.device = torch.device(device)
         self.nets = {name: net.to(self.device).eval() for name, net in nets.items()}
         self.feature_kind = config.get("features", "default")
-        self.knots = config.get("calibration", {}).get("frames", {})
+        self.calibration = config.get("calibration", {})
         self.batch = BATCH.get(self.device.type, BATCH["cpu"])
 
-    def predict(self, tracks, sigma=None, progress=False):
+    @property
+    def reads_samples(self):
+        """Whether the networks can read a track in the light of its sample."""
+        return any(hasattr(net, "single") for net in self.nets.values())
+
+    def predict(self, tracks, sigma=None, progress=False, samples=None):
         """Frame-wise predictions of every track.
 
         Parameters
@@ -82,10 +88,18 @@ class Predictor:
             Localisation error of all tracks or of each, unit of the positions; None or NaN means unknown.
         progress : bool
             Show a progress bar.
+        samples : sequence, optional
+            Sample of each track. Tracks of one sample, which share their unit and their kinds of motion, are then read
+            together, up to 64 at once; samples of fewer than 10 tracks, and all without `samples`, track by track.
 
         Returns
         -------
         list of Prediction
+
+        Raises
+        ------
+        ValueError
+            If `samples` are given to networks that read tracks one by one.
 
         Notes
         -----
@@ -98,31 +112,27 @@ class Predictor:
         offsets = np.cumsum([0] + [len(track) for track in tracks])
         total = np.zeros((offsets[-1], N_VALUES + 1))  # weighted sums of what _predict_batch gives; and the weight
         windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track))]
-        windows.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
-        batches = [windows[i : i + self.batch] for i in range(0, len(windows), self.batch)]
-        for batch in tqdm(batches, desc="inference", unit="batch", disable=not progress):
+        if samples is not None and not self.reads_samples:
+            raise ValueError("these weights read tracks one by one, they cannot be adapted to a sample")
+        together, alone = _groups(windows, samples)
+        alone.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
+        batches = together + [alone[i : i + self.batch] for i in range(0, len(alone), self.batch)]
+        for n, batch in enumerate(tqdm(batches, desc="inference", unit="batch", disable=not progress)):
             pieces = [tracks[i][start : start + WINDOW] for i, start in batch]
-            values = self._predict_batch(pieces, sigma[[i for i, _ in batch]])
+            group = len(batch) if n < len(together) else 1
+            values = self._predict_batch(pieces, sigma[[i for i, _ in batch]], group)
             for (i, start), piece, value in zip(batch, pieces, values, strict=True):
                 weight = window_weights(len(piece), start, len(tracks[i]))[:, None]
                 rows = slice(offsets[i] + start, offsets[i] + start + len(piece))
                 total[rows, :-1] += weight * value[: len(piece)]
                 total[rows, -1:] += weight
-        columns = self._columns(total[:, :-1] / total[:, -1:])
-        return [Prediction(*parts) for parts in zip(*(np.split(c, offsets[1:-1]) for c in columns), strict=True)]
-
-    def _columns(self, values):
-        """Fields of `Prediction` for all frames, in its order, of what `_predict_batch` gives (N, 11)."""
-        log10_k, alpha, change, *widths = values[:, [0, 1, 6, 7, 8, 9, 10]].T
-        alpha = np.clip(alpha, 0.0, MAX_ALPHA)
-        k_ends = stretch(log10_k, log10_k - widths[0], log10_k + widths[1], self.knots.get("log10_k"))
-        alpha_ends = np.clip([alpha - widths[2], alpha + widths[3]], 0.0, MAX_ALPHA)
-        alpha_ends = np.clip(stretch(alpha, *alpha_ends, self.knots.get("alpha")), 0.0, MAX_ALPHA)
-        return log10_k, alpha, values[:, 2:6], change, *k_ends, *alpha_ends
+        whole = calibrated(_prediction(total[:, :-1] / total[:, -1:]), self.calibration)
+        columns = [np.split(getattr(whole, field.name), offsets[1:-1]) for field in fields(Prediction)]
+        return [Prediction(*parts) for parts in zip(*columns, strict=True)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pieces, sigma):
-        """(B, T, 11) float64; padding is junk.
+    def _predict_batch(self, pieces, sigma, group):
+        """(B, T, 11) float64 of samples of `group` tracks; padding is junk.
 
         log10 K, alpha, state probabilities (4), probability of change, and the widths of the intervals: of log10 K
         below and above, of alpha below and above.
@@ -137,7 +147,7 @@ class Predictor:
         feats, log10_scale = features(xy, length, sigma, self.feature_kind)
         heads = {}
         for net in self.nets.values():
-            heads |= net(feats, length)
+            heads |= net(feats, length, log10_scale, group)
         heads = {name: value.double() for name, value in heads.items()}
         log10_k = heads["k"] + 2.0 * log10_scale[:, None]
         change = torch.sigmoid(heads["change"]) if "change" in heads else torch.zeros_like(log10_k)
@@ -146,6 +156,31 @@ class Predictor:
         intervals = [heads.get(name, none) for name in INTERVAL_HEADS]
         parts = [log10_k[..., None], heads["alpha"][..., None], state, change[..., None], *intervals]
         return torch.cat(parts, dim=-1).cpu().numpy()
+
+
+def _prediction(values):
+    """What `Predictor._predict_batch` gives for N frames, (N, 11), as one Prediction."""
+    log10_k, alpha, change, *widths = values[:, [0, 1, 6, 7, 8, 9, 10]].T
+    alpha_lo, alpha_hi = (np.clip(end, 0.0, MAX_ALPHA) for end in (alpha - widths[2], alpha + widths[3]))
+    return Prediction(log10_k, np.clip(alpha, 0.0, MAX_ALPHA), values[:, 2:6], change,
+                      log10_k - widths[0], log10_k + widths[1], alpha_lo, alpha_hi)
+
+
+def _groups(windows, samples):
+    """Windows to be read together, in lists of up to `SAMPLE` dealt at random, and those to be read one by one."""
+    together, alone = [], list(windows) if samples is None else []
+    if samples is not None:
+        sample = np.unique(np.asarray(samples), return_inverse=True)[1]
+        of_window = sample[[i for i, _ in windows]]
+        rng = np.random.default_rng(0)
+        for code, n_tracks in enumerate(np.bincount(sample)):
+            rows = np.flatnonzero(of_window == code)
+            if n_tracks < FEWEST:
+                alone += [windows[i] for i in rows]
+            else:
+                parts = np.array_split(rng.permutation(rows), -(-len(rows) // SAMPLE))
+                together += [[windows[i] for i in part] for part in parts]
+    return together, alone
 
 
 def window_starts(n_frames: int) -> list[int]:

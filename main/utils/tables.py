@@ -89,7 +89,7 @@ def track_sigma(tracks: Tracks, sigma: float | None) -> pd.Series:
     return points.groupby(ids).median()
 
 
-def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progress=False) -> Results:
+def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progress=False, adapt=False) -> Results:
     """Predict, segment and tabulate every track of one file.
 
     Parameters
@@ -104,6 +104,8 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
         Localisation error, unit of x; by default the file's own, where it has one.
     progress : bool
         Show a progress bar.
+    adapt : bool
+        Read all tracks together, as one sample.
 
     Returns
     -------
@@ -117,7 +119,8 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     analysed = pieces[pieces["analysed"]]
     rows = [slice(*ends) for ends in analysed[["first", "last"]].to_numpy()]
     paths = [bridge(xy[row], frame[row]) for row in rows]
-    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress)
+    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress,
+                                    np.zeros(len(paths), int) if adapt else None)
     segmented = segment_many(predictions, config)
     segmented = [segment_intervals(p, own, config.get("calibration", {}))
                  for p, own in zip(predictions, segmented, strict=True)]

@@ -24,7 +24,7 @@ class Options:
     """How to train. Every field is also an option of `train.py`."""
 
     target: str = "combined"  # k, alpha, state or combined
-    body: str = "lstm"  # lstm, conv_lstm or transformer
+    body: str = "lstm"  # lstm, conv_lstm or transformer; sample: conv_lstm that reads whole samples
     hidden: int = 64
     layers: str = "2,2,1"  # BiLSTM layers of each block of the lstm body
     dropout: float = 0.1
@@ -42,7 +42,7 @@ class Options:
     seed: int = 0
     init: str = ""  # fine-tune: start from these weights (a shipped name or a folder) instead of random ones
     intervals: bool = True  # heads for the 90 % intervals of K and alpha; the other heads learn the same either way
-    only: str = ""  # intervals: train these heads alone and leave everything else as it is (in init)
+    only: str = ""  # a part to train alone, the rest as in init: intervals, or sample (all but the single-track net)
 
 
 def network(options: Options) -> TrackNet:
@@ -53,8 +53,7 @@ def network(options: Options) -> TrackNet:
     Raises
     ------
     ValueError
-        If the weights of `options.init` are of another architecture, or `options.only` is not "" or "intervals", or
-        there are no interval heads to train.
+        If the weights of `options.init` are of another architecture, or there is no such part as `options.only`.
     """
     torch.manual_seed(options.seed + distributed.rank())  # dropout of its own; all ranks start from the weights of 0
     net = build(net_config(options))
@@ -62,14 +61,19 @@ def network(options: Options) -> TrackNet:
         nets, _ = load_weights(options.init)
         source = nets.get(options.target, nets.get("combined"))
         try:
-            own, known = net.state_dict(), source.state_dict()
-            net.load_state_dict({n: known.get(n, own[n]) if is_interval(n) else known[n] for n in own})
+            into = net.single if hasattr(net, "single") and not hasattr(source, "single") else net
+            own, known = into.state_dict(), source.state_dict()
+            into.load_state_dict({n: known.get(n, own[n]) if is_interval(n) else known[n] for n in own})
         except (AttributeError, KeyError, RuntimeError):
             message = f"weights {options.init!r} do not fit a {options.body} network of {options.target}"
             raise ValueError(message) from None
-    if options.only not in ("", "intervals"):
-        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals")
-    if options.only:
+    if options.only not in ("", "intervals", "sample"):
+        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals or sample")
+    if options.only == "sample":
+        if options.body != "sample":
+            raise ValueError(f"a {options.body} network has no part that reads the sample")
+        net.single.requires_grad_(False)
+    elif options.only:
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(is_interval(name))
         if not any(p.requires_grad for p in net.parameters()):
@@ -151,7 +155,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                disable=not first)  # fmt: skip
     with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            net.train(not options.only)  # a frozen body reads without dropout
+            net.train(options.only != "intervals")  # a frozen body reads without dropout
             loss = loss_of(model, batch, options, weights, device)
             _update(net, optimizer, loss["loss"], options.clip)
             if options.schedule != "plateau":
@@ -214,7 +218,7 @@ def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu
     batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
     with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
-        out = net(feats, batch["length"])
+        out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
     parts = distributed.share(losses(out, batch, log10_scale, weights, options.focal), _frames(batch))
     return parts | {"loss": sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())}
 
@@ -242,7 +246,7 @@ def validate(net: TrackNet, batches: list[dict], options: Options, weights=None)
     for batch in batches:
         batch = {name: value.to(device) for name, value in batch.items()}
         feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
-        out = net(feats, batch["length"])
+        out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
         n = _frames(batch)
         for name, value in losses(out, batch, log10_scale, weights, options.focal).items():
             sums[name] = sums.get(name, 0.0) + int(n[name]) * float(value)
