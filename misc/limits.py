@@ -1,9 +1,12 @@
-"""Where shipped weights can be trusted: errors by length, noise and alpha on fresh tracks of the `broad` prior.
+"""Where shipped weights can be trusted: errors and coverage by length, noise, alpha, K and state, on labelled tracks.
 
     python misc/limits.py --weights default fast --tracks 4000
+    python misc/limits.py --weights fast --benchmark runs/development
 
-Errors are frame-wise over frames that truly move: the median absolute error of log10 K (0.1 is 26 %), the mean
-absolute error of alpha, and the share of frames with the right state (over all frames).
+Tracks are fresh ones of the `broad` prior, or those of a benchmark folder. Errors are frame-wise over frames that truly
+move: the median absolute error of log10 K (0.1 is 26 %), the mean absolute error of alpha, the share of true K and
+alpha inside their 90 % intervals, and the share of frames with the right state (over all frames). Below: the expected
+calibration error of the states, and the coverage of segments.
 """
 
 import argparse
@@ -12,80 +15,122 @@ import time
 import numpy as np
 import pandas as pd
 
+from main.utils.calibration import stretch
+from main.utils.changepoints import segment_many
+from main.utils.coverage import (
+    benchmark_tracks,
+    calibration_error,
+    frame_values,
+    segment_values,
+    simulated_tracks,
+)
 from main.utils.inference import Predictor
 from main.utils.weights import load_weights
-from simulations.stream import TrackStream
 
 SEED = 20_251_120
+STATES = ("trapped", "confined", "free", "directed")
 BINS = {
     "frames": [20, 40, 80, 140, 201],
     "noise / step": [0, 0.1, 0.3, 1, 3, np.inf],
     "alpha": [0, 0.3, 0.7, 1.3, 1.7, 2],
+    "K": [0, 0.01, 0.1, 1, np.inf],
+    "state": [1, 2, 3, 4],
+    "frames of the segment": [1, 6, 12, 25, 50, 201],
 }
+COLUMNS = ("median error of log10 K", "MAE alpha", "K inside", "alpha inside", "state right")
 
 
-def held_out(n_tracks: int) -> list[dict]:
-    """Labelled tracks of the broad prior from a seed that no training uses: xy (T, 2) px, k, alpha, state, sigma."""
-    stream = TrackStream("broad", 256, "cpu", SEED, chunk=max(n_tracks, 512), unknown_sigma=0.0)
-    batch = stream.simulate_chunk(0)
-    tracks = []
-    for i, n in enumerate(batch["length"].tolist()):
-        track = {name: batch[name][i, :n].double().numpy() for name in ("xy", "k", "alpha", "state")}
-        tracks.append(track | {"sigma": float(batch["sigma"][i])})
-    return tracks
+def errors(values: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Errors of frames or segments.
 
-
-def frame_errors(predictor: Predictor, tracks: list[dict], sigma) -> pd.DataFrame:
-    """One row a frame: what it was, and how wrong the prediction is.
+    Parameters
+    ----------
+    values : dict
+        From `main.utils.coverage.frame_values` or `segment_values`.
 
     Returns
     -------
     DataFrame
-        frames (length of its track), noise / step (localisation error over sqrt(2 K)), alpha, and the errors
-        log10_k, alpha_error (nan where trapped) and right (state).
+        alpha, K and state (true), and the columns that `table` averages; nan where trapped.
     """
-    rows = []
-    for track, p in zip(tracks, predictor.predict([t["xy"] for t in tracks], sigma, progress=True), strict=True):
-        moving = track["state"] > 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rows.append(pd.DataFrame({
-                "frames": len(moving),
-                "noise / step": np.where(moving, track["sigma"] / np.sqrt(2 * track["k"]), np.nan),
-                "alpha": np.where(moving, track["alpha"], np.nan),
-                "log10_k": np.where(moving, np.abs(p.log10_k - np.log10(track["k"])), np.nan),
-                "alpha_error": np.where(moving, np.abs(p.alpha - track["alpha"]), np.nan),
-                "right": p.state_probs.argmax(1) == track["state"],
-            }))  # fmt: skip
-    return pd.concat(rows)
+    k, alpha = (values[f"predicted_{name}"] for name in ("log10_k", "alpha"))
+    moving = values["state"] > 0
+    log10_k = np.log10(np.where(moving, values["k"], 1.0))
+    rows = pd.DataFrame({
+        "alpha": values["alpha"],
+        "K": values["k"],
+        "median error of log10 K": np.abs(k[:, 0] - log10_k),
+        "MAE alpha": np.abs(alpha[:, 0] - values["alpha"]),
+        "K inside": (k[:, 1] <= log10_k) & (log10_k <= k[:, 2]),
+        "alpha inside": (alpha[:, 1] <= values["alpha"]) & (values["alpha"] <= alpha[:, 2]),
+    })  # fmt: skip
+    return rows.astype(float).where(pd.Series(moving), axis=0).assign(state=values["state"])
 
 
-def table(errors: pd.DataFrame) -> str:
+def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
+    """One row a frame: `errors`, and frames (of its track), noise / step (localisation error over sqrt(2 K)), state."""
+    values = frame_values(tracks, predictions)
+    lengths = [len(t["k"]) for t in tracks]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.repeat([t["sigma"] for t in tracks], lengths) / np.sqrt(2 * values["k"])
+    right = values["probs"].argmax(axis=1) == values["state"]
+    noise = np.where(values["state"] > 0, noise, np.nan)
+    return errors(values).assign(frames=np.repeat(lengths, lengths), **{"noise / step": noise, "state right": right})
+
+
+def segment_errors(tracks: list[dict], predictions: list, config: dict) -> pd.DataFrame:
+    """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
+    segmented = segment_many(predictions, config)
+    values = segment_values(tracks, predictions, segmented)
+    knots = config.get("calibration", {}).get("segments", {})
+    for name in ("log10_k", "alpha"):
+        point, low, high = values[f"predicted_{name}"].T
+        values[f"predicted_{name}"] = np.stack([point, *stretch(name, point, low, high, knots)], axis=1)
+    lengths = [s["end"] - s["start"] for own in segmented for s in own if s["state"] != 0]
+    return errors(values).assign(**{"frames of the segment": lengths, "state right": np.nan})
+
+
+def table(rows: pd.DataFrame) -> str:
     """Markdown table of the errors by bin."""
-    lines = ["| | frames of data | median error of log10 K | MAE alpha | state right |", "|---|---|---|---|---|"]
-    groups = [("all", errors)]
-    for name, edges in BINS.items():
-        cut = pd.cut(errors[name], edges, right=False)
-        groups += [(f"{name} {g.left:g} to {g.right:g}", own) for g, own in errors.groupby(cut, observed=True)]
+    lines = ["| | rows | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    groups = [("all", rows)]
+    for name in (name for name in BINS if name in rows):
+        cut = pd.cut(rows[name], BINS[name], right=False)
+        groups += [(f"{name} {g.left:g} to {g.right:g}", own) for g, own in rows.groupby(cut, observed=True)]
     for name, own in groups:
-        lines.append(f"| {name} | {len(own):,} | {own['log10_k'].median():.3f} | {own['alpha_error'].mean():.3f} "
-                     f"| {own['right'].mean():.3f} |")  # fmt: skip
+        figures = [own[c].median() if c.startswith("median") else own[c].mean() for c in COLUMNS]
+        lines.append(f"| {name} | {len(own):,} | " + " | ".join(f"{value:.3f}" for value in figures) + " |")
     return "\n".join(lines)
 
 
+def state_errors(tracks: list[dict], predictions: list) -> str:
+    """Expected calibration error (15 bins) of the most probable state and of each state, in one line."""
+    values = frame_values(tracks, predictions)
+    probs, state = values["probs"], values["state"]
+    parts = [f"most probable state {calibration_error(probs.max(axis=1), probs.argmax(axis=1) == state):.4f}"]
+    parts += [f"{name} {calibration_error(probs[:, i], state == i):.4f}" for i, name in enumerate(STATES)]
+    return "expected calibration error: " + ", ".join(parts)
+
+
 def main() -> None:
-    """Print one table per set of weights, with the localisation error known and one without."""
+    """Print the tables of each set of weights, with the localisation error known and one without."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", nargs="+", default=["default"])
     parser.add_argument("--tracks", type=int, default=4000)
+    parser.add_argument("--benchmark", help="folder of benchmark experiments, made by benchmark.py")
     args = parser.parse_args()
-    tracks = held_out(args.tracks)
+    tracks = benchmark_tracks(args.benchmark) if args.benchmark else simulated_tracks("broad", args.tracks, SEED)
     for name in args.weights:
-        predictor = Predictor(*load_weights(name))
+        nets, config = load_weights(name)
+        predictor = Predictor(nets, config)
         for known, sigma in (("known", [t["sigma"] for t in tracks]), ("unknown", None)):
             started = time.perf_counter()
-            errors = frame_errors(predictor, tracks, sigma)
-            print(f"\n{name}, localisation error {known} ({len(tracks)} tracks, "
-                  f"{time.perf_counter() - started:.0f} s)\n\n{table(errors)}")  # fmt: skip
+            predictions = predictor.predict([t["xy"] for t in tracks], sigma)
+            print(f"\n{name}, localisation error {known} ({len(tracks)} tracks)\n")
+            print(table(frame_errors(tracks, predictions)))
+            print(f"\n{state_errors(tracks, predictions)}\n")
+            print(table(segment_errors(tracks, predictions, config)))
+            print(f"\n{time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+"""Fitting and checking a weights' calibration on labelled tracks that nothing was trained on."""
+
+import numpy as np
+import torch
+
+from main.utils.benchmark_data import read_benchmark
+from main.utils.calibration import SMALLEST_WIDTH, calibrated, condition, pooled_intervals, temper
+from main.utils.changepoints import segment_many
+from simulations.batched import simulate_batched
+from simulations.parameters import EXPERIMENTS, SIGMA_PX
+from simulations.stream import TrackStream
+
+COVERAGE = 0.9
+EDGES = {"log10_k": np.log10([0.2, 0.35, 0.7, 1.2]), "alpha": np.array([0.3, 0.7, 1.3, 1.7])}  # groups of `condition`
+TEMPERATURES = np.arange(0.5, 2.01, 0.05)
+NAMES = ("log10_k", "alpha")
+TRACKS_PER_FIELD = 840  # of all nine experiments, one field of view each
+
+
+def simulated_tracks(prior, n_tracks: int, seed: int) -> list[dict]:
+    """About `n_tracks` labelled tracks of a prior, or ("benchmark") of the nine AnDi-2 experiments in their numbers.
+
+    Returns
+    -------
+    list of dict
+        xy (T, 2), px; k (T,), px^2/frame^alpha, alpha (T,), state (T,) int; sigma, px, never hidden.
+    """
+    if prior == "benchmark":
+        generator, fields = torch.Generator().manual_seed(seed), np.zeros(max(n_tracks // TRACKS_PER_FIELD, 1), int)
+        batches = [simulate_batched(experiment[fields], generator) for experiment in EXPERIMENTS]
+    else:
+        stream = TrackStream(prior, 256, "cpu", seed, chunk=max(n_tracks, 512), unknown_sigma=0.0)
+        batches = [stream.simulate_chunk(0)]
+    tracks = []
+    for batch in batches:
+        for i, n in enumerate(batch["length"].tolist()):
+            track = {name: batch[name][i, :n].double().numpy() for name in ("xy", "k", "alpha", "state")}
+            tracks.append(track | {"state": track["state"].astype(int), "sigma": float(batch["sigma"][i])})
+    return tracks
+
+
+def benchmark_tracks(folder) -> list[dict]:
+    """Tracks of a folder that `benchmark.py` made, as `simulated_tracks` gives them."""
+    table = read_benchmark(folder)
+    return [dict(zip(("xy", "k", "alpha", "state"), row, strict=True)) | {"sigma": SIGMA_PX}
+            for row in zip(table["xy"], table["k"], table["alpha"], table["state"], strict=True)]
+
+
+def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.ndarray, float]]) -> dict:
+    """Factors and temperature for one set of weights.
+
+    Parameters
+    ----------
+    predictor : main.utils.inference.Predictor
+        Without calibration.
+    config : dict
+        For the segmentation.
+    groups : list of (tracks, localisation errors, share)
+        What the weights are to be right for on average.
+
+    Returns
+    -------
+    dict
+        "frames", "segments": knots; "temperature".
+    """
+    rows = []
+    for tracks, sigma, share in groups:
+        predictions = predictor.predict([t["xy"] for t in tracks], sigma)
+        rows.append((tracks, predictions, share))
+    frames = _pool([frame_values(tracks, predictions) for tracks, predictions, _ in rows], [r[2] for r in rows])
+    calibration = {"temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
+                   "frames": _knots(frames)}  # fmt: skip
+    parts = []
+    for tracks, predictions, _ in rows:
+        predictions = [calibrated(p, calibration) for p in predictions]
+        parts.append(segment_values(tracks, predictions, segment_many(predictions, config)))
+    return calibration | {"segments": _knots(_pool(parts, [r[2] for r in rows]))}
+
+
+def frame_values(tracks, predictions) -> dict[str, np.ndarray]:
+    """Truth and prediction of all frames, each (N,), probs (N, 4)."""
+    values = {name: np.concatenate([t[name] for t in tracks]) for name in ("k", "alpha", "state")}
+    values["probs"] = np.concatenate([p.state_probs for p in predictions])
+    for name in NAMES:
+        ends = [np.concatenate([getattr(p, name + end) for p in predictions]) for end in ("", "_lo", "_hi")]
+        values[f"predicted_{name}"] = np.stack(ends, axis=1)  # (N, 3)
+    return values
+
+
+def segment_values(tracks, predictions, segmented) -> dict[str, np.ndarray]:
+    """Truth and prediction of all segments that are predicted to move, as `frame_values`, without probs."""
+    truths, found = [], {name: [] for name in NAMES}
+    for track, p, segments in zip(tracks, predictions, segmented, strict=True):
+        moving = np.array([s["state"] != 0 for s in segments])
+        truths.append(np.stack(true_segment_values(track, segments))[:, moving])
+        for name, ends in pooled_intervals(p, segments).items():
+            found[name].append(np.stack(ends)[:, moving])
+    values = dict(zip(("k", "alpha", "state"), np.concatenate(truths, axis=1), strict=True))
+    return values | {f"predicted_{name}": np.concatenate(found[name], axis=1).T for name in NAMES}
+
+
+def _pool(parts: list[dict], shares: list[float]) -> dict[str, np.ndarray]:
+    """Values of all groups; each group carries its share of the weight."""
+    pooled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    sizes = [len(part["k"]) for part in parts]
+    return pooled | {"weight": np.repeat(np.array(shares) / sizes, sizes)}
+
+
+def _knots(values: dict[str, np.ndarray]) -> dict:
+    moving = values["state"] != 0
+    weight = values["weight"][moving]
+    truth = {"log10_k": np.log10(values["k"][moving]), "alpha": values["alpha"][moving]}
+    return {name: fit_knots(name, truth[name], *values[f"predicted_{name}"][moving].T, weight) for name in NAMES}
+
+
+def true_segment_values(truth, segments):
+    """Labels of each predicted segment: those of the true segment that it shares most frames with.
+
+    Parameters
+    ----------
+    truth : dict
+        k, alpha, state, each (T,).
+    segments : list of dict
+        start and end (exclusive); they cover the track.
+
+    Returns
+    -------
+    k, alpha, state : numpy.ndarray, shape (S,)
+    """
+    labels = np.stack([truth["k"], truth["alpha"], truth["state"]])  # (3, T)
+    run = np.concatenate([[0], np.cumsum((np.diff(labels) != 0).any(axis=0))])  # (T,) number of the true segment
+    own = np.repeat(np.arange(len(segments)), [s["end"] - s["start"] for s in segments])
+    shared = np.zeros((len(segments), run[-1] + 1))
+    np.add.at(shared, (own, run), 1)
+    first = np.searchsorted(run, shared.argmax(axis=1))
+    return tuple(labels[:, first])
+
+
+def fit_knots(name, truth, point, low, high, weight):
+    """Factors that make intervals cover 90 % in every group of `EDGES`.
+
+    The score of a value is the distance of the truth from the point over the width on that side; the factor of a group
+    is its 90 % quantile.
+
+    Parameters
+    ----------
+    name : {"log10_k", "alpha"}
+    truth, point, low, high, weight : numpy.ndarray, shape (N,)
+
+    Returns
+    -------
+    dict
+        at, factor: lists, one number for each group that is not empty; groups stand at their medians.
+    """
+    score = np.maximum((point - truth) / np.maximum(point - low, SMALLEST_WIDTH),
+                       (truth - point) / np.maximum(high - point, SMALLEST_WIDTH))
+    place = condition(name, point, low, high)
+    group = np.digitize(place, EDGES[name])
+    knots = {"at": [], "factor": []}
+    for own in (group == i for i in np.unique(group)):
+        knots["at"].append(round(quantile(place[own], weight[own], 0.5), 4))
+        knots["factor"].append(round(quantile(score[own], weight[own], COVERAGE), 3))
+    return knots
+
+
+def quantile(values, weight, share):
+    """Smallest of `values` (N,) such that it and those below carry `share` of the total weight."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(total, share * total[-1])])
+
+
+def fit_temperature(probabilities, labels, weight):
+    """Temperature of the smallest cross-entropy, in steps of 0.05, of state probabilities (N, 4) and labels (N,)."""
+    rows = np.arange(len(labels))
+    loss = [-(weight * np.log(temper(probabilities, t)[rows, labels])).sum() for t in TEMPERATURES]
+    return round(float(TEMPERATURES[np.argmin(loss)]), 2)
+
+
+def calibration_error(confidence, right, bins=15):
+    """Expected calibration error: mean distance of how sure and how often right, over bins of confidence.
+
+    Parameters
+    ----------
+    confidence : numpy.ndarray, shape (N,)
+        Probabilities, 0 to 1.
+    right : numpy.ndarray of bool, shape (N,)
+    bins : int
+        Of equal width.
+
+    Returns
+    -------
+    float
+
+    Source: Guo et al., ICML 2017 (arXiv 1706.04599).
+    """
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(index, confidence - right, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))

@@ -1,0 +1,133 @@
+"""Calibration: its arithmetic, and coverage and calibration error of the shipped weights on a small fixed set."""
+
+import numpy as np
+import pytest
+
+from main.utils import calibration as cal
+from main.utils import coverage
+from main.utils.inference import Prediction, Predictor
+from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
+
+SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json") if "calibration" in read_config(p.parent))
+TRACKS = 400  # of each prior
+
+
+def knots(factor):
+    return {name: {"at": [0.0, 1.0], "factor": [factor, factor]} for name in coverage.NAMES}
+
+
+def test_factors_are_interpolated_and_alpha_stays_in_its_range():
+    table = {"log10_k": {"at": [-1.0, 0.0], "factor": [1.0, 2.0]}, "alpha": {"at": [0.5, 1.5], "factor": [1.0, 3.0]}}
+    point, width = np.zeros(3), np.array([0.1, 10**-0.5, 5.0])
+    low, high = cal.stretch("log10_k", point, point - width / 4, point + 3 * width / 4, table)
+    assert np.allclose(-low, width / 4 * [1, 1.5, 2]) and np.allclose(high, 3 * width / 4 * [1, 1.5, 2])
+    low, high = cal.stretch("alpha", np.array([1.0, 1.9]), np.array([0.9, 1.0]), np.array([1.3, 2.0]), table)
+    assert np.allclose(low, [0.8, 0.0]) and np.allclose(high, [1.6, 2.0])
+    assert np.array_equal(cal.stretch("log10_k", point, -width, width, {}), (-width, width))
+
+
+def test_fitted_factors_cover_90_percent_of_new_values():
+    """Intervals of half the right width below and twice above, errors that grow with the width; 3 sd of a share."""
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        sd = 10 ** rng.uniform(-2, 0, n)
+        point = rng.normal(size=n)
+        return point + sd * rng.normal(size=n), point, point - 0.8 * sd, point + 3.3 * sd
+
+    truth, point, low, high = draw(40_000)
+    assert abs(((low <= truth) & (truth <= high)).mean() - 0.9) > 0.05
+    table = {"log10_k": coverage.fit_knots("log10_k", truth, point, low, high, np.ones(len(truth)))}
+    truth, point, low, high = draw(40_000)
+    low, high = cal.stretch("log10_k", point, low, high, table)
+    assert abs(((low <= truth) & (truth <= high)).mean() - 0.9) < 3 * np.sqrt(2 * 0.09 / 40_000) + 0.002
+
+
+def test_temperature_is_found_and_keeps_the_most_probable_state():
+    rng = np.random.default_rng(1)
+    right = rng.dirichlet(np.ones(4), 20_000)
+    labels = (rng.random((20_000, 1)) > right.cumsum(axis=1)).sum(axis=1)
+    too_sure = cal.temper(right, 0.5)
+    assert np.allclose(too_sure.sum(axis=1), 1) and (too_sure.argmax(axis=1) == right.argmax(axis=1)).all()
+    assert coverage.fit_temperature(too_sure, labels, np.ones(20_000)) == 2.0
+    hit = right.argmax(axis=1) == labels
+    assert coverage.calibration_error(right.max(axis=1), hit) < 0.02
+    assert coverage.calibration_error(too_sure.max(axis=1), hit) > 0.1
+
+
+def test_calibration_error_by_hand():
+    assert coverage.calibration_error(np.array([0.9, 0.9, 0.3, 1.0]), np.array([1, 0, 0, 1])) == pytest.approx(1.1 / 4)
+
+
+def constant(n, k, trapped=0.0):
+    probs = np.tile([trapped, 0, 1 - trapped, 0], (n, 1))
+    ends = np.full(n, k - 0.1), np.full(n, k + 0.3), np.full(n, 0.8), np.full(n, 1.3)
+    return Prediction(np.full(n, float(k)), np.ones(n), probs, np.zeros(n), *ends)
+
+
+def test_intervals_of_segments():
+    segments = [dict(start=0, end=4, k=0.1, alpha=1.0, state=2), dict(start=4, end=9, k=0.0, alpha=0.0, state=0)]
+    moving, trapped = cal.segment_intervals(constant(9, -1), segments, {"segments": knots(2.0)})
+    assert moving["k_lo"] == pytest.approx(10**-1.2) and moving["k_hi"] == pytest.approx(10**-0.4)
+    assert moving["alpha_lo"] == pytest.approx(0.6) and moving["alpha_hi"] == pytest.approx(1.6)
+    assert trapped["k_lo"] == trapped["alpha_lo"] == 0 and trapped["k"] == 0
+    assert trapped["k_hi"] == pytest.approx(10**-0.4) and trapped["alpha_hi"] == pytest.approx(1.6)
+
+
+def test_truth_of_a_segment_is_that_of_most_of_its_frames():
+    truth = {"k": np.repeat([1.0, 2.0, 3.0], 4), "alpha": np.ones(12), "state": np.repeat([2, 2, 0], 4)}
+    segments = [dict(start=0, end=3), dict(start=3, end=8), dict(start=8, end=12)]
+    k, alpha, state = coverage.true_segment_values(truth, segments)
+    assert k.tolist() == [1, 2, 3] and alpha.tolist() == [1, 1, 1] and state.tolist() == [2, 2, 0]
+
+
+@pytest.fixture(scope="module")
+def small_set():
+    return coverage.simulated_tracks("broad", TRACKS, 7) + coverage.simulated_tracks("challenge", TRACKS, 8)
+
+
+@pytest.fixture(scope="module", params=SETS)
+def predicted(request, small_set):
+    predictor = Predictor(*load_weights(request.param))
+    return predictor.predict([t["xy"] for t in small_set], [t["sigma"] for t in small_set])
+
+
+def share_inside(tracks, predictions, name, factor=1.0):
+    """Share of moving frames whose truth lies inside, and its standard error with tracks as independent draws."""
+    inside, moving = np.zeros(len(tracks)), np.zeros(len(tracks))
+    for i, (track, p) in enumerate(zip(tracks, predictions, strict=True)):
+        truth = track["alpha"] if name == "alpha" else np.log10(np.maximum(track["k"], 1e-12))
+        ends = cal.stretch(name, *(getattr(p, name + end) for end in ("", "_lo", "_hi")), knots(factor))
+        moves = track["state"] != 0
+        inside[i], moving[i] = ((ends[0] <= truth) & (truth <= ends[1]))[moves].sum(), moves.sum()
+    share = inside.sum() / moving.sum()
+    return share, np.sqrt(((inside - share * moving) ** 2).sum()) / moving.sum()
+
+
+def covers(tracks, predictions, name, factor=1.0):
+    """Whether coverage is 85 to 95 %, give or take two standard errors.
+
+    The factors are a compromise between these priors and the benchmark, so that neither is at 90 % exactly.
+    """
+    share, error = share_inside(tracks, predictions, name, factor)
+    return 0.85 - 2 * error < share < 0.95 + 2 * error
+
+
+def sure_enough(tracks, predictions, temperature=1.0):
+    """Whether the expected calibration error is at most .02, give or take two standard errors of a bin of frames."""
+    probs = cal.temper(np.concatenate([p.state_probs for p in predictions]), temperature)
+    right = probs.argmax(axis=1) == np.concatenate([t["state"] for t in tracks])
+    frames_per_track = len(probs) / len(tracks)
+    error = np.sqrt((probs.max(axis=1) * (1 - probs.max(axis=1))).mean() * frames_per_track / len(probs))
+    return coverage.calibration_error(probs.max(axis=1), right) < 0.02 + 2 * error
+
+
+@pytest.mark.parametrize("name", coverage.NAMES)
+def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name):
+    assert covers(small_set, predicted, name)
+    assert not covers(small_set, predicted, name, 1.5) and not covers(small_set, predicted, name, 1 / 1.5)
+
+
+def test_shipped_state_probabilities_are_calibrated_and_others_would_not_be(small_set, predicted):
+    assert sure_enough(small_set, predicted)
+    assert not sure_enough(small_set, predicted, 2.0) and not sure_enough(small_set, predicted, 0.5)
