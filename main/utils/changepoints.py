@@ -11,11 +11,11 @@ USUAL = 0.01  # probability of a changepoint at a frame of which nothing is know
 PLACE = 0.1  # weight of the frame's own probability beside that of its neighbourhood: chooses among neighbours
 RESOLVED = 8  # frames on both sides of a changepoint whose probability it accounts for
 DEFAULTS = {
-    "penalty": 3.6,  # price of one changepoint
-    "k": 0.7,  # weight of log10 K
-    "alpha": 0.25,  # weight of alpha
+    "penalty": 4.3,  # price of one changepoint
+    "k": 1.0,  # weight of log10 K
+    "alpha": 0.2,  # weight of alpha
     "trapped": 1.4,  # weight of the probability of being trapped
-    "unplaced": 0.7,  # probability left over within 19 frames at which a changepoint is placed there; 0: never
+    "unplaced": 0.85,  # probability left over within 19 frames at which a changepoint is placed there; 0: never
     "trapped_odds": 0.5,  # factor on the probability of being trapped when a segment's state is decided
 }
 

@@ -6,13 +6,12 @@ from tqdm import tqdm
 from main.utils.changepoints import segment_many, segmentation_options
 from main.utils.metrics import fast_scores, score_table
 
-GRIDS = {  # factors on the value so far
+GRIDS = {  # factors on the value so far; trapped_odds stays: weighted and plain mean F1 pull it either way
     "penalty": (0.5, 0.7, 0.85, 1.2, 1.4, 2.0),
     "k": (0.7, 1.4),
     "alpha": (0.5, 2.0),
     "trapped": (0.5, 2.0),
-    "unplaced": (0.85, 0.93, 1.07, 1.14),
-    "trapped_odds": (0.5, 0.7, 1.4),
+    "unplaced": (0.85, 0.93, 1.07),
 }
 
 
@@ -65,8 +64,6 @@ def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
         start = best[name]
         for factor in factors:
             candidate = float(np.round(start * factor, 3))
-            if name in ("unplaced", "trapped_odds"):  # a probability; trapping is too strong a claim for less than
-                candidate = min(candidate, 1.0)  # even evidence
             candidate_value = value(best | {name: candidate})
             if candidate_value > best_value:
                 best, best_value = best | {name: candidate}, candidate_value
