@@ -81,7 +81,7 @@ def intervals(tmp_path_factory):
     twice = {name: {"width": [0.1, 1.0], "factor": [2.0, 2.0]} for name in ("log10_k", "alpha")}
     config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
     save_weights(folder / "plain", nets, config)
-    save_weights(folder / "calibrated", nets, config | {"calibration": {"segments": twice}})
+    save_weights(folder / "calibrated", nets, config | {"calibration": {"segments": twice, "frames": {}, "temperature": 1.0}})
     return folder
 
 
@@ -201,7 +201,7 @@ class Constant(torch.nn.Module):
         super().__init__()
         self.alpha, self.state = alpha, state
 
-    def forward(self, feats, length):
+    def forward(self, feats, length, *sample):
         shape = feats.shape[:2]
         logits = torch.nn.functional.one_hot(torch.full(shape, self.state), 4) * 20.0
         return {"k": torch.zeros(shape), "alpha": torch.full(shape, self.alpha), "state": logits}
