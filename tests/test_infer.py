@@ -81,7 +81,8 @@ def intervals(tmp_path_factory):
     twice = {name: {"width": [0.1, 1.0], "factor": [2.0, 2.0]} for name in ("log10_k", "alpha")}
     config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
     save_weights(folder / "plain", nets, config)
-    save_weights(folder / "calibrated", nets, config | {"calibration": {"segments": twice, "frames": {}, "temperature": 1.0}})
+    calibration = {"segments": twice, "frames": {}, "temperature": 1.0}
+    save_weights(folder / "calibrated", nets, config | {"calibration": calibration})
     return folder
 
 
