@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 
 from main.utils import baselines, ensemble
-from main.utils import benchmark_tables as tables
+from main.utils.adapt import adapt_sample
 from main.utils.benchmark_data import generate, read_benchmark, write_submission
 from main.utils.benchmark_errors import k_errors
-from main.utils.benchmark_tables import METHOD_NAMES
-from main.utils.bootstrap import bootstrap, compare, intervals, track_sums
+from main.utils.benchmark_tables import METHOD_NAMES, report_numbers, report_text
+from main.utils.bootstrap import bootstrap, intervals, track_sums
 from main.utils.changepoints import segment_many
 from main.utils.hmm import hmm_segments, state_of_segments
-from main.utils.metrics import SCORES, fast_scores, frame_scores, official_scores, score_table
+from main.utils.metrics import fast_scores, official_scores, score_table
 from main.utils.penalty import fit_segmentation
 from main.utils.plotting import save
 from main.utils.plotting_benchmark import benchmark_figures
@@ -43,8 +43,9 @@ class Benchmark:
 
     Parameters
     ----------
-    title : str
-        How many tracks of which seed, in a sentence.
+    seed : int or "published"
+    fovs : int
+        Fields of view of each experiment.
     table : pandas.DataFrame
         Tracks and truth, as of `benchmark_data.read_benchmark`.
     ensembles : dict
@@ -61,11 +62,14 @@ class Benchmark:
         Method -> Wasserstein distances by experiment.
     descriptions : dict[str, dict]
         Networks' method -> experiment -> states that it found, (5, S).
+    mixtures : dict[str, dict]
+        Methods that decode with a sample's mixture -> experiment -> its components, (5, S), where one was used.
     k_errors : pandas.DataFrame or None
         As of `benchmark_errors.k_errors`.
     """
 
-    title: str
+    seed: int | str
+    fovs: int
     table: pd.DataFrame
     ensembles: dict
     segments: dict = field(default_factory=dict)
@@ -75,7 +79,14 @@ class Benchmark:
     bounds: dict = field(default_factory=dict)
     distances: dict = field(default_factory=dict)
     descriptions: dict = field(default_factory=dict)
+    mixtures: dict = field(default_factory=dict)
     k_errors: pd.DataFrame | None = None
+
+    @property
+    def title(self):
+        """How many tracks of which seed, in a sentence."""
+        n = self.table["exp"].nunique()
+        return f"{len(self.table):,} tracks, {n} experiments, {self.fovs} fields of view each, seed {self.seed}."
 
 
 def classical_segments(method, bench):
@@ -103,21 +114,43 @@ def classical_segments(method, bench):
     return {name: oracle_segments(bench, name == "hmm-filtered") for name in ("hmm", "hmm-filtered")}
 
 
+def by_experiment(table, segment):
+    """Segments of all tracks in order, from ``segment(exp, index)``, which gives those of one experiment's rows."""
+    segments = np.empty(len(table), object)
+    for exp, index in table.groupby("exp").indices.items():
+        for i, own in zip(index, segment(exp, index), strict=True):
+            segments[i] = own
+    return segments.tolist()
+
+
 def oracle_segments(bench, filtered):
     """Segments by the oracle HMM; where an experiment has one state, those of the whole-track MSD."""
-    segments = np.empty(len(bench.table), object)
-    for exp, index in bench.table.groupby("exp").indices.items():
+
+    def segment(exp, index):
         if exp not in bench.ensembles:
             raise ValueError(f"experiment {exp} has no ensemble_labels.txt, which the oracle HMM reads: leave out hmm")
         model, description = bench.ensembles[exp]
         tracks, truths = (bench.table[name].iloc[index].tolist() for name in ("xy", "segments"))
         if description.shape[1] == 1:
-            own = [baselines.msd_segments(xy, SIGMA) for xy in tracks]
-        else:
-            own = hmm_segments(tracks, truths, description, model, SIGMA, filtered)
-        for i, s in zip(index, own, strict=True):
-            segments[i] = s
-    return segments.tolist()
+            return [baselines.msd_segments(xy, SIGMA) for xy in tracks]
+        return hmm_segments(tracks, truths, description, model, SIGMA, filtered)
+
+    return by_experiment(bench.table, segment)
+
+
+def mixture_segments(bench, label, config):
+    """Segments decoded with the mixture that each experiment's tracks share; its states go into `bench`."""
+
+    def segment(exp, index):
+        tracks, preds = bench.table["xy"].iloc[index].tolist(), [bench.predictions[label][i] for i in index]
+        segments, report = adapt_sample(tracks, preds, SIGMA, config)
+        print(f"{label}+mixture, experiment {exp}: {report['reason']}", flush=True)
+        if report["used"]:
+            states[exp] = ensemble.of_components(report["components"])
+        return segments
+
+    states = bench.mixtures[f"{label}+mixture"] = {}
+    return by_experiment(bench.table, segment)
 
 
 def predict(weights, tracks, device, samples=None):
@@ -136,20 +169,27 @@ def predict(weights, tracks, device, samples=None):
     Returns
     -------
     tuple
-        list of Prediction, configuration of the weights.
+        list of Prediction (None if samples are given to networks that read tracks one by one), configuration of
+        the weights.
     """
     from main.utils.inference import Predictor
     from main.utils.weights import load_weights
 
     nets, config = load_weights(weights, device)
-    pooled = {} if samples is None else {"samples": samples}
-    return Predictor(nets, config, device).predict(tracks, sigma=SIGMA, progress=True, **pooled), config
+    predictor = Predictor(nets, config, device)
+    if samples is None:
+        return predictor.predict(tracks, sigma=SIGMA, progress=True), config
+    if not predictor.reads_samples:
+        return None, config
+    return predictor.predict(tracks, sigma=SIGMA, progress=True, samples=samples), config
 
 
 def add_network(bench, weights, args, samples=None):
     """Predict with one set of weights and segment by each method asked for, into `bench`."""
     start = time.perf_counter()
     preds, config = predict(weights, list(bench.table["xy"]), args.device, samples)
+    if preds is None:
+        return
     label = Path(weights).name + ("" if samples is None else "+sample")
     bench.predictions[label] = preds
     if args.fit_penalty:
@@ -158,6 +198,8 @@ def add_network(bench, weights, args, samples=None):
     if "network" in args.methods:
         bench.segments[label] = segment_many(preds, config)
         print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
+        if args.adapt == "sample":
+            bench.segments[f"{label}+mixture"] = mixture_segments(bench, label, config)
     if "m3" in args.methods:
         bench.segments[label + "-m3"] = [segment_m3(pred) for pred in preds]
 
@@ -172,60 +214,36 @@ def store_segmentation(weights, config):
 
 
 def describe_ensembles(bench, method):
-    """States of every experiment as told by "constant", by "true segments" or by a network's predicted segments.
+    """States of every experiment as told by "constant", by "true segments" or by a network's method.
 
     Returns
     -------
     dict
-        Experiment -> (model, (5, S) array), as of `ensemble.read_ensembles`.
+        Experiment -> description (5, S).
     """
-    segments = bench.table["segments"] if method == "true segments" else bench.segments.get(method)
     result = {}
     for exp, index in bench.table.groupby("exp").indices.items():
-        model, truth = bench.ensembles[exp]
-        own = [] if method == "constant" else [s for i in index for s in segments[i]]
         if method == "constant":
-            values = ensemble.CONSTANT
+            result[exp] = ensemble.CONSTANT
         elif method == "true segments":
-            values = ensemble.moments(own, np.eye(truth.shape[1])[state_of_segments(own, truth)])
+            own, truth = [s for i in index for s in bench.table["segments"][i]], bench.ensembles[exp][1]
+            result[exp] = ensemble.moments(own, np.eye(truth.shape[1])[state_of_segments(own, truth)])
         else:
-            values = ensemble.estimate_ensemble(own)
-        result[exp] = model, values
-    return result
+            result[exp] = ensemble.estimate_ensemble([s for i in index for s in bench.segments[method][i]])
+    return result | bench.mixtures.get(method, {})
 
 
 def score_ensembles(bench, out):
-    """Score the descriptions of all experiments, write the networks'; into `bench`."""
-    networks = [name for name in bench.predictions if name in bench.segments]
+    """Score the states of all experiments, write the networks'; into `bench`."""
+    networks = [name for name in bench.segments if name not in METHOD_NAMES and not name.endswith("-m3")]
     for name in ("constant", "true segments", *networks):
         own = describe_ensembles(bench, name)
-        rows = {exp: ensemble.ensemble_distance(bench.ensembles[exp][1], values) for exp, (_, values) in own.items()}
+        rows = {exp: ensemble.ensemble_distance(bench.ensembles[exp][1], values) for exp, values in own.items()}
         bench.distances[name] = pd.DataFrame.from_dict(rows, orient="index")
         if name in networks:
-            ensemble.write_ensembles(out / "submissions" / name, own)
-            bench.descriptions[name] = {exp: values for exp, (_, values) in own.items()}
-
-
-def frame_table(table, preds):
-    """Frame-wise errors per experiment as plain numbers (confusion as nested lists)."""
-    result = {}
-    for exp, index in table.groupby("exp").indices.items():
-        rows = table.iloc[index]
-        truths = [dict(k=r.k, alpha=r.alpha, state=r.state) for r in rows.itertuples()]
-        scores = frame_scores(truths, [preds[i] for i in index])
-        result[str(exp)] = scores | {"confusion": scores["confusion"].tolist()}
-    return result
-
-
-def comparisons(bench):
-    """Every network method against each oracle HMM: label -> table of `bootstrap.compare`."""
-    result = {}
-    for name in bench.predictions:
-        for oracle in ("hmm", "hmm-filtered"):
-            if name in bench.scores and oracle in bench.scores:
-                own, reference = ((bench.scores[m], bench.resampled[m]) for m in (name, oracle))
-                result[f"{name} against {oracle}"] = compare(own[0], reference[0], own[1], reference[1])
-    return result
+            bench.descriptions[name] = own
+            named = {exp: (bench.ensembles[exp][0], values) for exp, values in own.items()}
+            ensemble.write_ensembles(out / "submissions" / name, named)
 
 
 def score(bench, out):
@@ -243,45 +261,6 @@ def score(bench, out):
             write_submission(out / "submissions" / name, bench.table, segments)
     bench.resampled = bootstrap(bench.table["exp"], sums)
     bench.bounds = {name: intervals(resampled) for name, resampled in bench.resampled.items()}
-
-
-def report_text(bench):
-    """All tables of a run as Markdown."""
-    parts = [f"# AnDi-2 benchmark\n\n{bench.title} In brackets: 90 % bootstrap intervals over tracks."]
-    for summary, name in tables.SUMMARY_NAMES.items():
-        parts.append(f"## {name}\n\n" + tables.markdown(tables.overall_table(bench.scores, bench.bounds, summary)))
-    shown = {name: scores for name, scores in bench.scores.items() if name not in ("constant", "cve", "mle")}
-    for name in SCORES if shown else ():
-        by_experiment = tables.score_by_experiment(shown, bench.bounds, name)
-        parts.append(f"## {tables.HEADINGS[name]} by experiment\n\n" + tables.markdown(by_experiment))
-    for name, comparison in comparisons(bench).items():
-        parts.append(f"## {name}, paired bootstrap\n\n" + tables.markdown(tables.verdict_table(comparison)))
-    if bench.distances:
-        heading = "## Ensemble task: Wasserstein distance of alpha / of K\n\n"
-        parts.append(heading + tables.markdown(tables.ensemble_table(bench.distances)))
-    if bench.k_errors is not None:
-        heading = "## Relative error of K in the true segments of free motion (1.48 x median), alpha within .1 of 1\n\n"
-        parts.append(heading + tables.markdown(tables.k_error_table(bench.k_errors)))
-    return "\n\n".join(parts) + "\n"
-
-
-def report_numbers(bench, args):
-    """Everything in the tables as plain numbers, as written to ``benchmark.json``."""
-
-    def plain(table):
-        return json.loads(table.to_json(orient="index"))
-
-    return {
-        "seed": "published" if args.published else args.seed,
-        "fovs": args.fovs,
-        "segments": {name: plain(scores) for name, scores in bench.scores.items()},
-        "low": {name: plain(low) for name, (low, _) in bench.bounds.items()},
-        "high": {name: plain(high) for name, (_, high) in bench.bounds.items()},
-        "against": {name: table.to_dict(orient="records") for name, table in comparisons(bench).items()},
-        "frames": {name: frame_table(bench.table, preds) for name, preds in bench.predictions.items()},
-        "ensemble": {name: plain(table) for name, table in bench.distances.items()},
-        "k_errors": {} if bench.k_errors is None else plain(bench.k_errors),
-    }
 
 
 def compute(args):
@@ -303,9 +282,8 @@ def compute(args):
     """
     out = Path(args.out)
     table = read_benchmark(generate(out, args.fovs, args.seed, args.published))
-    seed = "published seeds" if args.published else f"seed {args.seed}"
-    size = f"{len(table):,} tracks, {table['exp'].nunique()} experiments, {args.fovs} fields of view each"
-    bench = Benchmark(f"{size}, {seed}.", table, ensemble.read_ensembles(out))
+    seed = "published" if args.published else args.seed
+    bench = Benchmark(seed, args.fovs, table, ensemble.read_ensembles(out))
     print(f"{bench.title} Videos are skipped.", flush=True)
     for method in CLASSICAL:
         if method in args.methods and not args.fit_penalty:
@@ -330,7 +308,7 @@ def run(args):
     text = report_text(bench)
     print(text)
     (out / "benchmark.md").write_text(text)
-    (out / "benchmark.json").write_text(json.dumps(report_numbers(bench, args), indent=1) + "\n")
+    (out / "benchmark.json").write_text(json.dumps(report_numbers(bench), indent=1) + "\n")
     for name, figure in benchmark_figures(bench, SIGMA).items():
         save(figure, name, out / "figures")
     print(f"these tables in {out / 'benchmark.md'}, numbers in benchmark.json, figures in figures/ beside it")
@@ -347,7 +325,8 @@ def parse(argv=None):
     parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=CLASSICAL + NETWORK,
                         help="network: --weights and our segmentation; m3: the same with the original one's")
     parser.add_argument("--adapt", choices=["none", "sample"], default="none",
-                        help="sample: also read all tracks of an experiment together (NAME+sample)")
+                        help="sample: also with what all tracks of an experiment share: networks that read samples "
+                        "(NAME+sample), decoding with the mixture of a sample (NAME+mixture)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
     parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
     parser.add_argument("--device", default="cpu")

@@ -148,27 +148,36 @@ def test_command_scores_weights_and_stores_the_fit(tmp_path, monkeypatch):
     assert (tmp_path / "submissions" / "net" / "track_2" / "exp_3" / "ensemble_labels.txt").is_file()
 
 
-def test_sample_adaptation_passes_the_experiments(tmp_path, monkeypatch):
-    """Without weights that read samples the command only has to hand them over, and to keep both results apart."""
-    seen = []
+def test_sample_adaptation_gives_networks_and_mixture_the_experiments(tmp_path, monkeypatch, capsys):
+    """The command hands the samples over and keeps what each way of using them gives apart."""
+    from main.utils.inference import Prediction
 
     def predict(weights, tracks, device, samples=None):
-        seen.append(samples)
-        n, alpha = len(tracks[0]), 1.0 if samples else 0.5
-        pred = Prediction(np.zeros(n), np.full(n, alpha), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))
-        return [pred], {}
+        n, alpha = len(tracks[0]), 0.5 if samples is None else 0.75
+        assert samples in (None, [3])
+        return [Prediction(np.zeros(n), np.full(n, alpha), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))], {}
 
-    from main.utils.inference import Prediction
+    def adapt_sample(tracks, preds, sigma, config):
+        assert sigma == benchmark.SIGMA
+        k, alpha = 1.0, float(preds[0].alpha[0]) + 0.25
+        component = dict(share=1.0, k=k, log10_k_sd=0.0, alpha=alpha, alpha_sd=0.1)
+        segments = [[dict(start=0, end=len(xy), k=k, alpha=alpha, state=2)] for xy in tracks]
+        return segments, {"used": True, "reason": "one component", "components": [component]}
 
     write_brownian_truth(tmp_path)
     monkeypatch.setattr(benchmark, "predict", predict)
-    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network", "--tasks", "single"]
+    monkeypatch.setattr(benchmark, "adapt_sample", adapt_sample)
+    monkeypatch.setattr(benchmark.ensemble, "ensemble_distance", lambda truth, own: {"w1_alpha": own[0, 0], "w1_k": 0})
+    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]
     assert benchmark.main([*options, "--adapt", "sample"]) == 0
-    assert seen == [None, [3]]
     report = json.loads((tmp_path / "benchmark.json").read_text())
-    assert report["segments"]["net"]["3"]["mae_alpha"] == 0.5
-    assert report["segments"]["net+sample"]["3"]["mae_alpha"] == 0
-    assert "net+sample against hmm" in report["against"]
+    alpha = {"net": 0.5, "net+mixture": 0.75, "net+sample": 0.75, "net+sample+mixture": 1.0}
+    assert set(report["segments"]) == {"hmm", "hmm-filtered", *alpha}
+    for name, value in alpha.items():
+        assert report["segments"][name]["3"]["mae_alpha"] == 1 - value
+        assert report["ensemble"][name]["3"]["w1_alpha"] == value
+        assert f"{name} against hmm" in report["against"]
+    assert "net+mixture, experiment 3: one component" in capsys.readouterr().out
 
 
 def test_command_without_anything_to_score(tmp_path, capsys):

@@ -1,9 +1,12 @@
-"""Tables of the benchmark as Markdown, every figure with its bootstrap interval."""
+"""Tables of the benchmark: as Markdown, every figure with its bootstrap interval, and as plain numbers."""
+
+import json
 
 import numpy as np
 import pandas as pd
 
-from main.utils.metrics import SCORES
+from main.utils.bootstrap import compare
+from main.utils.metrics import SCORES, frame_scores
 
 HEADINGS = {"jsc": "JSC", "rmse": "RMSE (frames)", "mae_alpha": "MAE alpha", "msle_k": "MSLE K", "f1": "F1"}
 DECIMALS = {"jsc": 3, "rmse": 2, "mae_alpha": 3, "msle_k": 4, "f1": 3, "w1_alpha": 3, "w1_k": 4}
@@ -124,3 +127,64 @@ def k_error_table(errors):
     text = errors.drop(columns="n").map(lambda v: "" if np.isnan(v) else figure(v, 3))
     text.insert(0, "segments", errors["n"].astype(str))
     return text.rename_axis("frames")
+
+
+def frame_table(table, preds):
+    """Frame-wise errors per experiment as plain numbers (confusion as nested lists)."""
+    result = {}
+    for exp, index in table.groupby("exp").indices.items():
+        rows = table.iloc[index]
+        truths = [dict(k=r.k, alpha=r.alpha, state=r.state) for r in rows.itertuples()]
+        scores = frame_scores(truths, [preds[i] for i in index])
+        result[str(exp)] = scores | {"confusion": scores["confusion"].tolist()}
+    return result
+
+
+def comparisons(bench):
+    """Every network's method against each oracle HMM: label -> table of `bootstrap.compare`."""
+    result = {}
+    for name in bench.scores:
+        for oracle in ("hmm", "hmm-filtered"):
+            if name not in METHOD_NAMES and not name.endswith("-m3") and oracle in bench.scores:
+                own, reference = ((bench.scores[m], bench.resampled[m]) for m in (name, oracle))
+                result[f"{name} against {oracle}"] = compare(own[0], reference[0], own[1], reference[1])
+    return result
+
+
+def report_text(bench):
+    """All tables of a run as Markdown."""
+    parts = [f"# AnDi-2 benchmark\n\n{bench.title} In brackets: 90 % bootstrap intervals over tracks."]
+    for summary, name in SUMMARY_NAMES.items():
+        parts.append(f"## {name}\n\n" + markdown(overall_table(bench.scores, bench.bounds, summary)))
+    shown = {name: scores for name, scores in bench.scores.items() if name not in ("constant", "cve", "mle")}
+    for name in SCORES if shown else ():
+        by_experiment = score_by_experiment(shown, bench.bounds, name)
+        parts.append(f"## {HEADINGS[name]} by experiment\n\n" + markdown(by_experiment))
+    for name, comparison in comparisons(bench).items():
+        parts.append(f"## {name}, paired bootstrap\n\n" + markdown(verdict_table(comparison)))
+    if bench.distances:
+        heading = "## Ensemble task: Wasserstein distance of alpha / of K\n\n"
+        parts.append(heading + markdown(ensemble_table(bench.distances)))
+    if bench.k_errors is not None:
+        heading = "## Relative error of K in the true segments of free motion (1.48 x median), alpha within .1 of 1\n\n"
+        parts.append(heading + markdown(k_error_table(bench.k_errors)))
+    return "\n\n".join(parts) + "\n"
+
+
+def report_numbers(bench):
+    """Everything in the tables as plain numbers, as written to ``benchmark.json``."""
+
+    def plain(table):
+        return json.loads(table.to_json(orient="index"))
+
+    return {
+        "seed": bench.seed,
+        "fovs": bench.fovs,
+        "segments": {name: plain(scores) for name, scores in bench.scores.items()},
+        "low": {name: plain(low) for name, (low, _) in bench.bounds.items()},
+        "high": {name: plain(high) for name, (_, high) in bench.bounds.items()},
+        "against": {name: table.to_dict(orient="records") for name, table in comparisons(bench).items()},
+        "frames": {name: frame_table(bench.table, preds) for name, preds in bench.predictions.items()},
+        "ensemble": {name: plain(table) for name, table in bench.distances.items()},
+        "k_errors": {} if bench.k_errors is None else plain(bench.k_errors),
+    }

@@ -43,8 +43,8 @@ def colours_of(methods) -> dict[str, str]:
 
 
 def line_methods(methods) -> list[str]:
-    """Methods shown as lines: all networks' and LINES."""
-    return [name for name in methods if name in LINES or name not in CLASSICAL_COLOURS]
+    """Methods shown as lines: LINES and all networks' with our segmentation."""
+    return [name for name in methods if name in LINES or name not in CLASSICAL_COLOURS and not name.endswith("-m3")]
 
 
 @styled
