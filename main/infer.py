@@ -26,7 +26,7 @@ class Run:
 
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
-                localization_error=None, columns=None, weights=DEFAULT_WEIGHTS, min_length=MIN_LENGTH,
+                localization_error=None, columns=None, weights=DEFAULT_WEIGHTS, adapt="none", min_length=MIN_LENGTH,
                 device="auto", andi=False, csv=False, overwrite=False, progress=False) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
@@ -48,6 +48,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
         track_id, frame, x, y -> column name.
     weights : str or Path
         Name of shipped weights, or their folder.
+    adapt : {"none", "sample"}
+        "sample": each file is one sample, whose tracks are read in the light of each other.
     min_length : int
         Tracks with fewer points get no segments, 2 or more.
     device : {"auto", "cpu", "cuda"}
@@ -77,7 +79,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
         check_andi_names(files)
     predictor, config = load_predictor(weights, device)
     check_features(files, config)
-    results = [analyse(file, predictor, config, min_length, localization_error, progress) for file in files]
+    together = adapt == "sample"
+    results = [analyse(f, predictor, config, min_length, localization_error, progress, together) for f in files]
     pooled = pool(results, files)
     texts = {}
     if andi:
@@ -85,10 +88,12 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     counts = count(files, pooled)
     options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
                "localization_error": localization_error, "columns": columns, "weights": str(weights),
-               "min_length": min_length, "device": str(predictor.device), "andi": andi, "csv": csv}
+               "adapt": adapt, "min_length": min_length, "device": str(predictor.device), "andi": andi, "csv": csv}
     warnings = [w for file in files for w in file.warnings
                 if localization_error is None or "--localization-error" not in w] + noise_warning(counts)
-    record = run_record(files, options, config, counts, warnings)
+    warnings += [f"{f.path}: {r.sample['reason']}." for f, r in zip(files, results, strict=True)
+                 if together and not r.sample["used"]]
+    record = run_record(files, options, config, counts, warnings) | {"samples": [r.sample for r in results]}
     write_results(out, pooled, files[0].units.labels(), record, texts, csv)
     return Run(pooled, files, record, summary(counts, warnings, min_length, out))
 
@@ -261,6 +266,8 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--localization-error", type=float, metavar="SIGMA", help="in the unit of x and y")
     parser.add_argument("--columns", type=column_names, metavar="track=..,frame=..,x=..,y=..")
     parser.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME", help="shipped name or a folder")
+    parser.add_argument("--adapt", default="none", choices=["none", "sample"],
+                        help="sample: the tracks of a file are read in the light of each other")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH, metavar="N",
                         help=f"points a track needs to be analysed ({MIN_LENGTH})")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])

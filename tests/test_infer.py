@@ -78,10 +78,10 @@ def intervals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("intervals")
     options = {name: o | {"intervals": True} for name, o in random_options().items()}
     nets = {name: build(o) for name, o in options.items()}
-    twice = {name: {"width": [0.1, 1.0], "factor": [2.0, 2.0]} for name in ("log10_k", "alpha")}
+    twice = [{"of": name, "by": "alpha", "at": [0.0], "factor": [2.0]} for name in ("log10_k", "alpha")]
     config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
     save_weights(folder / "plain", nets, config)
-    calibration = {"segments": twice, "frames": {}, "temperature": 1.0}
+    calibration = {"segments": twice, "frames": [], "temperature": 1.0}
     save_weights(folder / "calibrated", nets, config | {"calibration": calibration})
     return folder
 

@@ -22,7 +22,7 @@ def test_windows_cover_and_blend():
 class OneValue(torch.nn.Module):
     """A network whose log10 K is the squared scale of the window alone: one level for each window."""
 
-    def forward(self, feats, length):
+    def forward(self, feats, length, *sample):
         shape = feats.shape[:2]
         return {"k": torch.zeros(shape), "alpha": torch.ones(shape), "state": torch.zeros(*shape, 4)}
 

@@ -28,11 +28,14 @@ class Results:
     ----------
     points, segments, tracks : pandas.DataFrame
         Columns as the README lists them.
+    sample : dict, optional
+        Whether the tracks were read together (used, reason), see `main.utils.inference.sample_report`.
     """
 
     points: pd.DataFrame
     segments: pd.DataFrame
     tracks: pd.DataFrame
+    sample: dict | None = None
 
 
 def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
@@ -113,14 +116,17 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
         K, D and MSD in the units of `tracks.units`, the ends of K's interval converted with the row's alpha, as K is;
         x and y as in the file.
     """
+    from main.utils.inference import sample_report  # here: it brings torch, for which a refused file need not wait
+
     table, pieces = tracks.table, cut_pieces(tracks.table, min_length)
     frame, xy = table["frame"].to_numpy(), table[["x", "y"]].to_numpy()
     sigmas = track_sigma(tracks, sigma)
     analysed = pieces[pieces["analysed"]]
     rows = [slice(*ends) for ends in analysed[["first", "last"]].to_numpy()]
     paths = [bridge(xy[row], frame[row]) for row in rows]
-    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress,
-                                    np.zeros(len(paths), int) if adapt else None)
+    sample = sample_report(predictor, len(paths)) if adapt else {"used": False, "reason": "not asked for"}
+    together = np.zeros(len(paths), int) if sample["used"] else None
+    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress, together)
     segmented = segment_many(predictions, config)
     segmented = [segment_intervals(p, own, config.get("calibration", {}))
                  for p, own in zip(predictions, segmented, strict=True)]
@@ -130,7 +136,7 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     for rows in (points, segments):
         for name in ("k", "k_lo", "k_hi"):
             rows[name] = tracks.units.convert_k(rows[name], rows["alpha"])
-    return Results(points, segments[SEGMENT_COLUMNS], track_rows)
+    return Results(points, segments[SEGMENT_COLUMNS], track_rows, sample)
 
 
 def _points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.DataFrame, pd.DataFrame]:
