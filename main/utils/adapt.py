@@ -3,7 +3,7 @@
 import numpy as np
 
 from main.utils.changepoints import segment_many
-from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, update
+from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, spread_out, update
 from main.utils.particles import COARSE_MEMORY, decode_particles
 from main.utils.placement import place_changepoints
 from main.utils.segments import merge_trapped, segment_values
@@ -12,12 +12,14 @@ from simulations.labels import label_filter
 from simulations.parameters import ALPHA_DIRECTED, STATES
 
 MIN_TRACKS = 20  # of a sample that is adapted to
-FIT_TRACKS = 100  # from which the mixture is fitted
-FIT_ROUNDS = 8
+FIT_TRACKS = 80  # from which the mixture is fitted
+N_EM = 4  # rounds of expectation maximisation between looks everywhere
+MAX_CLIMBS = 3  # times `N_EM` rounds, after the best start is chosen
+ENOUGH = 0.05  # nats per track that another climb must bring
 MAX_MOVING = 3  # components, beside a trapped one
 MIN_TRAPPED = 0.002  # share of frames that the networks see trapped, for a trapped component to be tried
 MIN_GAIN = {0.1: -2.5, 0.5: 1.0}  # nats by which the mixture must explain tracks better than their own segments do:
-# all but a tenth of the tracks, and half of them; tracks of several experiments, pooled, miss the first
+# all but a tenth of the tracks (pooled experiments miss this), and half of them (one broad component does)
 MIN_CONFINED = 0.25  # probability that the networks give to a confined component; the other states share the rest
 N_PATHS = 50  # drawn from each track's posterior
 N_ROUNDS = 2
@@ -62,8 +64,8 @@ def adapt_sample(tracks, preds, sigma, config, seed=0):
         if wrong:
             return single, {"used": False, "reason": f"tracks analysed one by one: {reason}"}
     fitted = np.random.default_rng(seed).permutation(len(tracks))[:FIT_TRACKS]
-    some = [[values[i] for i in fitted] for values in (tracks, single)]
-    mixture = fit_sample(some[0], sigma[fitted], some[1])
+    some = [[values[i] for i in fitted] for values in (tracks, single, preds)]
+    mixture = fit_sample(some[0], sigma[fitted], *some[1:])
     particles = decode_particles(tracks, sigma, mixture, None, N_ROUNDS, N_PATHS, seed)
     alone = np.array([stretch_likelihood(*one) for one in zip(tracks, single, sigma, strict=True)])
     gain = particles.evidence - alone
@@ -83,7 +85,7 @@ def adapt_sample(tracks, preds, sigma, config, seed=0):
     return [read_segments(mixture, states, *one) for one in read], report
 
 
-def fit_sample(tracks, sigma, segments):
+def fit_sample(tracks, sigma, segments, preds):
     """The mixture that explains a sample best, by evidence less the price of its parameters (BIC).
 
     Parameters
@@ -92,6 +94,8 @@ def fit_sample(tracks, sigma, segments):
     sigma : (N,) array
     segments : list of list of dict
         Of single tracks, to start from.
+    preds : list of Prediction
+        Of the same tracks, to start from too.
 
     Returns
     -------
@@ -99,39 +103,56 @@ def fit_sample(tracks, sigma, segments):
     """
     frames = [(s["end"] - s["start"], s["state"] == TRAPPED) for track in segments for s in track]
     share = sum(n for n, trapped in frames if trapped) / sum(n for n, _ in frames)
-    best, best_score = None, -np.inf
-    for with_trapped in (False, True) if share > MIN_TRAPPED else (False,):
-        before = -np.inf
-        for n_moving in range(1, MAX_MOVING + 1):
-            mixture, evidence = fit_components(tracks, sigma, fit_mixture(segments, n_moving, with_trapped))
-            score = evidence - 0.5 * mixture.n_parameters * np.log(len(tracks))
-            if score > best_score:
-                best, best_score = mixture, score
-            if score < before:
-                break
-            before = score
-    return best
+    log10_k = np.concatenate([p.log10_k[p.state_probs[:, TRAPPED] < 0.5] for p in preds])
+
+    def fit(n_moving, with_trapped):
+        first = fit_mixture(segments, n_moving, with_trapped)
+        starts = [first, spread_out(first, log10_k)] if n_moving > 1 else [first]
+        mixture, evidence = fit_components(tracks, sigma, starts)
+        return evidence - 0.5 * mixture.n_parameters * np.log(len(tracks)), mixture
+
+    fits = [fit(1, share > MIN_TRAPPED)]
+    for n_moving in range(2, MAX_MOVING + 1):
+        fits.append(fit(n_moving, share > MIN_TRAPPED))
+        if fits[-1][0] < fits[-2][0]:
+            break
+    best = max(fits, key=lambda scored: scored[0])
+    if best[1].trapped.any():
+        best = max(best, fit(len(best[1]) - 1, False), key=lambda scored: scored[0])
+    return best[1]
 
 
-def fit_components(tracks, sigma, mixture):
-    """Expectation maximisation of a mixture from a start; returns it and its evidence (nats)."""
-    particles = None
-    for r in range(FIT_ROUNDS):
-        afresh = r % (FIT_ROUNDS // 2) == 0  # the components have moved: look again everywhere in them
-        particles = decode_particles(tracks, sigma, mixture, None if afresh else particles, memory=COARSE_MEMORY)
-        if r < FIT_ROUNDS - 1:
-            mixture = update(mixture, particles)
+def fit_components(tracks, sigma, starts):
+    """Expectation maximisation of a mixture, from the most promising of some; returns it and its evidence (nats)."""
+    tried = [climb(tracks, sigma, mixture) for mixture in starts]
+    mixture, evidence = max(tried, key=lambda pair: pair[1])
+    for _ in range(MAX_CLIMBS):
+        before = evidence
+        mixture, evidence = climb(tracks, sigma, mixture)
+        if evidence < before + ENOUGH * len(tracks):
+            break
+    return mixture, evidence
+
+
+def climb(tracks, sigma, mixture):
+    """`N_EM` rounds of expectation maximisation, the first of which looks everywhere in each component."""
+    particles = decode_particles(tracks, sigma, mixture, memory=COARSE_MEMORY)
+    for _ in range(N_EM - 1):
+        mixture = update(mixture, particles)
+        particles = decode_particles(tracks, sigma, mixture, particles, memory=COARSE_MEMORY)
     return mixture, particles.evidence.sum()
 
 
 def component_states(mixture, particles, preds):
     """State of each component, (C,) int, by what the networks see where the component is.
 
-    Moving components are confined or free; whether free motion is directed depends on each particle's alpha.
+    A component of next to no K or alpha has the steps of pure localisation noise: whether it is trapped, the networks
+    decide. Moving ones are confined or free; whether free motion is directed depends on each particle's alpha.
     """
     seen = sum(p.T @ pred.state_probs[:-1] for p, pred in zip(particles.component, preds, strict=True))  # (C, 4)
+    trapped = mixture.trapped | (seen[:, TRAPPED] > 0.5 * seen.sum(1))
     confined = seen[:, CONFINED] > MIN_CONFINED * seen[:, CONFINED:].sum(1)
-    return np.where(mixture.trapped, TRAPPED, np.where(confined, CONFINED, FREE))
+    return np.where(trapped, TRAPPED, np.where(confined, CONFINED, FREE))
 
 
 def frame_labels(particles, preds):
@@ -187,7 +208,7 @@ def read_segments(mixture, states, labels, places, pred, values):
     -------
     list of dict
     """
-    shares = label_shares(labels, len(mixture))
+    shares, trapped = label_shares(labels, len(mixture)), states == TRAPPED
     own = segment_values(pred, places)
     trust = 0.5 * mixture.sd**2 / (mixture.sd**2 + BROAD_SD**2)  # (C, 2)
     parts = []
@@ -195,10 +216,10 @@ def read_segments(mixture, states, labels, places, pred, values):
         a, b = segment["start"], segment["end"]
         place = (np.arange(b - a) + 0.5) / (b - a)
         weight = (place * (1 - place)) @ shares[a:b]
-        if weight[mixture.trapped].sum() > 0.5 * weight.sum():
+        if weight[trapped].sum() > 0.5 * weight.sum():
             parts.append(segment | {"k": 0.0, "alpha": 0.0, "state": TRAPPED})
             continue
-        weight = np.where(mixture.trapped, 0.0, weight)
+        weight = np.where(trapped, 0.0, weight)
         weight /= weight.sum()
         log10_k, alpha = values.T
         if segment["state"] != TRAPPED:
@@ -217,16 +238,16 @@ def read_segments(mixture, states, labels, places, pred, values):
 def describe(mixture, states, particles):
     """Components as plain numbers, for `run.json`; K in unit of the positions^2/frame^alpha, rates per frame."""
     share = particles.occupied.sum(0) / particles.occupied.sum()
-    return [
-        {
-            "state": STATES[states[c]],
-            "share": float(share[c]),
-            "k": 0.0 if mixture.trapped[c] else float(10 ** mixture.mean[c, 0]),
-            "log10_k_sd": 0.0 if mixture.trapped[c] else float(mixture.sd[c, 0]),
-            "alpha": 0.0 if mixture.trapped[c] else float(mixture.mean[c, 1]),
-            "alpha_sd": 0.0 if mixture.trapped[c] else float(mixture.sd[c, 1]),
-            "start": float(mixture.start[c]),
-            "rates": mixture.transition[c].tolist(),
-        }
-        for c in range(len(mixture))
-    ]
+    moves = states != TRAPPED
+    columns = {
+        "share": share,
+        "k": np.where(moves, 10.0 ** mixture.mean[:, 0], 0.0),
+        "log10_k_sd": np.where(moves, mixture.sd[:, 0], 0.0),
+        "alpha": np.where(moves, mixture.mean[:, 1], 0.0),
+        "alpha_sd": np.where(moves, mixture.sd[:, 1], 0.0),
+        "start": mixture.start,
+        "rates": mixture.transition,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    named = (dict(zip(columns, row, strict=True)) for row in rows)
+    return [{"state": STATES[state]} | row for state, row in zip(states, named, strict=True)]

@@ -142,6 +142,30 @@ def fit_mixture(segments, n_components, with_trapped):
     return Mixture(mean, np.maximum(np.sqrt(variance), MIN_SD), state, share, transition)
 
 
+def spread_out(mixture, log10_k):
+    """Another start: moving components evenly between the extremes of log10 K, each narrow, all equally likely.
+
+    Pooled segments may average over components that alternate too fast for single tracks to tell apart.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        From `fit_mixture`.
+    log10_k : (n,) array
+        Of frames that move.
+
+    Returns
+    -------
+    Mixture
+    """
+    moving = ~mixture.trapped
+    mean, sd, start = mixture.mean.copy(), mixture.sd.copy(), mixture.start.copy()
+    mean[moving, 0] = np.linspace(*np.quantile(log10_k, (0.05, 0.95)), moving.sum())
+    sd[moving] = 0.1
+    start[moving] = start[moving].mean()
+    return replace(mixture, mean=mean, sd=sd, start=start)
+
+
 def log_prior(mixture, values):
     """Log-density of log10 K and alpha in each component, alpha truncated to `ALPHA_RANGE`.
 
