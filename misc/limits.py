@@ -18,6 +18,7 @@ import pandas as pd
 from main.utils.calibration import stretch
 from main.utils.changepoints import segment_many
 from main.utils.coverage import (
+    NAMES,
     benchmark_tracks,
     calibration_error,
     frame_values,
@@ -82,10 +83,9 @@ def segment_errors(tracks: list[dict], predictions: list, config: dict) -> pd.Da
     """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
     segmented = segment_many(predictions, config)
     values = segment_values(tracks, predictions, segmented)
-    knots = config.get("calibration", {}).get("segments", {})
-    for name in ("log10_k", "alpha"):
-        point, low, high = values[f"predicted_{name}"].T
-        values[f"predicted_{name}"] = np.stack([point, *stretch(name, point, low, high, knots)], axis=1)
+    ends = {name: tuple(values[f"predicted_{name}"].T) for name in NAMES}
+    for name, own in stretch(ends, config.get("calibration", {}).get("segments", [])).items():
+        values[f"predicted_{name}"] = np.stack(own, axis=1)
     lengths = [s["end"] - s["start"] for own in segmented for s in own if s["state"] != 0]
     return errors(values).assign(**{"frames of the segment": lengths, "state right": np.nan})
 

@@ -13,34 +13,43 @@ TRACKS = 400  # of each prior
 
 
 def knots(factor):
-    return {name: {"at": [0.0, 1.0], "factor": [factor, factor]} for name in coverage.NAMES}
+    return [{"of": name, "by": "alpha", "at": [0.0, 1.0], "factor": [factor, factor]} for name in coverage.NAMES]
 
 
 def test_factors_are_interpolated_and_alpha_stays_in_its_range():
-    table = {"log10_k": {"at": [-1.0, 0.0], "factor": [1.0, 2.0]}, "alpha": {"at": [0.5, 1.5], "factor": [1.0, 3.0]}}
-    point, width = np.zeros(3), np.array([0.1, 10**-0.5, 5.0])
-    low, high = cal.stretch("log10_k", point, point - width / 4, point + 3 * width / 4, table)
-    assert np.allclose(-low, width / 4 * [1, 1.5, 2]) and np.allclose(high, 3 * width / 4 * [1, 1.5, 2])
-    low, high = cal.stretch("alpha", np.array([1.0, 1.9]), np.array([0.9, 1.0]), np.array([1.3, 2.0]), table)
-    assert np.allclose(low, [0.8, 0.0]) and np.allclose(high, [1.6, 2.0])
-    assert np.array_equal(cal.stretch("log10_k", point, -width, width, {}), (-width, width))
+    table = [{"of": "log10_k", "by": "width", "at": [-1.0, 0.0], "factor": [1.0, 2.0]},
+             {"of": "alpha", "by": "alpha", "at": [0.5, 1.5], "factor": [1.0, 3.0]}]  # fmt: skip
+    width, alpha = np.array([0.1, 10**-0.5, 5.0]), np.array([1.0, 1.9, 0.2])
+    ends = {"log10_k": (0 * width, -width / 4, 3 * width / 4), "alpha": (alpha, alpha - 0.1, alpha + 0.1)}
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = cal.stretch(ends, table).values()
+    assert np.allclose(-k_lo, width / 4 * [1, 1.5, 2]) and np.allclose(k_hi, 3 * width / 4 * [1, 1.5, 2])
+    assert np.allclose(alpha_lo, [0.8, 1.6, 0.1]) and np.allclose(alpha_hi, [1.2, 2.0, 0.3])
+    assert all(np.array_equal(cal.stretch(ends, [])[name], ends[name]) for name in ends)
 
 
 def test_fitted_factors_cover_90_percent_of_new_values():
-    """Intervals of half the right width below and twice above, errors that grow with the width; 3 sd of a share."""
+    """Widths too small below, too large above, and more so where alpha is high; 3 standard errors of a share."""
     rng = np.random.default_rng(0)
 
     def draw(n):
-        sd = 10 ** rng.uniform(-2, 0, n)
-        point = rng.normal(size=n)
-        return point + sd * rng.normal(size=n), point, point - 0.8 * sd, point + 3.3 * sd
+        sd, alpha = 10 ** rng.uniform(-2, 0, n), rng.uniform(0.4, 1.6, n)
+        point, size = rng.normal(size=n), sd * np.where(alpha > 1.3, 1.0, 0.5)
+        truth = {"log10_k": point + sd * rng.normal(size=n), "alpha": alpha + 0.05 * rng.normal(size=n)}
+        ends = {"log10_k": (point, point - 0.8 * size, point + 3.3 * size), "alpha": (alpha, alpha - 0.3, alpha + 0.3)}
+        return truth, ends
 
-    truth, point, low, high = draw(40_000)
-    assert abs(((low <= truth) & (truth <= high)).mean() - 0.9) > 0.05
-    table = {"log10_k": coverage.fit_knots("log10_k", truth, point, low, high, np.ones(len(truth)))}
-    truth, point, low, high = draw(40_000)
-    low, high = cal.stretch("log10_k", point, low, high, table)
-    assert abs(((low <= truth) & (truth <= high)).mean() - 0.9) < 3 * np.sqrt(2 * 0.09 / 40_000) + 0.002
+    def inside(truth, ends, name, rows=slice(None)):
+        _, low, high = ends[name]
+        return ((low <= truth[name]) & (truth[name] <= high))[rows].mean()
+
+    truth, ends = draw(40_000)
+    table = coverage.fit_knots(truth, ends, np.ones(40_000))
+    assert abs(inside(truth, ends, "log10_k") - 0.9) > 0.05 and inside(truth, ends, "alpha") > 0.99
+    truth, ends = draw(40_000)
+    for name in coverage.NAMES:
+        for rows in (ends["alpha"][0] < 1, ends["alpha"][0] > 1.5):
+            allowed = 3 * np.sqrt(0.09 / rows.sum() + 0.09 / 8000) + 0.005  # of these, of the groups, interpolation
+            assert abs(inside(truth, cal.stretch(ends, table), name, rows) - 0.9) < allowed
 
 
 def test_temperature_is_found_and_keeps_the_most_probable_state():
@@ -97,9 +106,10 @@ def share_inside(tracks, predictions, name, factor=1.0):
     inside, moving = np.zeros(len(tracks)), np.zeros(len(tracks))
     for i, (track, p) in enumerate(zip(tracks, predictions, strict=True)):
         truth = track["alpha"] if name == "alpha" else np.log10(np.maximum(track["k"], 1e-12))
-        ends = cal.stretch(name, *(getattr(p, name + end) for end in ("", "_lo", "_hi")), knots(factor))
+        ends = {n: tuple(getattr(p, n + end) for end in ("", "_lo", "_hi")) for n in coverage.NAMES}
+        _, low, high = cal.stretch(ends, knots(factor))[name]
         moves = track["state"] != 0
-        inside[i], moving[i] = ((ends[0] <= truth) & (truth <= ends[1]))[moves].sum(), moves.sum()
+        inside[i], moving[i] = ((low <= truth) & (truth <= high))[moves].sum(), moves.sum()
     share = inside.sum() / moving.sum()
     return share, np.sqrt(((inside - share * moving) ** 2).sum()) / moving.sum()
 

@@ -21,7 +21,7 @@ def calibrated(pred, calibration):
     ----------
     pred : main.utils.inference.Prediction
     calibration : dict
-        "frames": knots of log10_k and alpha, see `stretch`; "temperature". Empty changes nothing.
+        "frames": knots, see `stretch`; "temperature". Empty changes nothing.
 
     Returns
     -------
@@ -29,39 +29,42 @@ def calibrated(pred, calibration):
     """
     if not calibration:
         return pred
-    knots = calibration["frames"]
-    k_lo, k_hi = stretch("log10_k", pred.log10_k, pred.log10_k_lo, pred.log10_k_hi, knots)
-    alpha_lo, alpha_hi = stretch("alpha", pred.alpha, pred.alpha_lo, pred.alpha_hi, knots)
+    ends = {name: tuple(getattr(pred, name + end) for end in ("", "_lo", "_hi")) for name in ("log10_k", "alpha")}
+    ends = stretch(ends, calibration["frames"])
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
     return replace(pred, state_probs=temper(pred.state_probs, calibration["temperature"]), log10_k_lo=k_lo,
                    log10_k_hi=k_hi, alpha_lo=alpha_lo, alpha_hi=alpha_hi)
 
 
-def condition(name, point, low, high):
-    """What the factor of an interval depends on: log10 of its width for log10_k, the point value for alpha; (N,)."""
-    return point if name == "alpha" else np.log10(np.maximum(high - low, SMALLEST_WIDTH))
+def condition(by, ends, of):
+    """What a factor depends on, (N,): log10 of the width of the interval of `of`, or the value of alpha."""
+    _, low, high = ends[of]
+    return ends["alpha"][0] if by == "alpha" else np.log10(np.maximum(high - low, SMALLEST_WIDTH))
 
 
-def stretch(name, point, low, high, knots):
-    """Intervals wider or narrower by the factor that belongs to them.
+def stretch(ends, knots):
+    """Intervals wider or narrower by the factors that belong to them.
 
     Parameters
     ----------
-    name : {"log10_k", "alpha"}
-    point, low, high : numpy.ndarray, shape (N,)
-        Point values and ends of their intervals.
-    knots : dict
-        For each name "at" and "factor", lists between which the factor is interpolated; see `condition`. An empty
-        dict changes nothing.
+    ends : dict
+        log10_k and alpha: point values, low and high ends of their intervals, each (N,).
+    knots : list of dict
+        Factors, applied one after the other: "of" (log10_k or alpha), "by" (width or alpha, see `condition`), "at" and
+        "factor", lists between which the factor is interpolated.
 
     Returns
     -------
-    low, high : numpy.ndarray, shape (N,)
-        Those of alpha stay within 0 and 2.
+    dict
+        As `ends`; alpha's stay within 0 and 2.
     """
-    if name in knots:
-        factor = np.interp(condition(name, point, low, high), knots[name]["at"], knots[name]["factor"])
-        low, high = point - factor * (point - low), point + factor * (high - point)
-    return (np.clip(low, 0.0, MAX_ALPHA), np.clip(high, 0.0, MAX_ALPHA)) if name == "alpha" else (low, high)
+    ends = dict(ends)
+    for knot in knots:
+        point, low, high = ends[knot["of"]]
+        factor = np.interp(condition(knot["by"], ends, knot["of"]), knot["at"], knot["factor"])
+        ends[knot["of"]] = point, point - factor * (point - low), point + factor * (high - point)
+    point, low, high = ends["alpha"]
+    return ends | {"alpha": (point, np.clip(low, 0.0, MAX_ALPHA), np.clip(high, 0.0, MAX_ALPHA))}
 
 
 def temper(probabilities, temperature):
@@ -120,9 +123,8 @@ def segment_intervals(pred, segments, calibration):
     list of dict
         With k_lo, k_hi (unit of k), alpha_lo and alpha_hi besides; NaN where the networks give no intervals.
     """
-    knots = calibration.get("segments", {})
-    pooled = pooled_intervals(pred, segments)
-    (k_lo, k_hi), alpha_ends = (stretch(name, *pooled[name], knots) for name in ("log10_k", "alpha"))
-    ends = np.stack([10.0**k_lo, 10.0**k_hi, *alpha_ends], axis=1)  # (S, 4)
+    pooled = stretch(pooled_intervals(pred, segments), calibration.get("segments", []))
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = pooled["log10_k"], pooled["alpha"]
+    ends = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
     ends[:, [0, 2]] *= np.array([[s["state"] != 0] for s in segments])
     return [s | dict(zip(INTERVALS, row, strict=True)) for s, row in zip(segments, ends.tolist(), strict=True)]

@@ -4,14 +4,22 @@ import numpy as np
 import torch
 
 from main.utils.benchmark_data import read_benchmark
-from main.utils.calibration import SMALLEST_WIDTH, calibrated, condition, pooled_intervals, temper
+from main.utils.calibration import (
+    SMALLEST_WIDTH,
+    calibrated,
+    condition,
+    pooled_intervals,
+    stretch,
+    temper,
+)
 from main.utils.changepoints import segment_many
 from simulations.batched import simulate_batched
 from simulations.parameters import EXPERIMENTS, SIGMA_PX
 from simulations.stream import TrackStream
 
 COVERAGE = 0.9
-EDGES = {"log10_k": np.log10([0.2, 0.35, 0.7, 1.2]), "alpha": np.array([0.3, 0.7, 1.3, 1.7])}  # groups of `condition`
+EDGES = {"width": np.log10([0.2, 0.35, 0.7, 1.2]), "alpha": np.array([0.3, 0.7, 1.3, 1.7])}  # groups of `condition`
+STAGES = (("log10_k", "width"), ("log10_k", "alpha"), ("alpha", "alpha"))  # of what, by what
 TEMPERATURES = np.arange(0.5, 2.01, 0.05)
 NAMES = ("log10_k", "alpha")
 TRACKS_PER_FIELD = 840  # of all nine experiments, one field of view each
@@ -106,11 +114,11 @@ def _pool(parts: list[dict], shares: list[float]) -> dict[str, np.ndarray]:
     return pooled | {"weight": np.repeat(np.array(shares) / sizes, sizes)}
 
 
-def _knots(values: dict[str, np.ndarray]) -> dict:
+def _knots(values: dict[str, np.ndarray]) -> list[dict]:
     moving = values["state"] != 0
-    weight = values["weight"][moving]
     truth = {"log10_k": np.log10(values["k"][moving]), "alpha": values["alpha"][moving]}
-    return {name: fit_knots(name, truth[name], *values[f"predicted_{name}"][moving].T, weight) for name in NAMES}
+    ends = {name: tuple(values[f"predicted_{name}"][moving].T) for name in NAMES}
+    return fit_knots(truth, ends, values["weight"][moving])
 
 
 def true_segment_values(truth, segments):
@@ -136,30 +144,39 @@ def true_segment_values(truth, segments):
     return tuple(labels[:, first])
 
 
-def fit_knots(name, truth, point, low, high, weight):
-    """Factors that make intervals cover 90 % in every group of `EDGES`.
+def fit_knots(truth, ends, weight):
+    """Factors that make intervals cover 90 % in every group of `EDGES`, one stage of `STAGES` after the other.
 
     The score of a value is the distance of the truth from the point over the width on that side; the factor of a group
-    is its 90 % quantile.
+    is the 90 % quantile of the score (split conformal prediction with a normalised score, Lei et al. 2018,
+    doi:10.1080/01621459.2017.1307116, in groups).
 
     Parameters
     ----------
-    name : {"log10_k", "alpha"}
-    truth, point, low, high, weight : numpy.ndarray, shape (N,)
+    truth : dict
+        log10_k and alpha, each (N,).
+    ends : dict
+        As `main.utils.calibration.stretch` takes it.
+    weight : numpy.ndarray, shape (N,)
 
     Returns
     -------
-    dict
-        at, factor: lists, one number for each group that is not empty; groups stand at their medians.
+    list of dict
+        of, by, and at and factor: one number for each group that is not empty; groups stand at their medians.
     """
-    score = np.maximum((point - truth) / np.maximum(point - low, SMALLEST_WIDTH),
-                       (truth - point) / np.maximum(high - point, SMALLEST_WIDTH))
-    place = condition(name, point, low, high)
-    group = np.digitize(place, EDGES[name])
-    knots = {"at": [], "factor": []}
-    for own in (group == i for i in np.unique(group)):
-        knots["at"].append(round(quantile(place[own], weight[own], 0.5), 4))
-        knots["factor"].append(round(quantile(score[own], weight[own], COVERAGE), 3))
+    knots = []
+    for of, by in STAGES:
+        now = stretch(ends, knots)
+        point, low, high = now[of]
+        score = np.maximum((point - truth[of]) / np.maximum(point - low, SMALLEST_WIDTH),
+                           (truth[of] - point) / np.maximum(high - point, SMALLEST_WIDTH))
+        place = condition(by, now, of)
+        group = np.digitize(place, EDGES[by])
+        knot = {"of": of, "by": by, "at": [], "factor": []}
+        for own in (group == i for i in np.unique(group)):
+            knot["at"].append(round(quantile(place[own], weight[own], 0.5), 4))
+            knot["factor"].append(round(quantile(score[own], weight[own], COVERAGE), 3))
+        knots.append(knot)
     return knots
 
 
