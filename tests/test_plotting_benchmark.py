@@ -26,7 +26,7 @@ def bench():
                            alpha_lo=np.full(60, 0.8), alpha_hi=np.full(60, 1.2))  # fmt: skip
     description = np.array([[1.0, 0.5], [0.01, 0.01], [1.0, 0.1], [0.01, 0.001], [0.5, 0.5]])
     bench = Benchmark(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)})
-    bench.segments = {"windows": [[first | {"end": 60}]] * 30, "net": table["segments"].tolist()}
+    bench.segments = {"windows": [[first | {"end": 60, "k": 2.0}]] * 30, "net": table["segments"].tolist()}
     bench.predictions, bench.descriptions = {"net": [pred] * 30}, {"net": {3: description, 4: description}}
     bench.scores = {name: score_table(table, own, fast_scores) for name, own in bench.segments.items()}
     sums = {name: track_sums(table["segments"], own) for name, own in bench.segments.items()}
