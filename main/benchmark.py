@@ -62,8 +62,6 @@ class Benchmark:
         Method -> Wasserstein distances by experiment.
     descriptions : dict[str, dict]
         Networks' method -> experiment -> states that it found, (5, S).
-    mixtures : dict[str, dict]
-        Methods that decode with a sample's mixture -> experiment -> its components, (5, S), where one was used.
     k_errors : pandas.DataFrame or None
         As of `benchmark_errors.k_errors`.
     """
@@ -79,7 +77,6 @@ class Benchmark:
     bounds: dict = field(default_factory=dict)
     distances: dict = field(default_factory=dict)
     descriptions: dict = field(default_factory=dict)
-    mixtures: dict = field(default_factory=dict)
     k_errors: pd.DataFrame | None = None
 
     @property
@@ -139,17 +136,14 @@ def oracle_segments(bench, filtered):
 
 
 def mixture_segments(bench, label, config):
-    """Segments decoded with the mixture that each experiment's tracks share; its states go into `bench`."""
+    """Segments decoded with the mixture that each experiment's tracks share."""
 
     def segment(exp, index):
         tracks, preds = bench.table["xy"].iloc[index].tolist(), [bench.predictions[label][i] for i in index]
         segments, report = adapt_sample(tracks, preds, SIGMA, config)
         print(f"{label}+mixture, experiment {exp}: {report['reason']}", flush=True)
-        if report["used"]:
-            states[exp] = ensemble.of_components(report["components"])
         return segments
 
-    states = bench.mixtures[f"{label}+mixture"] = {}
     return by_experiment(bench.table, segment)
 
 
@@ -230,7 +224,7 @@ def describe_ensembles(bench, method):
             result[exp] = ensemble.moments(own, np.eye(truth.shape[1])[state_of_segments(own, truth)])
         else:
             result[exp] = ensemble.estimate_ensemble([s for i in index for s in bench.segments[method][i]])
-    return result | bench.mixtures.get(method, {})
+    return result
 
 
 def score_ensembles(bench, out):

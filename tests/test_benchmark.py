@@ -159,10 +159,9 @@ def test_sample_adaptation_gives_networks_and_mixture_the_experiments(tmp_path, 
 
     def adapt_sample(tracks, preds, sigma, config):
         assert sigma == benchmark.SIGMA
-        k, alpha = 1.0, float(preds[0].alpha[0]) + 0.25
-        component = dict(share=1.0, k=k, log10_k_sd=0.0, alpha=alpha, alpha_sd=0.1)
-        segments = [[dict(start=0, end=len(xy), k=k, alpha=alpha, state=2)] for xy in tracks]
-        return segments, {"used": True, "reason": "one component", "components": [component]}
+        alpha = float(preds[0].alpha[0]) + 0.25
+        segments = [[dict(start=0, end=len(xy), k=1.0, alpha=alpha, state=2)] for xy in tracks]
+        return segments, {"used": True, "reason": "one component"}
 
     write_brownian_truth(tmp_path)
     monkeypatch.setattr(benchmark, "predict", predict)

@@ -7,7 +7,6 @@ from main.utils.ensemble import (
     ensemble_distance,
     estimate_ensemble,
     moments,
-    of_components,
     read_ensembles,
     write_ensembles,
 )
@@ -73,13 +72,3 @@ def test_one_state_is_not_split_and_all_trapped_is_one():
     still = [dict(start=0, end=20, k=0.0, alpha=0.0, state=0)] * 5
     assert estimate_ensemble(still).tolist() == [[0], [0], [0], [0], [1]]
     assert estimate_ensemble(one[:1])[:, 0] == pytest.approx([one[0]["alpha"], 0, one[0]["k"], 0, 1])
-
-
-def test_components_have_the_moments_of_their_draws():
-    rng = np.random.default_rng(2)
-    drawn = 10 ** rng.normal(np.log10(0.3), 0.2, 200_000)
-    moving = dict(share=0.8, k=0.3, log10_k_sd=0.2, alpha=0.9, alpha_sd=0.1)
-    trapped = dict(share=0.2, k=0.0, log10_k_sd=0.0, alpha=0.0, alpha_sd=0.0)
-    found = of_components([moving, trapped])
-    assert found[:, 0] == pytest.approx([0.9, 0.01, drawn.mean(), drawn.var(), 0.8], rel=0.03)
-    assert found[:, 1].tolist() == [0, 0, 0, 0, 0.2]

@@ -90,26 +90,6 @@ def moments(segments, groups):
     return np.stack([*rows, weight.sum(axis=0) / weight.sum()])
 
 
-def of_components(components):
-    """Description of the components of a sample's mixture; their K is log-normal, here by its mean and variance.
-
-    Parameters
-    ----------
-    components : list of dict
-        share, k (median), log10_k_sd, alpha, alpha_sd of each, as `main.utils.adapt.adapt_sample` reports them.
-
-    Returns
-    -------
-    numpy.ndarray, shape (5, S)
-    """
-    share, k, sd, alpha, alpha_sd = (
-        np.array([c[name] for c in components], float) for name in ("share", "k", "log10_k_sd", "alpha", "alpha_sd")
-    )
-    variance = (sd * np.log(10)) ** 2
-    mean = k * np.exp(variance / 2)
-    return np.stack([alpha, alpha_sd**2, mean, mean**2 * np.expm1(variance), share])
-
-
 def fit_mixture(values, frames, n_states, n_iterations=100):
     """Gaussian mixture of (sqrt(K), alpha), diagonal, each segment counted by its frames.
 
