@@ -33,7 +33,7 @@ from main.utils.postprocess import segment_m3
 
 SIGMA = 0.12  # localisation error of the challenge, px
 CLASSICAL = ("constant", "msd", "windows", "cve", "mle", "hmm")
-NETWORK = ("network", "m3")
+NETWORK = ("network", "m3", "mixture")
 TASKS = ("single", "ensemble")
 
 
@@ -192,8 +192,8 @@ def add_network(bench, weights, args, samples=None):
     if "network" in args.methods:
         bench.segments[label] = segment_many(preds, config)
         print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
-        if args.adapt == "sample":
-            bench.segments[f"{label}+mixture"] = mixture_segments(bench, label, config)
+    if "mixture" in args.methods and samples is None:
+        bench.segments[f"{label}+mixture"] = mixture_segments(bench, label, config)
     if "m3" in args.methods:
         bench.segments[label + "-m3"] = [segment_m3(pred) for pred in preds]
 
@@ -316,11 +316,11 @@ def parse(argv=None):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
-    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=CLASSICAL + NETWORK,
-                        help="network: --weights and our segmentation; m3: the same with the original one's")
+    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=(*CLASSICAL, "network", "m3"),
+                        help="network: --weights and our segmentation; m3: the same with the original one's; mixture: "
+                        "decoded with the mixture that the tracks of an experiment share (slow: 30 tracks/s)")
     parser.add_argument("--adapt", choices=["none", "sample"], default="none",
-                        help="sample: also with what all tracks of an experiment share: networks that read samples "
-                        "(NAME+sample), decoding with the mixture of a sample (NAME+mixture)")
+                        help="sample: also networks that read all tracks of an experiment together (NAME+sample)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
     parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
     parser.add_argument("--device", default="cpu")

@@ -11,7 +11,7 @@ from main.utils.results import Results, andi_file, andi_text, pool, run_record, 
 from main.utils.tables import analyse
 from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units
 
-DEFAULT_WEIGHTS = "default"
+DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
 MIN_LENGTH = 20
 
 
@@ -26,7 +26,7 @@ class Run:
 
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
-                localization_error=None, columns=None, weights=DEFAULT_WEIGHTS, adapt="none", min_length=MIN_LENGTH,
+                localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
                 device="auto", andi=False, csv=False, overwrite=False, progress=False) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
@@ -46,8 +46,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
         In the unit of x and y; goes before the file's error columns.
     columns : dict, optional
         track_id, frame, x, y -> column name.
-    weights : str or Path
-        Name of shipped weights, or their folder.
+    weights : str or Path, optional
+        Name of shipped weights, or their folder; by default those of `DEFAULT_WEIGHTS`.
     adapt : {"none", "sample"}
         "sample": each file is one sample, whose tracks are read in the light of each other.
     min_length : int
@@ -77,6 +77,7 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     check_same_units(files)
     if andi:
         check_andi_names(files)
+    weights = weights or DEFAULT_WEIGHTS[adapt]
     predictor, config = load_predictor(weights, device)
     check_features(files, config)
     together = adapt == "sample"
@@ -265,7 +266,8 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--frame-interval", type=float, metavar="S", help="seconds between frames")
     parser.add_argument("--localization-error", type=float, metavar="SIGMA", help="in the unit of x and y")
     parser.add_argument("--columns", type=column_names, metavar="track=..,frame=..,x=..,y=..")
-    parser.add_argument("--weights", default=DEFAULT_WEIGHTS, metavar="NAME", help="shipped name or a folder")
+    parser.add_argument("--weights", metavar="NAME",
+                        help="shipped name or a folder (default; with --adapt sample: sample)")
     parser.add_argument("--adapt", default="none", choices=["none", "sample"],
                         help="sample: the tracks of a file are read in the light of each other")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH, metavar="N",

@@ -22,6 +22,7 @@ from main.utils.coverage import (
     benchmark_tracks,
     calibration_error,
     frame_values,
+    samples_of,
     segment_values,
     simulated_tracks,
 )
@@ -125,7 +126,7 @@ def main() -> None:
         predictor = Predictor(nets, config)
         for known, sigma in (("known", [t["sigma"] for t in tracks]), ("unknown", None)):
             started = time.perf_counter()
-            predictions = predictor.predict([t["xy"] for t in tracks], sigma)
+            predictions = predictor.predict([t["xy"] for t in tracks], sigma, samples=samples_of(predictor, tracks))
             print(f"\n{name}, localisation error {known} ({len(tracks)} tracks)\n")
             print(table(frame_errors(tracks, predictions)))
             print(f"\n{state_errors(tracks, predictions)}\n")

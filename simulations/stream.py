@@ -17,7 +17,7 @@ _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 
                      "confinement": 12.0}  # fmt: skip
 _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
-_MIXED = 0.1  # share of worlds whose tracks are mixed
+_MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
 _PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model", "world")
 
 
@@ -207,8 +207,11 @@ def cut_samples(world: np.ndarray, rng: np.random.Generator) -> dict[int, np.nda
         Tracks of a sample -> rows of `world`, one sample after the other.
     """
     names, code = np.unique(world, return_inverse=True)
-    mixed = rng.choice(len(names), int(_MIXED * len(names)), replace=False)
-    code[np.isin(code, mixed)] = -1
+    pool, mixed = np.arange(len(names)), rng.permutation(len(names))[: int(_MIXED * len(names))]
+    while len(mixed):
+        n = rng.choice(_MIX_OF)
+        pool[mixed[:n]], mixed = pool[mixed[0]], mixed[n:]
+    code = pool[code]
     order = rng.permutation(len(world))
     order = order[np.argsort(code[order], kind="stable")]
     samples = {size: [] for size in SAMPLE_SIZES}

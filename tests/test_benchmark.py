@@ -167,10 +167,10 @@ def test_sample_adaptation_gives_networks_and_mixture_the_experiments(tmp_path, 
     monkeypatch.setattr(benchmark, "predict", predict)
     monkeypatch.setattr(benchmark, "adapt_sample", adapt_sample)
     monkeypatch.setattr(benchmark.ensemble, "ensemble_distance", lambda truth, own: {"w1_alpha": own[0, 0], "w1_k": 0})
-    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]
+    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network", "mixture"]
     assert benchmark.main([*options, "--adapt", "sample"]) == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
-    alpha = {"net": 0.5, "net+mixture": 0.75, "net+sample": 0.75, "net+sample+mixture": 1.0}
+    alpha = {"net": 0.5, "net+mixture": 0.75, "net+sample": 0.75}
     assert set(report["segments"]) == {"hmm", "hmm-filtered", *alpha}
     for name, value in alpha.items():
         assert report["segments"][name]["3"]["mae_alpha"] == 1 - value

@@ -5,6 +5,7 @@ import pytest
 
 from main.utils import calibration as cal
 from main.utils import coverage
+from main.utils.coverage import samples_of
 from main.utils.inference import Prediction, Predictor
 from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
 
@@ -98,7 +99,8 @@ def small_set():
 @pytest.fixture(scope="module", params=SETS)
 def predicted(request, small_set):
     predictor = Predictor(*load_weights(request.param))
-    return predictor.predict([t["xy"] for t in small_set], [t["sigma"] for t in small_set])
+    samples = samples_of(predictor, small_set)
+    return predictor.predict([t["xy"] for t in small_set], [t["sigma"] for t in small_set], samples=samples)
 
 
 def share_inside(tracks, predictions, name, factor=1.0):

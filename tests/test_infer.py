@@ -25,7 +25,7 @@ SEGMENTS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k
             "left_censored", "right_censored", "k_lo", "k_hi", "alpha_lo", "alpha_hi", "p_change_start", "change_width"]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../shared/data")
-needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / infer.DEFAULT_WEIGHTS / "config.json").exists(),
+needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / infer.DEFAULT_WEIGHTS["none"] / "config.json").exists(),
                                    reason="no shipped weights")
 
 
@@ -311,3 +311,18 @@ def test_trackmate_xml_and_csv_agree(tmp_path):
     difference = np.abs(k[:, 0] - k[:, 1]) / np.maximum(k.max(axis=1), 1e-12)  # both trapped: 0
     assert np.median(difference) < 0.02
     assert (difference < 0.05).mean() >= 0.9
+
+
+@needs_weights
+def test_adapt_reads_a_file_as_one_sample_and_says_so(tmp_path):
+    tracks = Path(__file__).parents[1] / "samples" / "tracks.csv"
+    alone = infer.infer_files(tracks, tmp_path / "alone")
+    together = infer.infer_files(tracks, tmp_path / "together", adapt="sample")
+    assert not alone.record["samples"][0]["used"]
+    assert together.record["samples"][0]["used"] and together.record["options"]["weights"] == "sample"
+    assert len(together.results.points) == len(alone.results.points)
+    few = pd.read_csv(tracks)
+    few[few["track_id"] < few["track_id"].unique()[5]].to_csv(tmp_path / "few.csv", index=False)
+    run = infer.infer_files(tmp_path / "few.csv", tmp_path / "few", adapt="sample")
+    assert not run.record["samples"][0]["used"]
+    assert any("too few" in warning for warning in run.record["warnings"])

@@ -31,7 +31,8 @@ def simulated_tracks(prior, n_tracks: int, seed: int) -> list[dict]:
     Returns
     -------
     list of dict
-        xy (T, 2), px; k (T,), px^2/frame^alpha, alpha (T,), state (T,) int; sigma, px, never hidden.
+        xy (T, 2), px; k (T,), px^2/frame^alpha, alpha (T,), state (T,) int; sigma, px, never hidden; sample,
+        its world or experiment.
     """
     if prior == "benchmark":
         generator, fields = torch.Generator().manual_seed(seed), np.zeros(max(n_tracks // TRACKS_PER_FIELD, 1), int)
@@ -40,18 +41,25 @@ def simulated_tracks(prior, n_tracks: int, seed: int) -> list[dict]:
         stream = TrackStream(prior, 256, "cpu", seed, chunk=max(n_tracks, 512), unknown_sigma=0.0)
         batches = [stream.simulate_chunk(0)]
     tracks = []
-    for batch in batches:
+    for number, batch in enumerate(batches):
         for i, n in enumerate(batch["length"].tolist()):
             track = {name: batch[name][i, :n].double().numpy() for name in ("xy", "k", "alpha", "state")}
-            tracks.append(track | {"state": track["state"].astype(int), "sigma": float(batch["sigma"][i])})
+            sample = number if prior == "benchmark" else int(batch["world"][i])
+            tracks.append(track | {"state": track["state"].astype(int), "sigma": float(batch["sigma"][i]),
+                                   "sample": sample})  # fmt: skip
     return tracks
+
+
+def samples_of(predictor, tracks):
+    """Samples to hand to `Predictor.predict`: of simulated tracks, where the networks read samples, else None."""
+    return [t["sample"] for t in tracks] if predictor.reads_samples else None
 
 
 def benchmark_tracks(folder) -> list[dict]:
     """Tracks of a folder that `benchmark.py` made, as `simulated_tracks` gives them."""
     table = read_benchmark(folder)
-    return [dict(zip(("xy", "k", "alpha", "state"), row, strict=True)) | {"sigma": SIGMA_PX}
-            for row in zip(table["xy"], table["k"], table["alpha"], table["state"], strict=True)]
+    return [dict(zip(("xy", "k", "alpha", "state"), row, strict=True)) | {"sigma": SIGMA_PX, "sample": exp}
+            for exp, *row in zip(*(table[n] for n in ("exp", "xy", "k", "alpha", "state")), strict=True)]
 
 
 def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.ndarray, float]]) -> dict:
@@ -73,7 +81,7 @@ def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.n
     """
     rows = []
     for tracks, sigma, share in groups:
-        predictions = predictor.predict([t["xy"] for t in tracks], sigma)
+        predictions = predictor.predict([t["xy"] for t in tracks], sigma, samples=samples_of(predictor, tracks))
         rows.append((tracks, predictions, share))
     frames = _pool([frame_values(tracks, predictions) for tracks, predictions, _ in rows], [r[2] for r in rows])
     calibration = {"temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
