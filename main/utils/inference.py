@@ -185,7 +185,8 @@ def _groups(windows, samples):
     """Windows to be read together, in lists of up to `SAMPLE` dealt at random, and those to be read one by one."""
     together, alone = [], list(windows) if samples is None else []
     if samples is not None:
-        sample = np.unique(np.asarray(samples), return_inverse=True)[1]
+        codes = {name: code for code, name in enumerate(dict.fromkeys(samples))}
+        sample = np.array([codes[name] for name in samples], dtype=int)
         of_window = sample[[i for i, _ in windows]]
         rng = np.random.default_rng(0)
         for code, n_tracks in enumerate(np.bincount(sample)):
