@@ -18,7 +18,6 @@ _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 
 _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
 _MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
-_PER_TRACK = ("xy", "length", "sigma", "k", "alpha", "state", "model", "world")
 
 
 class ResumableBatches:
@@ -232,7 +231,7 @@ def _fewest(n: int) -> int:
 
 def _concatenate(parts: list[dict]) -> dict:
     frames = max(p["xy"].shape[1] for p in parts)
-    return {n: torch.cat([_pad(p[n], frames) for p in parts]) for n in _PER_TRACK}
+    return {n: torch.cat([_pad(p[n], frames) for p in parts]) for n in parts[0]}
 
 
 def _pad(values: torch.Tensor, frames: int) -> torch.Tensor:

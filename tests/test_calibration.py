@@ -143,4 +143,4 @@ def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name
 
 def test_shipped_state_probabilities_are_calibrated_and_others_would_not_be(small_set, predicted):
     assert sure_enough(small_set, predicted)
-    assert not sure_enough(small_set, predicted, 2.0) and not sure_enough(small_set, predicted, 0.5)
+    assert not sure_enough(small_set, predicted, 2.0) and not sure_enough(small_set, predicted, 0.25)
