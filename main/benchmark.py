@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from main.utils import baselines, ensemble
-from main.utils.adapt import adapt_sample
+from main.utils.adapt import read_sample
 from main.utils.benchmark_data import generate, read_benchmark, write_submission
 from main.utils.benchmark_errors import k_errors
 from main.utils.benchmark_tables import METHOD_NAMES, report_numbers, report_text
@@ -33,7 +33,7 @@ from main.utils.postprocess import segment_m3
 
 SIGMA = 0.12  # localisation error of the challenge, px
 CLASSICAL = ("constant", "msd", "windows", "cve", "mle", "hmm")
-NETWORK = ("network", "m3", "mixture")
+NETWORK = ("network", "m3")
 TASKS = ("single", "ensemble")
 
 
@@ -135,56 +135,20 @@ def oracle_segments(bench, filtered):
     return by_experiment(bench.table, segment)
 
 
-def mixture_segments(bench, label, config):
-    """Segments decoded with the mixture that each experiment's tracks share."""
-
-    def segment(exp, index):
-        tracks, preds = bench.table["xy"].iloc[index].tolist(), [bench.predictions[label][i] for i in index]
-        segments, report = adapt_sample(tracks, preds, SIGMA, config)
-        print(f"{label}+mixture, experiment {exp}: {report['reason']}", flush=True)
-        return segments
-
-    return by_experiment(bench.table, segment)
-
-
-def predict(weights, tracks, device, samples=None):
-    """Frame-wise predictions of all tracks by named weights.
-
-    Parameters
-    ----------
-    weights : str
-        Name of shipped weights, or their folder.
-    tracks : list of (T, 2) array
-        Positions, px.
-    device : str
-    samples : sequence, optional
-        Sample of each track; without it every track is read by itself.
-
-    Returns
-    -------
-    tuple
-        list of Prediction (None if samples are given to networks that read tracks one by one), configuration of
-        the weights.
-    """
+def predictor_of(weights, device):
+    """Predictor and configuration of named weights, or of those of a folder."""
     from main.utils.inference import Predictor
     from main.utils.weights import load_weights
 
     nets, config = load_weights(weights, device)
-    predictor = Predictor(nets, config, device)
-    if samples is None:
-        return predictor.predict(tracks, sigma=SIGMA, progress=True), config
-    if not predictor.reads_samples:
-        return None, config
-    return predictor.predict(tracks, sigma=SIGMA, progress=True, samples=samples), config
+    return Predictor(nets, config, device), config
 
 
-def add_network(bench, weights, args, samples=None):
-    """Predict with one set of weights and segment by each method asked for, into `bench`."""
+def add_network(bench, weights, args):
+    """Predict with one set of weights, track by track, and segment by each method asked for, into `bench`."""
     start = time.perf_counter()
-    preds, config = predict(weights, list(bench.table["xy"]), args.device, samples)
-    if preds is None:
-        return
-    label = Path(weights).name + ("" if samples is None else "+sample")
+    predictor, config = predictor_of(weights, args.device)
+    preds, label = predictor.predict(list(bench.table["xy"]), SIGMA, progress=True), Path(weights).name
     bench.predictions[label] = preds
     if args.fit_penalty:
         config = fit_segmentation(preds, bench.table, config)
@@ -192,10 +156,27 @@ def add_network(bench, weights, args, samples=None):
     if "network" in args.methods:
         bench.segments[label] = segment_many(preds, config)
         print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
-    if "mixture" in args.methods and samples is None:
-        bench.segments[f"{label}+mixture"] = mixture_segments(bench, label, config)
     if "m3" in args.methods:
         bench.segments[label + "-m3"] = [segment_m3(pred) for pred in preds]
+
+
+def add_adapted(bench, weights, args):
+    """The same with all tracks of an experiment read in the light of each other, where the networks can."""
+    predictor, config = predictor_of(weights, args.device)
+    if not predictor.reads_samples:
+        return
+    start, label = time.perf_counter(), f"{Path(weights).name}+sample"
+    preds = bench.predictions[label] = [None] * len(bench.table)
+
+    def segment(exp, index):
+        own, segments, report = read_sample(predictor, config, bench.table["xy"].iloc[index].tolist(), SIGMA, True)
+        print(f"experiment {exp}: {report['reason']}", flush=True)
+        for i, pred in zip(index, own, strict=True):
+            preds[i] = pred
+        return segments
+
+    bench.segments[label] = by_experiment(bench.table, segment)
+    print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
 
 
 def store_segmentation(weights, config):
@@ -285,7 +266,7 @@ def compute(args):
     for name in args.weights:
         add_network(bench, name, args)
         if args.adapt == "sample":
-            add_network(bench, name, args, samples=table["exp"].tolist())
+            add_adapted(bench, name, args)
     if not bench.segments:
         raise ValueError("nothing to score: give --weights for the methods network and m3")
     score(bench, out)
@@ -317,10 +298,9 @@ def parse(argv=None):
     parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
     parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=(*CLASSICAL, "network", "m3"),
-                        help="network: --weights and our segmentation; m3: the same with the original one's; mixture: "
-                        "decoded with the mixture that the tracks of an experiment share (slow: 30 tracks/s)")
+                        help="network: --weights and our segmentation; m3: the same with the original one's")
     parser.add_argument("--adapt", choices=["none", "sample"], default="none",
-                        help="sample: also networks that read all tracks of an experiment together (NAME+sample)")
+                        help="sample: also all tracks of an experiment in the light of each other (NAME+sample)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
     parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
     parser.add_argument("--device", default="cpu")

@@ -93,8 +93,10 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     warnings = [w for file in files for w in file.warnings
                 if localization_error is None or "--localization-error" not in w] + noise_warning(counts)
     warnings += [f"{f.path}: {r.sample['reason']}." for f, r in zip(files, results, strict=True)
-                 if together and not r.sample["used"]]
-    record = run_record(files, options, config, counts, warnings) | {"samples": [r.sample for r in results]}
+                 if together and not r.sample["mixture"]]
+    record = run_record(files, options, config, counts, warnings)
+    if together:
+        record["samples"] = [r.sample for r in results]
     write_results(out, pooled, files[0].units.labels(), record, texts, csv)
     return Run(pooled, files, record, summary(counts, warnings, min_length, out))
 

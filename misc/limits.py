@@ -16,13 +16,12 @@ import numpy as np
 import pandas as pd
 
 from main.utils.calibration import stretch
-from main.utils.changepoints import segment_many
 from main.utils.coverage import (
     NAMES,
     benchmark_tracks,
     calibration_error,
     frame_values,
-    samples_of,
+    read_tracks,
     segment_values,
     simulated_tracks,
 )
@@ -80,9 +79,8 @@ def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
     return errors(values).assign(frames=np.repeat(lengths, lengths), **{"noise / step": noise, "state right": right})
 
 
-def segment_errors(tracks: list[dict], predictions: list, config: dict) -> pd.DataFrame:
+def segment_errors(tracks: list[dict], predictions: list, segmented: list, config: dict) -> pd.DataFrame:
     """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
-    segmented = segment_many(predictions, config)
     values = segment_values(tracks, predictions, segmented)
     ends = {name: tuple(values[f"predicted_{name}"].T) for name in NAMES}
     for name, own in stretch(ends, config.get("calibration", {}).get("segments", [])).items():
@@ -126,11 +124,11 @@ def main() -> None:
         predictor = Predictor(nets, config)
         for known, sigma in (("known", [t["sigma"] for t in tracks]), ("unknown", None)):
             started = time.perf_counter()
-            predictions = predictor.predict([t["xy"] for t in tracks], sigma, samples=samples_of(predictor, tracks))
+            predictions, segmented = read_tracks(predictor, config, tracks, sigma)
             print(f"\n{name}, localisation error {known} ({len(tracks)} tracks)\n")
             print(table(frame_errors(tracks, predictions)))
             print(f"\n{state_errors(tracks, predictions)}\n")
-            print(table(segment_errors(tracks, predictions, config)))
+            print(table(segment_errors(tracks, predictions, segmented, config)))
             print(f"\n{time.perf_counter() - started:.0f} s")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from main.utils import adapt
-from main.utils.adapt import adapt_sample
+from main.utils.adapt import decode_sample, read_sample
 from main.utils.inference import Prediction
 from main.utils.metrics import fast_scores
 from simulations.batched import simulate_batched
@@ -52,8 +52,8 @@ def quick(monkeypatch):
 
 def test_tracks_of_one_sample_help_each_other(quick):
     tracks, truths, preds = sample(7, 32, 0)
-    segments, report = adapt_sample(tracks, preds, 0.12, {})
-    assert report["used"], report
+    segments, report = decode_sample(tracks, preds, 0.12, {})
+    assert report["mixture"], report
     single, adapted = fast_scores(truths, adapt.segment_many(preds, {})), fast_scores(truths, segments)
     assert adapted["jsc"] > single["jsc"] + 0.05
     assert adapted["msle_k"] < single["msle_k"]
@@ -63,33 +63,82 @@ def test_tracks_of_one_sample_help_each_other(quick):
     assert all(a["end"] == b["start"] for s in segments for a, b in zip(s, s[1:], strict=False))
 
 
+def test_a_change_of_unit_changes_nothing(quick):
+    tracks, _, preds = sample(7, 24, 3)
+    small = [replace(p, log10_k=p.log10_k - 2) for p in preds]
+    segments, _ = decode_sample(tracks, preds, 0.12, {})
+    others, _ = decode_sample([0.1 * t for t in tracks], small, 0.012, {})
+    for one, other in zip(sum(segments, []), sum(others, []), strict=True):
+        assert (one["start"], one["end"], one["state"]) == (other["start"], other["end"], other["state"])
+        assert one["k"] == pytest.approx(100 * other["k"], rel=1e-3) and one["alpha"] == pytest.approx(other["alpha"], rel=1e-3)
+
+
+class Stored:
+    """A predictor that gives what it was given, and remembers whether tracks were read together."""
+
+    reads_samples = True
+
+    def __init__(self, preds):
+        self.preds, self.together = preds, []
+
+    def predict(self, tracks, sigma, progress=False, samples=None):
+        self.together.append(samples is not None)
+        return self.preds
+
+
+def test_networks_and_mixture_read_a_sample_together(quick):
+    tracks, _, preds = sample(7, 24, 4)
+    predictor = Stored(preds)
+    _, segments, report = read_sample(predictor, {}, tracks, 0.12)
+    assert report["networks"] and report["mixture"] and "24 tracks were read together" in report["reason"]
+    assert (segments, predictor.together) == (decode_sample(tracks, preds, 0.12, {})[0], [True])
+
+
+def test_networks_read_unlike_tracks_one_by_one(quick, monkeypatch):
+    monkeypatch.setattr(adapt, "UNLIKE", {0.1: 1000.0})
+    monkeypatch.setattr(adapt, "MIN_GAIN", {0.1: 1000.0})
+    tracks, _, preds = sample(7, 24, 5)
+    predictor = Stored(preds)
+    _, segments, report = read_sample(predictor, {}, tracks, 0.12)
+    assert not report["networks"] and not report["mixture"] and "read one by one" in report["reason"]
+    assert (segments, predictor.together) == (adapt.segment_many(preds, {}), [True, False])
+
+
+def test_a_handful_of_tracks_is_read_one_by_one():
+    tracks, _, preds = sample(7, 5, 6)
+    predictor = Stored(preds)
+    _, _, report = read_sample(predictor, {}, tracks, 0.12)
+    assert not report["networks"] and predictor.together == [False]
+
+
 def test_trapped_stretches_have_no_k(quick):
     tracks, truths, preds = sample(9, 20, 1)
-    segments, report = adapt_sample(tracks, preds, 0.12, {})
-    assert report["used"], report
+    segments, report = decode_sample(tracks, preds, 0.12, {})
+    assert report["mixture"], report
     assert "trapped" in [c["state"] for c in report["components"]]
     trapped = [s for track in segments for s in track if s["state"] == 0]
     assert trapped
     assert all(s["k"] == s["alpha"] == 0 for s in trapped)
     assert fast_scores(truths, segments)["jsc"] > 0.8
-    assert adapt_sample(tracks, preds, 0.12, {}) == (segments, report)  # seeded
+    assert decode_sample(tracks, preds, 0.12, {}) == (segments, report)  # seeded
 
 
 def test_pooled_experiments_are_read_one_by_one(quick):
     parts = [sample(exp, 5, 10 + exp) for exp in (1, 2, 4, 5, 6, 8, 9)]
     tracks, _, preds = (sum(lists, []) for lists in zip(*parts, strict=True))
-    segments, report = adapt_sample(tracks, preds, 0.12, {})
-    assert not report["used"], report
+    segments, report = decode_sample(tracks, preds, 0.12, {})
+    assert not report["mixture"], report
     assert segments == adapt.segment_many(preds, {})
 
 
 @pytest.mark.parametrize(
-    "n, sigma, reason", [(5, 0.12, "fewer than"), (24, None, "not known"), (24, np.nan, "not known")]
+    "n, sigma, reason",
+    [(5, 0.12, "fewer than"), (24, None, "not known"), (24, np.nan, "not known"), (24, 0.0, "not known")],
 )
 def test_samples_without_what_it_takes(n, sigma, reason):
     tracks, _, preds = sample(7, n, 2)
-    segments, report = adapt_sample(tracks, preds, sigma, {})
-    assert not report["used"]
+    segments, report = decode_sample(tracks, preds, sigma, {})
+    assert not report["mixture"]
     assert reason in report["reason"]
     assert segments == adapt.segment_many(preds, {})
 
@@ -97,7 +146,7 @@ def test_samples_without_what_it_takes(n, sigma, reason):
 def test_nothing_moves():
     walk = np.random.default_rng(0).normal(0, 0.12, (30, 2))
     trapped = Prediction(np.full(30, -3.0), np.ones(30), np.tile(np.eye(4)[0], (30, 1)), np.zeros(30))
-    segments, report = adapt_sample([walk] * 25, [trapped] * 25, 0.12, {})
-    assert not report["used"]
+    segments, report = decode_sample([walk] * 25, [trapped] * 25, 0.12, {})
+    assert not report["mixture"]
     assert "no segment moves" in report["reason"]
     assert segments[0][0]["state"] == 0

@@ -148,35 +148,35 @@ def test_command_scores_weights_and_stores_the_fit(tmp_path, monkeypatch):
     assert (tmp_path / "submissions" / "net" / "track_2" / "exp_3" / "ensemble_labels.txt").is_file()
 
 
-def test_sample_adaptation_gives_networks_and_mixture_the_experiments(tmp_path, monkeypatch, capsys):
-    """The command hands the samples over and keeps what each way of using them gives apart."""
+def test_sample_adaptation_reads_each_experiment_as_one_sample(tmp_path, monkeypatch, capsys):
     from main.utils.inference import Prediction
 
-    def predict(weights, tracks, device, samples=None):
-        n, alpha = len(tracks[0]), 0.5 if samples is None else 0.75
-        assert samples in (None, [3])
-        return [Prediction(np.zeros(n), np.full(n, alpha), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))], {}
+    class Stub:
+        reads_samples = True
 
-    def adapt_sample(tracks, preds, sigma, config):
-        assert sigma == benchmark.SIGMA
-        alpha = float(preds[0].alpha[0]) + 0.25
-        segments = [[dict(start=0, end=len(xy), k=1.0, alpha=alpha, state=2)] for xy in tracks]
-        return segments, {"used": True, "reason": "one component"}
+        def predict(self, tracks, sigma, progress=False):
+            n = len(tracks[0])
+            return [Prediction(np.zeros(n), np.full(n, 0.5), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))]
+
+    def read_sample(predictor, config, tracks, sigma, progress):
+        assert sigma == benchmark.SIGMA and len(tracks) == 1
+        segments = [[dict(start=0, end=len(xy), k=1.0, alpha=0.75, state=2)] for xy in tracks]
+        return predictor.predict(tracks, sigma), segments, {"reason": "1 track was read in some way"}
 
     write_brownian_truth(tmp_path)
-    monkeypatch.setattr(benchmark, "predict", predict)
-    monkeypatch.setattr(benchmark, "adapt_sample", adapt_sample)
+    monkeypatch.setattr(benchmark, "predictor_of", lambda weights, device: (Stub(), {}))
+    monkeypatch.setattr(benchmark, "read_sample", read_sample)
     monkeypatch.setattr(benchmark.ensemble, "ensemble_distance", lambda truth, own: {"w1_alpha": own[0, 0], "w1_k": 0})
-    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network", "mixture"]
+    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]
     assert benchmark.main([*options, "--adapt", "sample"]) == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
-    alpha = {"net": 0.5, "net+mixture": 0.75, "net+sample": 0.75}
+    alpha = {"net": 0.5, "net+sample": 0.75}
     assert set(report["segments"]) == {"hmm", "hmm-filtered", *alpha}
     for name, value in alpha.items():
         assert report["segments"][name]["3"]["mae_alpha"] == 1 - value
         assert report["ensemble"][name]["3"]["w1_alpha"] == value
         assert f"{name} against hmm" in report["against"]
-    assert "net+mixture, experiment 3: one component" in capsys.readouterr().out
+    assert "experiment 3: 1 track was read in some way" in capsys.readouterr().out
 
 
 def test_command_without_anything_to_score(tmp_path, capsys):

@@ -5,7 +5,6 @@ import pytest
 
 from main.utils import calibration as cal
 from main.utils import coverage
-from main.utils.coverage import samples_of
 from main.utils.inference import Prediction, Predictor
 from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
 
@@ -100,8 +99,25 @@ def small_set():
 @pytest.fixture(scope="module", params=SETS)
 def predicted(request, small_set):
     predictor = Predictor(*load_weights(request.param))
-    samples = samples_of(predictor, small_set)
-    return predictor.predict([t["xy"] for t in small_set], [t["sigma"] for t in small_set], samples=samples)
+    return coverage.read_frames(predictor, small_set, [t["sigma"] for t in small_set])
+
+
+def test_tracks_are_read_in_their_samples():
+    """Those of 12 tracks together, in their own order; a handful by itself."""
+
+    class Stub:
+        reads_samples = True
+
+        def predict(self, tracks, sigma, progress=False, samples=None):
+            own = 1.0 if samples is not None else 0.0
+            return [Prediction(np.full(9, xy[0, 0]), np.full(9, own), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
+                    for xy in tracks]  # fmt: skip
+
+    tracks = [{"xy": np.full((9, 2), float(i)), "sample": i % 2 if i < 24 else 2} for i in range(27)]
+    predictions, segmented = coverage.read_tracks(Stub(), {}, tracks)
+    assert [p.log10_k[0] for p in predictions] == list(range(27))
+    assert [p.alpha[0] for p in predictions] == [1.0] * 24 + [0.0] * 3
+    assert [s[0]["alpha"] for s in segmented] == [1.0] * 24 + [0.0] * 3
 
 
 def share_inside(tracks, predictions, name, factor=1.0):

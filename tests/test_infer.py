@@ -316,13 +316,12 @@ def test_trackmate_xml_and_csv_agree(tmp_path):
 @needs_weights
 def test_adapt_reads_a_file_as_one_sample_and_says_so(tmp_path):
     tracks = Path(__file__).parents[1] / "samples" / "tracks.csv"
-    alone = infer.infer_files(tracks, tmp_path / "alone")
-    together = infer.infer_files(tracks, tmp_path / "together", adapt="sample")
-    assert not alone.record["samples"][0]["used"]
-    assert together.record["samples"][0]["used"] and together.record["options"]["weights"] == "sample"
-    assert len(together.results.points) == len(alone.results.points)
+    together = infer.infer_files(tracks, tmp_path / "together", adapt="sample", localization_error=0.12)
+    sample = together.record["samples"][0]
+    assert sample["networks"] and together.record["options"]["weights"] == "sample"
+    assert "samples" not in infer.infer_files(tracks, tmp_path / "alone").record
     few = pd.read_csv(tracks)
     few[few["track_id"] < few["track_id"].unique()[5]].to_csv(tmp_path / "few.csv", index=False)
     run = infer.infer_files(tmp_path / "few.csv", tmp_path / "few", adapt="sample")
-    assert not run.record["samples"][0]["used"]
-    assert any("too few" in warning for warning in run.record["warnings"])
+    assert not run.record["samples"][0]["networks"] and not run.record["samples"][0]["mixture"]
+    assert any("5 tracks are fewer than" in warning for warning in run.record["warnings"])

@@ -6,7 +6,7 @@ import torch
 
 from main.models import build
 from main.utils.features import N_FEATURES, features
-from main.utils.inference import FEWEST, Predictor, sample_report
+from main.utils.inference import FEWEST, Predictor
 from main.utils.training import Options, network
 from main.utils.weights import load_weights
 from simulations.batched import simulate_batched
@@ -160,12 +160,9 @@ def test_a_tiny_sample_is_read_track_by_track(predictor):
     tracks = [t["xy"] for t in experiment(5, FEWEST - 1, seed=40)]
     for a, b in zip(predictor.predict(tracks), predictor.predict(tracks, samples=[0] * len(tracks)), strict=True):
         assert np.array_equal(a.alpha, b.alpha)
-    assert not sample_report(predictor, FEWEST - 1)["used"]
-    assert sample_report(predictor, FEWEST)["used"]
 
 
 def test_weights_that_read_one_by_one_say_so():
     other = Predictor({"combined": build(CONFIG | {"body": "conv_lstm"})}, {})
-    assert "one by one" in sample_report(other, 100)["reason"]
     with pytest.raises(ValueError, match="one by one"):
         other.predict([np.zeros((20, 2))], samples=[0])

@@ -1,12 +1,16 @@
 """Sample adaptation: what all tracks of one experiment share, and every track decoded again with it."""
 
+from dataclasses import replace
+
 import numpy as np
+from tqdm import tqdm
 
 from main.utils.changepoints import segment_many
+from main.utils.inference import FEWEST
 from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, spread_out, update
 from main.utils.particles import COARSE_MEMORY, decode_particles
 from main.utils.placement import place_changepoints
-from main.utils.segments import merge_trapped, segment_values
+from main.utils.segments import add_change, merge_trapped, segment_values
 from main.utils.semimarkov import stretch_likelihood
 from simulations.labels import label_filter
 from simulations.parameters import ALPHA_DIRECTED, STATES
@@ -16,18 +20,59 @@ FIT_TRACKS = 80  # from which the mixture is fitted
 N_EM = 4  # rounds of expectation maximisation between looks everywhere
 MAX_CLIMBS = 3  # times `N_EM` rounds, after the best start is chosen
 ENOUGH = 0.05  # nats per track that another climb must bring
-MAX_MOVING = 3  # components, beside a trapped one
+MAX_MOVING = 6  # components, beside a trapped one; more are tried while evidence grows
 MIN_TRAPPED = 0.002  # share of frames that the networks see trapped, for a trapped component to be tried
-MIN_GAIN = {0.1: -2.5, 0.5: 1.0}  # nats by which the mixture must explain tracks better than their own segments do:
+MIN_GAIN = {0.1: -2.5, 0.5: 0.0}  # nats by which the mixture must explain tracks better than their own segments do:
 # all but a tenth of the tracks (pooled experiments miss this), and half of them (one broad component does)
+UNLIKE = {0.1: -5.0}  # nats below which the tracks have too little in common for networks to read them together
 MIN_CONFINED = 0.25  # probability that the networks give to a confined component; the other states share the rest
 N_PATHS = 50  # drawn from each track's posterior
 N_ROUNDS = 2
 BROAD_SD = np.array([0.4, 0.4])  # spread (log10 K, alpha) from which a component says little beyond the networks
 
 
-def adapt_sample(tracks, preds, sigma, config, seed=0):
-    """Segments of all tracks of one sample, read with what the sample has in common.
+def read_sample(predictor, config, tracks, sigma=None, progress=False):
+    """Predictions and segments of all tracks of one sample, each track read in the light of the others.
+
+    Networks that can read a sample do so first; then `decode_sample` decodes all tracks with the mixture of components
+    that they share, where it can.
+
+    Parameters
+    ----------
+    predictor : main.utils.inference.Predictor
+    config : dict
+        The weights' configuration, for `main.utils.changepoints.segment_many`.
+    tracks : list of (T, 2) array
+        Positions at successive frames, T >= 2, any unit.
+    sigma : float or (N,) array, or None
+        Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    tuple
+        list of Prediction; for each track its segments (start, end exclusive, k, alpha, state); report (dict):
+        networks, mixture (bool: what read the tracks together), reason (one sentence), and of a mixture that was
+        fitted components (list of dict, see `describe`) and gain, see `decode_sample`.
+    """
+    reads = predictor.reads_samples and len(tracks) >= FEWEST
+    preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
+    segments, report = decode_sample(tracks, preds, sigma, config, progress=progress)
+    if reads and report["unlike"]:
+        preds, reads = predictor.predict(tracks, sigma, progress), False
+        segments = segment_many(preds, config)
+    how = {
+        (True, True): "read together by the networks and decoded with the components that they share",
+        (True, False): "read together by the networks",
+        (False, True): "decoded with the components that they share",
+        (False, False): "read one by one",
+    }[reads, report["mixture"]]
+    return preds, segments, report | {"networks": reads, "reason": f"{len(tracks)} tracks were {how}: {report['reason']}"}
+
+
+def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
+    """Segments of all tracks of one sample, decoded with the components that they share.
 
     A mixture of a few components (K, alpha, state; spread between particles; rates of change) is fitted to the
     tracks themselves by exact likelihood, from the networks' segments on; then every track is decoded with it. The
@@ -36,56 +81,55 @@ def adapt_sample(tracks, preds, sigma, config, seed=0):
 
     Parameters
     ----------
-    tracks : list of (T, 2) array
-        Positions at successive frames, T >= 2, any unit.
+    tracks, sigma, config, progress
+        As of `read_sample`.
     preds : list of Prediction
-        Of the same tracks.
-    sigma : float or (N,) array, or None
-        Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
-    config : dict
-        Weights' configuration, for `main.utils.changepoints.segment_many`.
+        Of the tracks.
     seed : int
 
     Returns
     -------
     tuple
-        For each track its segments (start, end exclusive, k, alpha, state); report (dict): used (bool), reason
-        (one sentence), and where a mixture was fitted components (list of dict) and gain (nats: quantiles over
-        tracks by which the mixture explains them better than their own segments do).
+        For each track its segments; report (dict): mixture (bool), unlike (bool: the tracks have so little in common
+        that networks should not read them together either), reason (part of a sentence), and where a mixture was
+        fitted components and gain (nats: quantiles over tracks by which it explains them better than their own
+        segments do).
     """
-    single = segment_many(preds, config)
+    own = segment_many(preds, config)
     sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, float), len(tracks))
-    moving = any(s["state"] != TRAPPED for track in single for s in track)
+    moving = any(s["state"] != TRAPPED for track in own for s in track)
     for wrong, reason in (
         (len(tracks) < MIN_TRACKS, f"{len(tracks)} tracks are fewer than {MIN_TRACKS}"),
-        (not np.isfinite(sigma).all(), "the localisation error is not known"),
+        (not (sigma > 0).all(), "the localisation error is not known"),
         (not moving, "no segment moves"),
     ):
         if wrong:
-            return single, {"used": False, "reason": f"tracks analysed one by one: {reason}"}
+            return own, {"mixture": False, "unlike": False, "reason": f"no components were sought, {reason}"}
     fitted = np.random.default_rng(seed).permutation(len(tracks))[:FIT_TRACKS]
-    some = [[values[i] for i in fitted] for values in (tracks, single, preds)]
-    mixture = fit_sample(some[0], sigma[fitted], *some[1:])
-    particles = decode_particles(tracks, sigma, mixture, None, N_ROUNDS, N_PATHS, seed)
-    alone = np.array([stretch_likelihood(*one) for one in zip(tracks, single, sigma, strict=True)])
-    gain = particles.evidence - alone
+    some = [[values[i] for i in fitted] for values in (tracks, own, preds)]
+    mixture = fit_sample(some[0], sigma[fitted], *some[1:], progress)
+    particles = decode_particles(tracks, sigma, mixture, None, N_ROUNDS, N_PATHS, seed, progress=progress)
+    alone = np.array([stretch_likelihood(*one) for one in zip(tracks, own, sigma, strict=True)])
+    gain = {share: float(np.quantile(particles.evidence - alone, share)) for share in MIN_GAIN}
     states = component_states(mixture, particles, preds)
     report = {
+        "mixture": all(gain[share] > least for share, least in MIN_GAIN.items()),
+        "unlike": any(gain[share] < least for share, least in UNLIKE.items()),
         "components": describe(mixture, states, particles),
-        "gain": {share: float(np.quantile(gain, share)) for share in MIN_GAIN},
+        "gain": gain,
     }
-    report["used"] = all(report["gain"][share] > least for share, least in MIN_GAIN.items())
-    if not report["used"]:
-        report["reason"] = "tracks analysed one by one: no mixture of components explains them better together"
-        return single, report
-    report["reason"] = f"{len(mixture)} components explain the median track better by {report['gain'][0.5]:.1f} nats"
+    many = f"{len(mixture)} component" + "s" * (len(mixture) > 1)
+    if not report["mixture"]:
+        return own, report | {"reason": f"{many} would not explain them better than their own segments do"}
     paths, likely = frame_labels(particles, preds)
     places, report["expected_jaccard"] = place_changepoints(paths, likely)
     read = zip(paths, places, preds, particles.mean, strict=True)
-    return [read_segments(mixture, states, *one) for one in read], report
+    segments = [read_segments(mixture, states, *one) for one in read]
+    segments = [add_change(replace(p, p_change=density(path)), s) for p, path, s in zip(preds, paths, segments, strict=True)]
+    return segments, report | {"reason": f"{many} explain the median track better by {gain[0.5]:.1f} nats"}
 
 
-def fit_sample(tracks, sigma, segments, preds):
+def fit_sample(tracks, sigma, segments, preds, progress=False):
     """The mixture that explains a sample best, by evidence less the price of its parameters (BIC).
 
     Parameters
@@ -96,6 +140,8 @@ def fit_sample(tracks, sigma, segments, preds):
         Of single tracks, to start from.
     preds : list of Prediction
         Of the same tracks, to start from too.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -111,10 +157,10 @@ def fit_sample(tracks, sigma, segments, preds):
         mixture, evidence = fit_components(tracks, sigma, starts)
         return evidence - 0.5 * mixture.n_parameters * np.log(len(tracks)), mixture
 
-    fits = [fit(1, share > MIN_TRAPPED)]
-    for n_moving in range(2, MAX_MOVING + 1):
+    fits = []
+    for n_moving in tqdm(range(1, MAX_MOVING + 1), "components", unit="fit", disable=not progress):
         fits.append(fit(n_moving, share > MIN_TRAPPED))
-        if fits[-1][0] < fits[-2][0]:
+        if n_moving > 1 and fits[-1][0] < fits[-2][0]:
             break
     best = max(fits, key=lambda scored: scored[0])
     if best[1].trapped.any():
@@ -168,8 +214,8 @@ def frame_labels(particles, preds):
     """
     early = late = 0.0
     for samples, pred in zip(particles.samples, preds, strict=True):
-        density = (samples[:, 1:] != samples[:, :-1]).mean(0)  # that step t + 1 begins a stretch, (T - 2,)
-        early, late = early + density @ pred.p_change[1:-1], late + density @ pred.p_change[2:]
+        change = density(samples)[1:]  # that step t + 1 begins a stretch, (T - 2,)
+        early, late = early + change @ pred.p_change[1:-1], late + change @ pred.p_change[2:]
     pad = (1, 0) if late > early else (0, 1)
     paths, likely = [], []
     for samples in particles.samples:
@@ -181,6 +227,11 @@ def frame_labels(particles, preds):
     return paths, likely
 
 
+def density(paths):
+    """Share of the paths (R, T) that change at each frame, (T,)."""
+    return np.pad((paths[:, 1:] != paths[:, :-1]).mean(0), (1, 0))
+
+
 def label_shares(labels, n_components):
     """Share of the paths (R, T) in each component, (T, C)."""
     return np.stack([(labels == c).mean(0) for c in range(n_components)], axis=1)
@@ -189,8 +240,8 @@ def label_shares(labels, n_components):
 def read_segments(mixture, states, labels, places, pred, values):
     """Segments of one track.
 
-    K is the mean (of log(1 + K), as the challenge scores it) and alpha the median over components, weighted by
-    their parabola-weighted presence. The broader a component, the less it says beyond the networks' own value,
+    K is the geometric mean and alpha the average of mean and median over components, weighted by their
+    parabola-weighted presence. The broader a component, the less it says beyond the networks' own value,
     which then takes up to half of the weight.
 
     Parameters
@@ -230,7 +281,7 @@ def read_segments(mixture, states, labels, places, pred, values):
         state = int(np.bincount(states, weight, minlength=len(STATES)).argmax())
         if state == FREE and median >= ALPHA_DIRECTED:
             state = DIRECTED
-        k = float(np.expm1(weight @ np.log1p(10.0**log10_k)))
+        k = float(10.0 ** (weight @ np.where(weight > 0, log10_k, 0.0)))
         parts.append(segment | {"k": k, "alpha": float(0.5 * (median + weight @ alpha)), "state": state})
     return merge_trapped(parts)
 

@@ -1,18 +1,22 @@
 """Fitting and checking a weights' calibration on labelled tracks that nothing was trained on."""
 
+from collections import Counter
+
 import numpy as np
 import torch
+from tqdm import tqdm
 
+from main.utils.adapt import read_sample
 from main.utils.benchmark_data import read_benchmark
 from main.utils.calibration import (
     SMALLEST_WIDTH,
-    calibrated,
     condition,
     pooled_intervals,
     stretch,
     temper,
 )
 from main.utils.changepoints import segment_many
+from main.utils.inference import FEWEST
 from simulations.batched import simulate_batched
 from simulations.parameters import EXPERIMENTS, SIGMA_PX
 from simulations.stream import TrackStream
@@ -50,9 +54,47 @@ def simulated_tracks(prior, n_tracks: int, seed: int) -> list[dict]:
     return tracks
 
 
-def samples_of(predictor, tracks):
-    """Samples to hand to `Predictor.predict`: of simulated tracks, where the networks read samples, else None."""
-    return [t["sample"] for t in tracks] if predictor.reads_samples else None
+def read_tracks(predictor, config: dict, tracks: list[dict], sigma=None):
+    """Predictions and segments of labelled tracks as a user gets them.
+
+    Networks that can read samples get each sample as one, as `main/infer.py --adapt sample` does; those too small to be
+    read as one are read track by track all at once.
+
+    Parameters
+    ----------
+    predictor : main.utils.inference.Predictor
+    config : dict
+        For the segmentation.
+    tracks : list of dict
+        From `simulated_tracks` or `benchmark_tracks`.
+    sigma : float or sequence of float, optional
+        Localisation error of all tracks or of each; None or nan means unknown.
+
+    Returns
+    -------
+    tuple
+        list of Prediction, list of list of dict (segments).
+    """
+    paths, sigma = [t["xy"] for t in tracks], np.broadcast_to(np.nan if sigma is None else sigma, len(tracks))
+    groups, alone = [], np.arange(len(tracks))
+    if predictor.reads_samples:
+        sizes = Counter(t["sample"] for t in tracks)
+        sample = np.array([t["sample"] if sizes[t["sample"]] >= FEWEST else -1 for t in tracks])
+        groups, alone = [np.flatnonzero(sample == s) for s in np.unique(sample[sample >= 0])], np.flatnonzero(sample < 0)
+    predictions, segmented = np.empty((2, len(tracks)), object)
+    predictions[alone] = own = as_objects(predictor.predict([paths[i] for i in alone], sigma[alone]))
+    segmented[alone] = as_objects(segment_many(own, config))
+    for rows in tqdm(groups, "samples", unit="sample", disable=len(groups) < 2):
+        own, segments, _ = read_sample(predictor, config, [paths[i] for i in rows], sigma[rows])
+        predictions[rows], segmented[rows] = as_objects(own), as_objects(segments)
+    return predictions.tolist(), segmented.tolist()
+
+
+def as_objects(items):
+    """A list as a one-dimensional array, whatever its items."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
 
 
 def benchmark_tracks(folder) -> list[dict]:
@@ -68,7 +110,7 @@ def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.n
     Parameters
     ----------
     predictor : main.utils.inference.Predictor
-        Without calibration.
+        Without calibration; gets the one that is fitted.
     config : dict
         For the segmentation.
     groups : list of (tracks, localisation errors, share)
@@ -79,18 +121,19 @@ def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.n
     dict
         "frames", "segments": knots; "temperature".
     """
-    rows = []
-    for tracks, sigma, share in groups:
-        predictions = predictor.predict([t["xy"] for t in tracks], sigma, samples=samples_of(predictor, tracks))
-        rows.append((tracks, predictions, share))
-    frames = _pool([frame_values(tracks, predictions) for tracks, predictions, _ in rows], [r[2] for r in rows])
+    shares = [share for _, _, share in groups]
+    frames = _pool([frame_values(tracks, read_frames(predictor, tracks, sigma)) for tracks, sigma, _ in groups], shares)
     calibration = {"temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
                    "frames": _knots(frames)}  # fmt: skip
-    parts = []
-    for tracks, predictions, _ in rows:
-        predictions = [calibrated(p, calibration) for p in predictions]
-        parts.append(segment_values(tracks, predictions, segment_many(predictions, config)))
-    return calibration | {"segments": _knots(_pool(parts, [r[2] for r in rows]))}
+    predictor.calibration = calibration
+    parts = [segment_values(tracks, *read_tracks(predictor, config, tracks, sigma)) for tracks, sigma, _ in groups]
+    return calibration | {"segments": _knots(_pool(parts, shares))}
+
+
+def read_frames(predictor, tracks, sigma):
+    """Frame-wise predictions, of networks that can read samples with each sample as one."""
+    samples = [t["sample"] for t in tracks] if predictor.reads_samples else None
+    return predictor.predict([t["xy"] for t in tracks], sigma, samples=samples)
 
 
 def frame_values(tracks, predictions) -> dict[str, np.ndarray]:

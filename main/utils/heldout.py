@@ -13,7 +13,7 @@ FREE = 2
 CHANNELS = {
     "k": ("k",),
     "alpha": ("alpha",),
-    "state": ("trapped", "confined", "directed", "change", "change_floor"),
+    "state": ("trapped", "unplaced"),
     "combined": tuple(DEFAULTS.keys() - {"penalty"}),
 }
 

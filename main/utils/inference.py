@@ -166,21 +166,6 @@ def _prediction(values):
                       log10_k - widths[0], log10_k + widths[1], alpha_lo, alpha_hi)
 
 
-def sample_report(predictor, n_tracks):
-    """Whether `n_tracks` tracks of one sample will be read together, and why (or why not), for run.json.
-
-    Returns
-    -------
-    dict
-        used : bool; reason : str.
-    """
-    if not getattr(predictor, "reads_samples", False):
-        return {"used": False, "reason": "these weights read tracks one by one"}
-    if n_tracks < FEWEST:
-        return {"used": False, "reason": f"{n_tracks} tracks are too few for a sample, they were read one by one"}
-    return {"used": True, "reason": f"{n_tracks} tracks were read together, up to {SAMPLE} at a time"}
-
-
 def _groups(windows, samples):
     """Windows to be read together, in lists of up to `SAMPLE` dealt at random, and those to be read one by one."""
     together, alone = [], list(windows) if samples is None else []

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from main.utils.mixture import ALPHA_RANGE, log_prior
 from main.utils.semimarkov import MEMORY, Chain, decode, log_emissions, node_scores
@@ -46,7 +47,8 @@ class Particles:
     samples: list
 
 
-def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0, seed=0, memory=MEMORY):
+def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0, seed=0, memory=MEMORY,
+                     progress=False):
     """Every particle's K and alpha in each component, and its path between them, by variational inference.
 
     A first look lets every stretch take its own node of a coarse grid over the component. From then on all
@@ -69,6 +71,8 @@ def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0
     seed : int
     memory : int
         Steps of a stretch that the next one is conditioned on.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     order = np.argsort([len(track) for track in tracks], kind="stable")
-    for i in range(0, n, BATCH):
+    for i in tqdm(range(0, n, BATCH), "decoding", unit="batch", disable=not progress):
         rows = order[i : i + BATCH]
         steps, lengths = pad_steps([tracks[row] for row in rows])
         if start is None:

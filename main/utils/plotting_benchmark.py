@@ -24,7 +24,9 @@ CLASSICAL_COLOURS = {
     "constant": "#C8C8C8", "msd": "#969696", "windows": "#8C6D31", "cve": "#BCBDDC", "mle": "#756BB1",
     "hmm": "#0072B2", "hmm-filtered": "#56B4E9",
 }  # fmt: skip
-NETWORK_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#7A0177", "#4D4D4D")
+NETWORK_COLOURS = (
+    "#D55E00", "#FDAE6B", "#009E73", "#99D8C9", "#E69F00", "#FEE391", "#7A0177", "#CC79A7", "#4D4D4D", "#A50026",
+)
 LINES = ("windows", "hmm", "hmm-filtered")  # classical methods of the figures with lines
 MIN_TRACKS = 10  # a bin of fewer is not drawn
 FRAME_ERRORS = {"log10_k": "mean |Δlog₁₀K|", "alpha": "mean |Δα|", "state": "share of wrong states"}

@@ -29,7 +29,7 @@ class Results:
     points, segments, tracks : pandas.DataFrame
         Columns as the README lists them.
     sample : dict, optional
-        Whether the tracks were read together (used, reason), see `main.utils.inference.sample_report`.
+        What read the tracks together, and why, see `main.utils.adapt.read_sample`.
     """
 
     points: pd.DataFrame
@@ -116,7 +116,7 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
         K, D and MSD in the units of `tracks.units`, the ends of K's interval converted with the row's alpha, as K is;
         x and y as in the file.
     """
-    from main.utils.inference import sample_report  # here: it brings torch, for which a refused file need not wait
+    from main.utils.adapt import read_sample  # here: it brings torch, for which a refused file need not wait
 
     table, pieces = tracks.table, cut_pieces(tracks.table, min_length)
     frame, xy = table["frame"].to_numpy(), table[["x", "y"]].to_numpy()
@@ -124,10 +124,12 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     analysed = pieces[pieces["analysed"]]
     rows = [slice(*ends) for ends in analysed[["first", "last"]].to_numpy()]
     paths = [bridge(xy[row], frame[row]) for row in rows]
-    sample = sample_report(predictor, len(paths)) if adapt else {"used": False, "reason": "not asked for"}
-    together = np.zeros(len(paths), int) if sample["used"] else None
-    predictions = predictor.predict(paths, sigmas[analysed["track_id"]].to_numpy(), progress, together)
-    segmented = segment_many(predictions, config)
+    errors = sigmas[analysed["track_id"]].to_numpy()
+    if adapt:
+        predictions, segmented, sample = read_sample(predictor, config, paths, errors, progress)
+    else:
+        predictions, sample = predictor.predict(paths, errors, progress), None
+        segmented = segment_many(predictions, config)
     segmented = [segment_intervals(p, own, config.get("calibration", {}))
                  for p, own in zip(predictions, segmented, strict=True)]
     points, segments = _points_and_segments(table, analysed, predictions, segmented)
@@ -136,6 +138,8 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     for rows in (points, segments):
         for name in ("k", "k_lo", "k_hi"):
             rows[name] = tracks.units.convert_k(rows[name], rows["alpha"])
+    for component in (sample or {}).get("components", []):
+        component["k"] = float(tracks.units.convert_k(component["k"], component["alpha"]))
     return Results(points, segments[SEGMENT_COLUMNS], track_rows, sample)
 
 
