@@ -15,9 +15,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from main.utils.calibration import stretch
 from main.utils.coverage import (
-    NAMES,
     benchmark_tracks,
     calibration_error,
     frame_values,
@@ -81,10 +79,7 @@ def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
 
 def segment_errors(tracks: list[dict], predictions: list, segmented: list, config: dict) -> pd.DataFrame:
     """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
-    values = segment_values(tracks, predictions, segmented)
-    ends = {name: tuple(values[f"predicted_{name}"].T) for name in NAMES}
-    for name, own in stretch(ends, config.get("calibration", {}).get("segments", [])).items():
-        values[f"predicted_{name}"] = np.stack(own, axis=1)
+    values = segment_values(tracks, predictions, segmented, config.get("calibration", {}))
     lengths = [s["end"] - s["start"] for own in segmented for s in own if s["state"] != 0]
     return errors(values).assign(**{"frames of the segment": lengths, "state right": np.nan})
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
 from simulations.batched import simulate_batched
-from simulations.parameters import MODELS, PRIORS, Prior, Worlds, sample_worlds
+from simulations.parameters import MODELS, PRIORS, Prior, Range, Worlds, sample_worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
@@ -18,6 +18,7 @@ _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 
 _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
 _MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
+_SPREAD = Range(0.02, 5.0, log=True)  # of K between the particles of a world whose tracks are read together, over its mean
 
 
 class ResumableBatches:
@@ -171,10 +172,16 @@ class TrackStream(ResumableBatches):
 class SampleStream(TrackStream):
     """Padded batches of whole samples: tracks of one world in groups of 1, 4, 16 or 64, `group` of the batch.
 
-    The batch is a multiple of the largest sample. Some samples hold the tracks of several worlds.
+    The batch is a multiple of the largest sample. Some samples hold the tracks of several worlds. Particles may differ
+    more in K than in the priors themselves (`_SPREAD`), so that a network learns how far to trust the others.
     """
 
     n_particles = 96
+
+    def _worlds(self, prior, model: str, share: float, rng) -> list[Worlds]:
+        prior = PRIORS.get(prior, prior) if isinstance(prior, str) else prior
+        wide = replace(prior, k_relative_sd=_SPREAD) if isinstance(prior, Prior) else prior
+        return super()._worlds(wide, model, share, rng)
 
     def _batches(self, chunk: int) -> list:
         tracks = self.simulate_chunk(chunk)

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtr
 from tqdm import tqdm
 
 from main.utils.changepoints import segment_many
 from main.utils.inference import FEWEST
 from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, spread_out, update
-from main.utils.particles import COARSE_MEMORY, decode_particles
+from main.utils.particles import CERTAIN, COARSE_MEMORY, decode_particles
 from main.utils.placement import place_changepoints
 from main.utils.segments import add_change, merge_trapped, segment_values
 from main.utils.semimarkov import stretch_likelihood
@@ -21,6 +22,7 @@ N_EM = 4  # rounds of expectation maximisation between looks everywhere
 MAX_CLIMBS = 3  # times `N_EM` rounds, after the best start is chosen
 ENOUGH = 0.05  # nats per track that another climb must bring
 MAX_MOVING = 6  # components, beside a trapped one; more are tried while evidence grows
+WORTH = 0.15  # nats per track, beyond BIC, that a component must bring: dwells that are not geometric bring fewer
 MIN_TRAPPED = 0.002  # share of frames that the networks see trapped, for a trapped component to be tried
 MIN_GAIN = {0.1: -2.5, 0.5: 0.0}  # nats by which the mixture must explain tracks better than their own segments do:
 # all but a tenth of the tracks (pooled experiments miss this), and half of them (one broad component does)
@@ -123,14 +125,14 @@ def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
         return own, report | {"reason": f"{many} would not explain them better than their own segments do"}
     paths, likely = frame_labels(particles, preds)
     places, report["expected_jaccard"] = place_changepoints(paths, likely)
-    read = zip(paths, places, preds, particles.mean, strict=True)
+    read = zip(paths, places, preds, particles.mean, particles.sd, strict=True)
     segments = [read_segments(mixture, states, *one) for one in read]
     segments = [add_change(replace(p, p_change=density(path)), s) for p, path, s in zip(preds, paths, segments, strict=True)]
     return segments, report | {"reason": f"{many} explain the median track better by {gain[0.5]:.1f} nats"}
 
 
 def fit_sample(tracks, sigma, segments, preds, progress=False):
-    """The mixture that explains a sample best, by evidence less the price of its parameters (BIC).
+    """The mixture that explains a sample best, by evidence less the price of its parameters (BIC) and components.
 
     Parameters
     ----------
@@ -149,13 +151,15 @@ def fit_sample(tracks, sigma, segments, preds, progress=False):
     """
     frames = [(s["end"] - s["start"], s["state"] == TRAPPED) for track in segments for s in track]
     share = sum(n for n, trapped in frames if trapped) / sum(n for n, _ in frames)
+    n_steps = sum(len(track) - 1 for track in tracks)
     log10_k = np.concatenate([p.log10_k[p.state_probs[:, TRAPPED] < 0.5] for p in preds])
 
     def fit(n_moving, with_trapped):
         first = fit_mixture(segments, n_moving, with_trapped)
         starts = [first, spread_out(first, log10_k)] if n_moving > 1 else [first]
         mixture, evidence = fit_components(tracks, sigma, starts)
-        return evidence - 0.5 * mixture.n_parameters * np.log(len(tracks)), mixture
+        price = 0.5 * mixture.n_parameters * np.log(n_steps) + WORTH * n_moving * len(tracks)
+        return evidence - price, mixture
 
     fits = []
     for n_moving in tqdm(range(1, MAX_MOVING + 1), "components", unit="fit", disable=not progress):
@@ -237,7 +241,7 @@ def label_shares(labels, n_components):
     return np.stack([(labels == c).mean(0) for c in range(n_components)], axis=1)
 
 
-def read_segments(mixture, states, labels, places, pred, values):
+def read_segments(mixture, states, labels, places, pred, values, errors):
     """Segments of one track.
 
     K is the geometric mean and alpha the average of mean and median over components, weighted by their
@@ -252,12 +256,13 @@ def read_segments(mixture, states, labels, places, pred, values):
     places : list of int
         Changepoints.
     pred : Prediction
-    values : (C, 2) array
-        log10 K and alpha of this particle in each component.
+    values, errors : (C, 2) array
+        log10 K and alpha of this particle in each component, and how uncertain they are.
 
     Returns
     -------
     list of dict
+        With decoded_log10_k and decoded_alpha: 5 % and 95 % quantiles of the posterior, over components too.
     """
     shares, trapped = label_shares(labels, len(mixture)), states == TRAPPED
     own = segment_values(pred, places)
@@ -281,9 +286,19 @@ def read_segments(mixture, states, labels, places, pred, values):
         state = int(np.bincount(states, weight, minlength=len(STATES)).argmax())
         if state == FREE and median >= ALPHA_DIRECTED:
             state = DIRECTED
+        quantiles = [mixture_quantiles(*pair, weight) for pair in zip(values.T, errors.T, strict=True)]
+        segment |= dict(zip(("decoded_log10_k", "decoded_alpha"), quantiles, strict=True))
         k = float(10.0 ** (weight @ np.where(weight > 0, log10_k, 0.0)))
         parts.append(segment | {"k": k, "alpha": float(0.5 * (median + weight @ alpha)), "state": state})
     return merge_trapped(parts)
+
+
+def mixture_quantiles(mean, sd, weight):
+    """5 % and 95 % quantiles of a Gaussian mixture, each argument (C,); components of no weight may be anything."""
+    mean, sd, weight = (v[weight > 0] for v in (mean, sd, weight))
+    x = np.linspace((mean - 4 * sd).min(), (mean + 4 * sd).max(), 500)
+    below = weight @ ndtr((x - mean[:, None]) / np.maximum(sd[:, None], CERTAIN))
+    return np.interp((0.05, 0.95), below, x).tolist()
 
 
 def describe(mixture, states, particles):

@@ -76,8 +76,9 @@ def temper(probabilities, temperature):
 def pooled_intervals(pred, segments):
     """Values of segments and the widths around them before they are stretched.
 
-    Widths of frames are averaged with the weights of `segments.segment_values`. A trapped segment gets the values that
-    its frames would have if the particle moved.
+    Widths of frames are averaged with the weights of `segments.segment_values`; where a segment was decoded with its
+    sample, the interval reaches to the quantiles of its posterior at least. A trapped segment gets the values that its
+    frames would have if the particle moved.
 
     Returns
     -------
@@ -99,8 +100,19 @@ def pooled_intervals(pred, segments):
         if name == "log10_k":
             own = np.log10(np.where(trapped, 1.0, own))
         value = np.where(trapped, mean, own)
-        result[name] = value, value - below, value + above
+        low, high = value - below, value + above
+        for i, segment in enumerate(segments):
+            if "decoded_" + name in segment:
+                ends = segment["decoded_" + name]
+                low[i], high[i] = np.minimum(low[i], ends[0]), np.maximum(high[i], ends[1])
+        result[name] = value, low, high
     return result
+
+
+def segment_ends(pred, segments, calibration):
+    """`pooled_intervals` stretched by the factors for segments of the networks, or for decoded ones."""
+    kind = "decoded" if any("decoded_alpha" in s for s in segments) else "segments"
+    return stretch(pooled_intervals(pred, segments), calibration.get(kind, []))
 
 
 def segment_intervals(pred, segments, calibration):
@@ -116,14 +128,14 @@ def segment_intervals(pred, segments, calibration):
     segments : list of dict
         start, end (exclusive), k (unit of xy^2/frame^alpha), alpha, state; they cover the track.
     calibration : dict
-        "segments": knots as `stretch` takes them; where there are none, the frames' widths stay as they are.
+        "segments", "decoded": knots as `stretch` takes them; where there are none, widths stay as they are.
 
     Returns
     -------
     list of dict
         With k_lo, k_hi (unit of k), alpha_lo and alpha_hi besides; NaN where the networks give no intervals.
     """
-    pooled = stretch(pooled_intervals(pred, segments), calibration.get("segments", []))
+    pooled = segment_ends(pred, segments, calibration)
     (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = pooled["log10_k"], pooled["alpha"]
     ends = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
     ends[:, [0, 2]] *= np.array([[s["state"] != 0] for s in segments])

@@ -8,13 +8,7 @@ from tqdm import tqdm
 
 from main.utils.adapt import read_sample
 from main.utils.benchmark_data import read_benchmark
-from main.utils.calibration import (
-    SMALLEST_WIDTH,
-    condition,
-    pooled_intervals,
-    stretch,
-    temper,
-)
+from main.utils.calibration import SMALLEST_WIDTH, condition, segment_ends, stretch, temper
 from main.utils.changepoints import segment_many
 from main.utils.inference import FEWEST
 from simulations.batched import simulate_batched
@@ -119,15 +113,19 @@ def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.n
     Returns
     -------
     dict
-        "frames", "segments": knots; "temperature".
+        "frames", "segments", "decoded": knots; "temperature".
     """
     shares = [share for _, _, share in groups]
     frames = _pool([frame_values(tracks, read_frames(predictor, tracks, sigma)) for tracks, sigma, _ in groups], shares)
     calibration = {"temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
                    "frames": _knots(frames)}  # fmt: skip
     predictor.calibration = calibration
-    parts = [segment_values(tracks, *read_tracks(predictor, config, tracks, sigma)) for tracks, sigma, _ in groups]
-    return calibration | {"segments": _knots(_pool(parts, shares))}
+    parts = [segment_values(t, *read_tracks(predictor, config, t, sigma), {}) for t, sigma, _ in groups]
+    segments = _pool(parts, shares)
+    for name, own in (("segments", ~segments["decoded"]), ("decoded", segments["decoded"])):
+        if own.any():
+            calibration[name] = _knots({column: rows[own] for column, rows in segments.items()})
+    return calibration
 
 
 def read_frames(predictor, tracks, sigma):
@@ -146,15 +144,19 @@ def frame_values(tracks, predictions) -> dict[str, np.ndarray]:
     return values
 
 
-def segment_values(tracks, predictions, segmented) -> dict[str, np.ndarray]:
-    """Truth and prediction of all segments that are predicted to move, as `frame_values`, without probs."""
+def segment_values(tracks, predictions, segmented, calibration) -> dict[str, np.ndarray]:
+    """Truth and prediction of all segments that are predicted to move, as `frame_values`, without probs.
+
+    Intervals are stretched by `calibration`; decoded (N,) bool: which come from the mixture of a sample.
+    """
     truths, found = [], {name: [] for name in NAMES}
     for track, p, segments in zip(tracks, predictions, segmented, strict=True):
         moving = np.array([s["state"] != 0 for s in segments])
         truths.append(np.stack(true_segment_values(track, segments))[:, moving])
-        for name, ends in pooled_intervals(p, segments).items():
+        for name, ends in segment_ends(p, segments, calibration).items():
             found[name].append(np.stack(ends)[:, moving])
     values = dict(zip(("k", "alpha", "state"), np.concatenate(truths, axis=1), strict=True))
+    values["decoded"] = np.array(["decoded_alpha" in s for own in segmented for s in own if s["state"] != 0])
     return values | {f"predicted_{name}": np.concatenate(found[name], axis=1).T for name in NAMES}
 
 
