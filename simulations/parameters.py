@@ -111,6 +111,7 @@ class Prior:
     trap_count: Range | None = None  # instead of `trap_area`
     compartment_count: Range | None = None  # instead of `compartment_area`
     n_frames: int = FRAMES  # of a movie: the longest track
+    spread_by_state: bool = False  # whether states differ in `k_relative_sd`
 
 
 BROAD = Prior(
@@ -254,7 +255,7 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_partic
     sigma_unit = 1.0 if prior.absolute_sigma else unit
     sigma = prior.sigma.sample(rng, n) * sigma_unit * (rng.random(n) >= prior.perfect)
     extra, box = _sample_geometry(prior, model, n, unit, box, rng)
-    k_sd = spread * prior.k_relative_sd.sample(rng, k.shape) * k
+    k_sd = spread * prior.k_relative_sd.sample(rng, k.shape if prior.spread_by_state else (n, 1)) * k
     alpha_sd = spread * prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
     n_particles = n_particles or _PARTICLES.get(model, prior.n_dimerizing)
     if n_particles == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough

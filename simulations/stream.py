@@ -180,7 +180,7 @@ class SampleStream(TrackStream):
 
     def _worlds(self, prior, model: str, share: float, rng) -> list[Worlds]:
         prior = PRIORS.get(prior, prior) if isinstance(prior, str) else prior
-        wide = replace(prior, k_relative_sd=_SPREAD) if isinstance(prior, Prior) else prior
+        wide = replace(prior, k_relative_sd=_SPREAD, spread_by_state=True) if isinstance(prior, Prior) else prior
         return super()._worlds(wide, model, share, rng)
 
     def _batches(self, chunk: int) -> list:
