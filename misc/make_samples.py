@@ -6,6 +6,7 @@
 alpha, state and localisation error of every frame. The prior below shows how to describe an experiment of your own.
 """
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def sample_tracks(seed: int = 2) -> pd.DataFrame:
 
 def main() -> None:
     """Write both files and say how much is in them."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     SAMPLES.mkdir(exist_ok=True)
     table = sample_tracks()
     table[["track_id", "frame", "x", "y"]].to_csv(SAMPLES / "tracks.csv", index=False)

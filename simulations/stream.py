@@ -18,7 +18,7 @@ _TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 
 _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
 _MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
-_SPREAD = Range(0.02, 5.0, log=True)  # of K between the particles of a world whose tracks are read together, over its mean
+_SPREAD = Range(0.02, 5.0, log=True)  # of K over its mean, between particles of a world whose tracks are read together
 
 
 class ResumableBatches:

@@ -70,7 +70,8 @@ def test_a_change_of_unit_changes_nothing(quick):
     others, _ = decode_sample([0.1 * t for t in tracks], small, 0.012, {})
     for one, other in zip(sum(segments, []), sum(others, []), strict=True):
         assert (one["start"], one["end"], one["state"]) == (other["start"], other["end"], other["state"])
-        assert one["k"] == pytest.approx(100 * other["k"], rel=1e-3) and one["alpha"] == pytest.approx(other["alpha"], rel=1e-3)
+        assert one["k"] == pytest.approx(100 * other["k"], rel=1e-3)
+        assert one["alpha"] == pytest.approx(other["alpha"], rel=1e-3)
 
 
 class Stored:

@@ -146,7 +146,7 @@ def test_a_sample_of_60_tracks_helps(predictor, number):
 
 
 def test_a_decoded_sample_has_better_segments_in_every_score(predictor, monkeypatch):
-    """EXP 5, from a mixture of 30 tracks; the segments of one track at a time are those of `default`, the best at it."""
+    """EXP 5, from a mixture of 30 tracks, against `default` with one track at a time."""
     monkeypatch.setattr(adapt, "FIT_TRACKS", 30)
     tracks = experiment(5, 60, seed=21)
     paths, truths = [t["xy"] for t in tracks], [segments_of(t) for t in tracks]

@@ -70,7 +70,8 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
         (False, True): "decoded with the components that they share",
         (False, False): "read one by one",
     }[reads, report["mixture"]]
-    return preds, segments, report | {"networks": reads, "reason": f"{len(tracks)} tracks were {how}: {report['reason']}"}
+    reason = f"{len(tracks)} tracks were {how}: {report['reason']}"
+    return preds, segments, report | {"networks": reads, "reason": reason}
 
 
 def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
@@ -125,9 +126,10 @@ def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
         return own, report | {"reason": f"{many} would not explain them better than their own segments do"}
     paths, likely = frame_labels(particles, preds)
     places, report["expected_jaccard"] = place_changepoints(paths, likely)
-    read = zip(paths, places, preds, particles.mean, particles.sd, strict=True)
-    segments = [read_segments(mixture, states, *one) for one in read]
-    segments = [add_change(replace(p, p_change=density(path)), s) for p, path, s in zip(preds, paths, segments, strict=True)]
+    segments = []
+    for drawn, place, pred, *values in zip(paths, places, preds, particles.mean, particles.sd, strict=True):
+        read = read_segments(mixture, states, drawn, place, pred, *values)
+        segments.append(add_change(replace(pred, p_change=density(drawn)), read))
     return segments, report | {"reason": f"{many} explain the median track better by {gain[0.5]:.1f} nats"}
 
 

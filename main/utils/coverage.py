@@ -74,7 +74,8 @@ def read_tracks(predictor, config: dict, tracks: list[dict], sigma=None):
     if predictor.reads_samples:
         sizes = Counter(t["sample"] for t in tracks)
         sample = np.array([t["sample"] if sizes[t["sample"]] >= FEWEST else -1 for t in tracks])
-        groups, alone = [np.flatnonzero(sample == s) for s in np.unique(sample[sample >= 0])], np.flatnonzero(sample < 0)
+        groups = [np.flatnonzero(sample == s) for s in np.unique(sample[sample >= 0])]
+        alone = np.flatnonzero(sample < 0)
     predictions, segmented = np.empty((2, len(tracks)), object)
     predictions[alone] = own = as_objects(predictor.predict([paths[i] for i in alone], sigma[alone]))
     segmented[alone] = as_objects(segment_many(own, config))
