@@ -185,7 +185,7 @@ def test_interrupt_cancels_what_has_not_run(cluster, client, local, tmp_path):
     shards = tmp_path / "run" / "shards"
     wait_until(lambda: shards.exists() and len(list(shards.glob("*.parquet"))) >= 2)
     run.send_signal(signal.SIGINT)
-    assert "continue with --resume" in run.communicate(timeout=30)[1] and run.returncode == 130
+    assert "continue with --resume" in run.communicate(timeout=90)[1] and run.returncode == 130
     wait_until(lambda: not cluster.scheduler.tasks)
     made = shard_bytes(tmp_path / "run")
     assert len(made) < 5000 and {name: made[name] for name in made if name in local}.items() <= local.items()
