@@ -130,7 +130,7 @@ def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
     for drawn, place, pred, *values in zip(paths, places, preds, particles.mean, particles.sd, strict=True):
         read = read_segments(mixture, states, drawn, place, pred, *values)
         segments.append(add_change(replace(pred, p_change=density(drawn)), read))
-    return segments, report | {"reason": f"{many} explain{"s" * (len(mixture) == 1)} the median track better by {gain[0.5]:.1f} nats"}
+    return segments, report | {"reason": f"the median track gains {gain[0.5]:.1f} nats by {many}"}
 
 
 def fit_sample(tracks, sigma, segments, preds, progress=False):
