@@ -181,11 +181,12 @@ def test_unreachable_scheduler_exits_2(tmp_path, capsys, address, why, monkeypat
 def test_interrupt_cancels_what_has_not_run(cluster, client, local, tmp_path):
     command = [sys.executable, "-m", "simulations.simulate", *OPTIONS, "--tracks", "5000"]
     run = subprocess.Popen([*command, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address],
-                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+                           stderr=subprocess.PIPE, text=True,
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored under nohup
     shards = tmp_path / "run" / "shards"
     wait_until(lambda: shards.exists() and len(list(shards.glob("*.parquet"))) >= 2)
     run.send_signal(signal.SIGINT)
-    assert "continue with --resume" in run.communicate(timeout=90)[1] and run.returncode == 130
+    assert "continue with --resume" in run.communicate(timeout=30)[1] and run.returncode == 130
     wait_until(lambda: not cluster.scheduler.tasks)
     made = shard_bytes(tmp_path / "run")
     assert len(made) < 5000 and {name: made[name] for name in made if name in local}.items() <= local.items()
