@@ -13,6 +13,7 @@ from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units
 
 DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
 MIN_LENGTH = 20
+SAME_INTERVAL = 0.01  # relative difference up to which a given frame interval is the declared one, rounded
 
 
 @dataclass
@@ -41,7 +42,7 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     pixel_size : float, optional
         Micrometres per pixel, for files in pixels.
     frame_interval : float, optional
-        Seconds between frames; goes before what the file declares.
+        Seconds between frames; must agree with what the file declares.
     localization_error : float, optional
         In the unit of x and y; goes before the file's error columns.
     columns : dict, optional
@@ -123,21 +124,24 @@ def check_options(paths, out, pixel_size, frame_interval, localization_error, mi
 def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
     """Complete a file's units by the options; positions in a physical unit are never rescaled.
 
-    A pixel size given for a file that declares um is left aside with a warning; one that is only
-    taken to be in um (TrackMate tables without a unit row) is then in pixels.
+    A file that is only taken to be in um (TrackMate tables without a unit row) is in pixels if a pixel size is given.
+
+    Raises
+    ------
+    InputError
+        A pixel size for a file that declares a physical unit, a frame interval other than the one it declares.
     """
     units, warnings = tracks.units, list(tracks.warnings)
     if pixel_size is not None:
         if units.position in UM_PER_UNIT and not units.assumed:
-            warnings.append(f"{tracks.path}: positions are in {units.position}, --pixel-size is not used.")
-        else:
-            units = Units("px", pixel_size, units.frame_interval_s)
-            warnings = [warning for warning in warnings if "--pixel-size" not in warning]
+            raise InputError(f"{tracks.path}: positions are in {units.position} already, leave --pixel-size out.")
+        units = Units("px", pixel_size, units.frame_interval_s)
+        warnings = [warning for warning in warnings if "--pixel-size" not in warning]
     if frame_interval is not None:
         declared = units.frame_interval_s
-        if declared is not None and abs(declared - frame_interval) > 1e-6 * declared:
-            warnings.append(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval "
-                            f"{frame_interval:g} is used.")
+        if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
+            raise InputError(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
+                             f"{frame_interval:g}; leave it out, or correct the file.")
         units = replace(units, frame_interval_s=frame_interval)
     return replace(tracks, units=units, warnings=warnings)
 

@@ -1,6 +1,5 @@
 """What infer.py cannot use: exit 2, one sentence, nothing written."""
 
-import json
 
 import numpy as np
 import pytest
@@ -105,5 +104,14 @@ def test_different_units_are_refused(tmp_path, walks, weights, capsys):
     other = tmp_path / "um.csv"
     walk(np.random.default_rng(0), 30).rename(columns={"x": "x_um", "y": "y_um"}).to_csv(other, index=False)
     refused(capsys, run([walks, other], tmp_path / "out", weights), "different units", tmp_path / "out")
-    assert run([other], tmp_path / "out", weights, "--pixel-size", "0.1") == 0
-    assert "--pixel-size is not used" in json.loads((tmp_path / "out/run.json").read_text())["warnings"][0]
+
+
+def test_options_that_contradict_the_file_are_refused(tmp_path, weights, capsys):
+    path, out = tmp_path / "um.csv", tmp_path / "out"
+    table = walk(np.random.default_rng(0), 30).rename(columns={"x": "x_um", "y": "y_um"})
+    table.to_csv(path, index=False)
+    refused(capsys, run([path], out, weights, "--pixel-size", "0.1"), "positions are in um already", out)
+    table = table.rename(columns={"track_id": "trajectory", "x_um": "x", "y_um": "y"})
+    table.assign(t=0.05 * table["frame"]).to_csv(path, index=False)  # Spot-On
+    refused(capsys, run([path], out, weights, "--frame-interval", "0.06"), "declares 0.05 s between frames", out)
+    assert run([path], out, weights, "--frame-interval", "0.0501") == 0

@@ -47,6 +47,16 @@ def write_trackpy(table, path):
         ["y", "x", "frame", "particle"]].to_csv(path)
 
 
+def write_trackpy_indexed(table, path):
+    """As trackpy leaves it after a groupby: the frame in the index."""
+    table.rename(columns={"track_id": "particle"}).set_index("frame")[["y", "x", "particle"]].to_csv(path)
+
+
+def write_napari(table, path):
+    table.rename(columns={"track_id": "ID", "frame": "T", "x": "X", "y": "Y"}).astype(float)[
+        ["ID", "T", "Y", "X"]].to_csv(path, index=False)
+
+
 def write_saspt(table, path):
     extra = pd.DataFrame({"track_id": [-1, -1], "frame": [0, 0], "x": [1.0, 2.0], "y": [3.0, 4.0]})
     pd.concat([table, extra]).rename(columns={"track_id": "trajectory"})[
@@ -71,7 +81,8 @@ def write_trackmate(table, path):
 WRITERS = {"plain": ("csv", write_plain), "semicolons": ("csv", write_semicolons),
            "parquet": ("parquet", write_parquet), "andi": ("csv", write_andi),
            "trackpy": ("csv", write_trackpy), "saspt": ("csv", write_saspt), "spoton": ("csv", write_spoton),
-           "trackmate-csv": ("csv", write_trackmate)}
+           "trackmate-csv": ("csv", write_trackmate), "napari": ("csv", write_napari),
+           "trackpy-indexed": ("csv", write_trackpy_indexed)}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -85,7 +96,7 @@ def test_round_trip(tmp_path, name, table):
     read = read_tracks(path)
     expected = table.sort_values(["track_id", "frame"], ignore_index=True)
     pd.testing.assert_frame_equal(read.table[list(expected)], expected, check_exact=True)
-    assert read.format == {"semicolons": "plain", "parquet": "plain"}.get(name, name)
+    assert read.format == {"semicolons": "plain", "parquet": "plain", "trackpy-indexed": "trackpy"}.get(name, name)
 
 
 @settings(max_examples=15, deadline=None, derandomize=True,
@@ -125,7 +136,6 @@ def test_xml_declaring_other_counts_is_a_warning(tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("<Tracks><particle>", "no readable XML"),
-    ("<TrackMate version='7'/>", "Export tracks to XML file"),
     ("<svg/>", "root element 'svg'"),
     ("<Tracks nTracks='0'/>", "holds no track"),
     ("<Tracks><particle><detection t='0' x='a' y='1'/></particle></Tracks>", "column 'x' holds 'a'"),
@@ -186,7 +196,7 @@ def test_what_is_no_table(tmp_path):
 @pytest.mark.parametrize(("header", "format"), [
     ("TRACK_ID,FRAME,POSITION_X,POSITION_Y", "trackmate-csv"), ("trajectory,frame,y,x", "saspt"),
     ("frame,t,trajectory,x,y", "spoton"), ("traj_idx,frame,x,y", "andi"), ("frame,x,y,particle", "trackpy"),
-    ("ID,T,Y,X", "plain"),
+    ("ID,T,Y,X", "napari"), ("ID,T,Z,Y,X", "napari"), ("id,frame,t,x,y", "plain"),
 ])
 def test_detection(header, format):
     assert detect_format(header.split(",")) == format

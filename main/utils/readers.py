@@ -130,6 +130,8 @@ def detect_format(header) -> str:
         return "andi"
     if "particle" in names:
         return "trackpy"
+    if {"id", "t", "y", "x"} <= names and "frame" not in names:
+        return "napari"
     return "plain"
 
 
@@ -219,6 +221,16 @@ def _read_trackpy(raw, path, columns) -> Tracks:
     return _table(raw, path, {"track_id": "particle"} | columns, "trackpy")
 
 
+def _read_napari(raw, path, columns) -> Tracks:
+    """napari: ID, T, (Z,) Y, X; y stands before x, T is the frame."""
+    lower = {str(name).lower(): name for name in raw.columns}
+    names = {"track_id": "id", "frame": "t", "x": "x", "y": "y"}
+    tracks = _table(raw, path, {role: lower.get(name, name) for role, name in names.items()} | columns, "napari")
+    if "z" in lower and pd.to_numeric(raw[lower["z"]], errors="coerce").nunique() > 1:
+        tracks.warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
+    return tracks
+
+
 def _read_saspt(raw, path, columns) -> Tracks:
     """saSPT: y stands before x, a negative trajectory means a point that no track took."""
     columns = {"track_id": "trajectory"} | columns
@@ -239,5 +251,5 @@ def _read_spoton(raw, path, columns) -> Tracks:
 
 
 FORMATS = {"auto": None, "plain": _read_plain, "andi": _read_andi, "saspt": _read_saspt,
-           "trackpy": _read_trackpy, "spoton": _read_spoton, "trackmate-csv": read_trackmate_csv,
-           "trackmate-xml": read_trackmate_xml}
+           "trackpy": _read_trackpy, "spoton": _read_spoton, "napari": _read_napari,
+           "trackmate-csv": read_trackmate_csv, "trackmate-xml": read_trackmate_xml}

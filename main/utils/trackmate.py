@@ -1,4 +1,4 @@
-"""TrackMate's exports: the spots table (CSV) and the simple tracks XML, both in physical units."""
+"""TrackMate's exports: the spots table (CSV) and its XML, in physical units."""
 
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
@@ -6,8 +6,9 @@ from xml.etree.ElementTree import ParseError
 import numpy as np
 import pandas as pd
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import iterparse, parse
 
+from main.utils.trackmate_session import read_session
 from main.utils.tracks import UM_PER_UNIT, InputError, Tracks, Units, validate
 
 LENGTHS = {"micron": "um", "microns": "um", "um": "um", "µm": "um", "μm": "um", "micrometer": "um",
@@ -111,7 +112,7 @@ def _known_length(name: str, path) -> str:
 
 
 def read_trackmate_xml(path) -> Tracks:
-    """TrackMate "simple tracks" XML: Tracks / particle / detection, `t` being a frame number.
+    """TrackMate's XML, both dialects: a whole session, or "simple tracks" (`t` of a detection being a frame number).
 
     Parameters
     ----------
@@ -120,21 +121,21 @@ def read_trackmate_xml(path) -> Tracks:
     Returns
     -------
     Tracks
-        track_id is the position of the particle in the file. A declared number of tracks or spots that the
-        file does not hold is a warning.
+        Of a session see `main.utils.trackmate_session`. Of simple tracks, track_id is the position of the particle in
+        the file; a declared number of tracks or spots that the file does not hold is a warning.
 
     Raises
     ------
     InputError
-        Broken XML, XML of another kind (the full TrackMate dialect included), see also `validate`.
+        Broken XML, XML of another kind, see also `validate`.
     """
     try:
+        _, root = next(iterparse(path, events=("start",), forbid_dtd=True))
+        if root.tag == "TrackMate":
+            return read_session(path, lambda *declared: _xml_units(*declared, path))
         root = parse(path, forbid_dtd=True).getroot()
     except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
         raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}).") from error
-    if root.tag == "TrackMate":
-        raise InputError(f"{path}: is a whole TrackMate session, use TrackMate's action "
-                         "'Export tracks to XML file' or its spots table (CSV) instead.")
     if root.tag != "Tracks":
         raise InputError(f"{path}: root element '{root.tag}', expected 'Tracks' as TrackMate's action "
                          "'Export tracks to XML file' writes it.")
@@ -149,7 +150,9 @@ def read_trackmate_xml(path) -> Tracks:
     warnings = _count_warnings(root, particles, path)
     if pd.to_numeric(raw["z"], errors="coerce").nunique() > 1:
         warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
-    return Tracks(table, _xml_units(root, path), Path(path), "trackmate-xml", {}, warnings)
+    declared = (root.get(name, other) for name, other in
+                (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan")))
+    return Tracks(table, _xml_units(*declared, path), Path(path), "trackmate-xml", {}, warnings)
 
 
 def _count_warnings(root, particles, path) -> list[str]:
@@ -163,12 +166,12 @@ def _count_warnings(root, particles, path) -> list[str]:
     return warnings
 
 
-def _xml_units(root, path) -> Units:
-    position = _known_length(root.get("spaceUnits", "pixel"), path)
+def _xml_units(length: str, time: str, interval: str, path) -> Units:
+    """Units of an XML file from its length unit, time unit and time between frames; unknown times stay unknown."""
+    position = _known_length(length, path)
     try:
-        interval = float(root.get("frameInterval", "nan"))
+        seconds = float(interval) * SECONDS.get(time.lower(), np.nan)
     except ValueError as error:
-        raise InputError(f"{path}: frameInterval '{root.get('frameInterval')}' is no number.") from error
-    interval *= SECONDS.get(root.get("timeUnits", "").lower(), np.nan)
-    interval = interval if np.isfinite(interval) and interval > 0 else None
-    return Units(position, UM_PER_UNIT.get(position), interval)
+        raise InputError(f"{path}: frameInterval '{interval}' is no number.") from error
+    seconds = seconds if np.isfinite(seconds) and seconds > 0 else None
+    return Units(position, UM_PER_UNIT.get(position), seconds)
