@@ -3,17 +3,15 @@
 import argparse
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from main.utils.readers import FORMATS, read_tracks
 from main.utils.results import Results, andi_file, andi_text, pool, run_record, write_results
 from main.utils.tables import analyse
-from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units
+from main.utils.tracks import COLUMNS, InputError, Tracks, check_values, with_units
 
-DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
 MIN_LENGTH = 20
-SAME_INTERVAL = 0.01  # relative difference up to which a given frame interval is the declared one, rounded
 
 
 @dataclass
@@ -48,7 +46,7 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     columns : dict, optional
         track_id, frame, x, y -> column name.
     weights : str or Path, optional
-        Name of shipped weights, or their folder; by default those of `DEFAULT_WEIGHTS`.
+        Name of shipped weights, or their folder; by default those of `main.utils.inference.DEFAULT_WEIGHTS`.
     adapt : {"none", "sample"}
         "sample": each file is one sample, whose tracks are read in the light of each other.
     min_length : int
@@ -78,6 +76,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     check_same_units(files)
     if andi:
         check_andi_names(files)
+    from main.utils.inference import DEFAULT_WEIGHTS, check_features, load_predictor  # brings torch, only now
+
     weights = weights or DEFAULT_WEIGHTS[adapt]
     predictor, config = load_predictor(weights, device)
     check_features(files, config)
@@ -104,13 +104,7 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
 
 def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, overwrite) -> None:
     """Raise InputError for options that cannot be used, before anything is read."""
-    for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} is {value}, expected a number above 0.")
-    if localization_error is not None and not 0 <= localization_error < float("inf"):
-        raise InputError(f"--localization-error is {localization_error}, expected 0 or more.")
-    if min_length < 2:
-        raise InputError(f"--min-length is {min_length}, expected 2 or more.")
+    check_values(pixel_size, frame_interval, localization_error, min_length)
     if not paths:
         raise InputError("No track file given.")
     if len({path.resolve() for path in paths}) < len(paths):
@@ -119,31 +113,6 @@ def check_options(paths, out, pixel_size, frame_interval, localization_error, mi
         raise InputError(f"{out}: is a file, expected a folder for the results.")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already, give another folder or --overwrite.")
-
-
-def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
-    """Complete a file's units by the options; positions in a physical unit are never rescaled.
-
-    A file that is only taken to be in um (TrackMate tables without a unit row) is in pixels if a pixel size is given.
-
-    Raises
-    ------
-    InputError
-        A pixel size for a file that declares a physical unit, a frame interval other than the one it declares.
-    """
-    units, warnings = tracks.units, list(tracks.warnings)
-    if pixel_size is not None:
-        if units.position in UM_PER_UNIT and not units.assumed:
-            raise InputError(f"{tracks.path}: positions are in {units.position} already, leave --pixel-size out.")
-        units = Units("px", pixel_size, units.frame_interval_s)
-        warnings = [warning for warning in warnings if "--pixel-size" not in warning]
-    if frame_interval is not None:
-        declared = units.frame_interval_s
-        if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
-            raise InputError(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
-                             f"{frame_interval:g}; leave it out, or correct the file.")
-        units = replace(units, frame_interval_s=frame_interval)
-    return replace(tracks, units=units, warnings=warnings)
 
 
 def check_same_units(files: list[Tracks]) -> None:
@@ -161,49 +130,6 @@ def check_andi_names(files: list[Tracks]) -> None:
     name, times = names.most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} files would be written to {name}, expected exp_E and fov_F in the paths.")
-
-
-def load_predictor(weights, device: str):
-    """Networks and configuration behind a name or folder of weights.
-
-    Raises
-    ------
-    InputError
-        Weights that are not there or do not match their checksum, a device that is not there.
-    """
-    import torch
-
-    from main.utils.changepoints import segmentation_options
-    from main.utils.features import N_FEATURES
-    from main.utils.inference import Predictor
-    from main.utils.weights import load_weights
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device is {device}, expected auto, cpu or cuda.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device is cuda and this machine has none, expected auto or cpu.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        nets, config = load_weights(weights, device)
-        segmentation_options(config)
-        if config.get("features", "default") not in N_FEATURES:
-            raise ValueError(f"{weights}: weights for unknown features {config['features']!r}")
-    except KeyError as error:
-        raise InputError(f"{weights}: config.json of these weights lacks {error}.") from error
-    except (TypeError, AttributeError) as error:
-        raise InputError(f"{weights}: config.json of these weights is damaged ({error}).") from error
-    except (ValueError, OSError) as error:
-        raise InputError(str(error)) from error
-    return Predictor(nets, config, device), config
-
-
-def check_features(files: list[Tracks], config: dict) -> None:
-    """Raise InputError for positions that the weights' features cannot read."""
-    for file in files:
-        if config.get("features") == "m3" and file.units.position != "px":
-            raise InputError(f"{file.path}: positions are in {file.units.position}, expected pixels, which "
-                             "these weights were trained in; take other --weights.")
 
 
 def count(files: list[Tracks], results: Results) -> dict:

@@ -25,7 +25,7 @@ SEGMENTS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k
             "left_censored", "right_censored", "k_lo", "k_hi", "alpha_lo", "alpha_hi", "p_change_start", "change_width"]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../shared/data")
-needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / infer.DEFAULT_WEIGHTS["none"] / "config.json").exists(),
+needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / "default" / "config.json").exists(),
                                    reason="no shipped weights")
 
 
@@ -212,7 +212,7 @@ class Constant(torch.nn.Module):
 def constant(monkeypatch):
     def use(**options):
         predictor = Predictor({"all": Constant(**options)}, {})
-        monkeypatch.setattr(infer, "load_predictor", lambda *_: (predictor, {}))
+        monkeypatch.setattr("main.utils.inference.load_predictor", lambda *_: (predictor, {}))
     return use
 
 

@@ -8,8 +8,12 @@ from tqdm import tqdm
 
 from main.models import INTERVAL_HEADS
 from main.utils.calibration import MAX_ALPHA, calibrated
-from main.utils.features import features
+from main.utils.changepoints import segmentation_options
+from main.utils.features import N_FEATURES, features
+from main.utils.tracks import InputError, check_values, with_units
+from main.utils.weights import load_weights
 
+DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
 WINDOW = 200  # frames; the longest track the networks are trained on
 SAMPLE = 64   # tracks that are read together; the largest sample the networks are trained on
 FEWEST = 10   # tracks of a sample; smaller ones are read track by track
@@ -164,6 +168,81 @@ def _prediction(values):
     alpha_lo, alpha_hi = (np.clip(end, 0.0, MAX_ALPHA) for end in (alpha - widths[2], alpha + widths[3]))
     return Prediction(log10_k, np.clip(alpha, 0.0, MAX_ALPHA), values[:, 2:6], change,
                       log10_k - widths[0], log10_k + widths[1], alpha_lo, alpha_hi)
+
+
+def load_predictor(weights, device: str):
+    """Networks and configuration behind a name or folder of weights.
+
+    Raises
+    ------
+    InputError
+        Weights that are not there or do not match their checksum, a device that is not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device is {device}, expected auto, cpu or cuda.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device is cuda and this machine has none, expected auto or cpu.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        nets, config = load_weights(weights, device)
+        segmentation_options(config)
+        if config.get("features", "default") not in N_FEATURES:
+            raise ValueError(f"{weights}: weights for unknown features {config['features']!r}")
+    except KeyError as error:
+        raise InputError(f"{weights}: config.json of these weights lacks {error}.") from error
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{weights}: config.json of these weights is damaged ({error}).") from error
+    except (ValueError, OSError) as error:
+        raise InputError(str(error)) from error
+    return Predictor(nets, config, device), config
+
+
+def check_features(files, config: dict) -> None:
+    """Raise InputError for positions that the weights' features cannot read."""
+    for file in files:
+        if config.get("features") == "m3" and file.units.position != "px":
+            raise InputError(f"{file.path}: positions are in {file.units.position}, expected pixels, which "
+                             "these weights were trained in; take other --weights.")
+
+
+def analyse(table, pixel_size_um=None, frame_interval_s=None, localization_error=None, columns=None, weights=None,
+            adapt="none", min_length=20, device="auto", progress=False):
+    """K, alpha and state of every frame and segment of a table of tracks: `main/infer.py` from a notebook.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per point, columns as any of the CSV formats has them (found by name, or named by `columns`).
+    pixel_size_um : float, optional
+        Micrometres per pixel; left out, positions are in pixels unless the names say otherwise (`x_um`, `y [nm]`).
+    frame_interval_s : float, optional
+        Seconds between frames; left out, times are in frames.
+    localization_error : float, optional
+        Standard deviation per coordinate, in the unit of x and y; goes before the table's error columns.
+    columns : dict, optional
+        track_id, frame, x, y -> column name.
+    weights, adapt, min_length, device, progress
+        As of `main.infer.infer_files`.
+
+    Returns
+    -------
+    main.utils.tables.Results
+        points, segments and tracks as `main/infer.py` writes them.
+
+    Raises
+    ------
+    InputError
+        One sentence on what is wrong.
+    """
+    from main.utils.readers import read_table
+    from main.utils.tables import analyse as tabulate  # imports this module, by way of the sample's
+
+    check_values(pixel_size_um, frame_interval_s, localization_error, min_length)
+    tracks = with_units(read_table(table, "the table", columns=columns), pixel_size_um, frame_interval_s)
+    predictor, config = load_predictor(weights or DEFAULT_WEIGHTS[adapt], device)
+    check_features([tracks], config)
+    return tabulate(tracks, predictor, config, min_length, localization_error, progress, adapt == "sample")
 
 
 def _groups(windows, samples):

@@ -328,3 +328,29 @@ def plot_learning_curves(metrics: pd.DataFrame, step: str = "step") -> Figure:
         ax.set(xlabel=step, ylabel=name.replace("_", " "))
         ax.legend()
     return fig
+
+
+@styled
+def plot_survival(curves: dict[str, object], frame_interval: float = 1.0, unit: str = "frames") -> Figure:
+    """Share of dwells that last longer than a time, by state, with 90 % bands.
+
+    Parameters
+    ----------
+    curves : dict of str -> DataFrame
+        State -> frames, survival, low, high, as of `main.utils.kinetics.survival`; empty ones are left out.
+    frame_interval : float
+        Time of a frame, in `unit`.
+    unit : str
+    """
+    fig, axes = new_figure(4.6, 3.2, 1, 1)
+    ax = axes[0, 0]
+    for colour, (state, curve) in zip(STATE_COLOURS, curves.items(), strict=True):
+        if len(curve):
+            time = np.concatenate([[0.0], frame_interval * curve["frames"].to_numpy()])
+            values = {name: np.concatenate([[1.0], curve[name].to_numpy()]) for name in ("survival", "low", "high")}
+            ax.step(time, values["survival"], where="post", color=colour, label=state)
+            ax.fill_between(time, values["low"], values["high"], step="post", color=colour, alpha=0.2, lw=0)
+    ax.set(xlabel=f"dwell time ({unit})", ylabel="share of dwells that last longer", ylim=(0, 1.02))
+    ax.set_xlim(left=0)
+    ax.legend(frameon=False)
+    return fig

@@ -50,10 +50,24 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
     check_file(path)
     if format == "trackmate-xml" or (format == "auto" and path.suffix.lower() == ".xml"):
         return read_trackmate_xml(path)
-    raw = read_raw(path)
+    return read_table(read_raw(path), path, format, columns)
+
+
+def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
+    """A table as it stands, from a file or from memory, as Tracks; `read_tracks` says what the options are.
+
+    Parameters
+    ----------
+    raw : pandas.DataFrame
+        One row per point.
+    source : str or Path
+        What errors name.
+    """
+    named = set(raw.index.names) - {None} - set(raw.columns)
+    raw = raw.reset_index(drop=not named)
     if format == "auto":
         format = "plain" if columns else detect_format(raw.columns)
-    return FORMATS[format](raw, path, columns or {})
+    return FORMATS[format](raw, source, columns or {})
 
 
 def check_file(path: Path) -> None:
@@ -76,8 +90,7 @@ def read_raw(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
-            raw = pd.read_parquet(path)
-            return raw.reset_index(drop=not set(raw.index.names) - {None} - set(raw.columns))
+            return pd.read_parquet(path)
         encoding = text_encoding(path)
         with open(path, encoding=encoding) as file:
             header = file.readline()

@@ -1,6 +1,6 @@
 """The validated track table and its units: the one door through which tracks enter."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 COLUMNS = ("track_id", "frame", "x", "y")
 UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units whose size is known without a pixel size
+SAME_INTERVAL = 0.01  # relative difference up to which a given frame interval is the declared one, rounded
 
 
 class InputError(ValueError):
@@ -112,6 +113,42 @@ class Tracks:
         step = self.table["frame"].diff()
         same = self.table["track_id"].diff() == 0
         return (same & (step > 1)).groupby(self.table["track_id"]).sum()
+
+
+def check_values(pixel_size, frame_interval, localization_error, min_length) -> None:
+    """Raise InputError for numbers that cannot be."""
+    for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{name} is {value}, expected a number above 0.")
+    if localization_error is not None and not 0 <= localization_error < float("inf"):
+        raise InputError(f"--localization-error is {localization_error}, expected 0 or more.")
+    if min_length < 2:
+        raise InputError(f"--min-length is {min_length}, expected 2 or more.")
+
+
+def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
+    """Complete a file's units by the options; positions in a physical unit are never rescaled.
+
+    A file that is only taken to be in um (TrackMate tables without a unit row) is in pixels if a pixel size is given.
+
+    Raises
+    ------
+    InputError
+        A pixel size for a file that declares a physical unit, a frame interval other than the one it declares.
+    """
+    units, warnings = tracks.units, list(tracks.warnings)
+    if pixel_size is not None:
+        if units.position in UM_PER_UNIT and not units.assumed:
+            raise InputError(f"{tracks.path}: positions are in {units.position} already, leave --pixel-size out.")
+        units = Units("px", pixel_size, units.frame_interval_s)
+        warnings = [warning for warning in warnings if "--pixel-size" not in warning]
+    if frame_interval is not None:
+        declared = units.frame_interval_s
+        if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
+            raise InputError(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
+                             f"{frame_interval:g}; leave it out, or correct the file.")
+        units = replace(units, frame_interval_s=frame_interval)
+    return replace(tracks, units=units, warnings=warnings)
 
 
 def _refuse(bad: np.ndarray, values: pd.Series, source, column: str, expected: str) -> None:

@@ -1,0 +1,125 @@
+"""Dwell times, transitions and occupancy: known processes are recovered, censoring and short stays included."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from main import kinetics as command
+from main.utils.kinetics import SHORTEST, dwells, kinetics, quantities, survival, track_sums
+
+
+def table_of(rows):
+    names = ["track_id", "frame_start", "frame_end", "state", "left_censored", "right_censored"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def telegraph(rates, n_tracks, n_frames, seed):
+    """Segments of tracks that switch between free (2) and trapped (0), exponential dwells of these rates per frame.
+
+    Stays that last under 3 frames, as rounded to frames, are not seen: what is before and after them is one.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    for track in range(n_tracks):
+        state = 2 * int(rng.random() < rates[0] / sum(rates))  # in equilibrium
+        time, labels = 0.0, np.empty(n_frames, int)
+        while time < n_frames:
+            end = time + rng.exponential(1 / rates[state // 2])
+            labels[int(np.ceil(time)) : int(np.ceil(end))] = state
+            time, state = end, 2 - state
+        edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), n_frames]
+        seen = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a >= SHORTEST or b == n_frames or a == 0]
+        merged = []
+        for a, b in seen:
+            if merged and merged[-1][2] == labels[a]:
+                merged[-1] = (merged[-1][0], b, labels[a])
+            else:
+                merged.append((a, b, labels[a]))
+        for i, (a, _, s) in enumerate(merged):
+            end = merged[i + 1][0] if i + 1 < len(merged) else n_frames
+            rows.append((track, a, end - 1, s, i == 0, i + 1 == len(merged)))
+    return table_of(rows)
+
+
+def test_neighbours_of_one_state_are_one_dwell():
+    segments = table_of([
+        (5, 10, 19, 2, True, False), (5, 20, 29, 2, False, False), (5, 30, 39, 0, False, True),  # one piece
+        (5, 60, 69, 0, True, True),  # after a long gap
+        (3, 0, 9, 1, True, False), (3, 10, 29, 3, False, False), (3, 30, 34, 1, False, True),
+    ])  # fmt: skip
+    table = dwells(segments)
+    assert table["track_id"].tolist() == [3, 3, 3, 5, 5, 5]
+    assert table["state"].tolist() == [1, 3, 1, 2, 0, 0]
+    assert table["frames"].tolist() == [10, 20, 5, 20, 10, 10]
+    assert table["start_seen"].tolist() == [False, True, True, False, True, False]
+    assert table["end_seen"].tolist() == [True, True, False, True, False, False]
+    assert table["next_state"].tolist() == [3, 1, -1, 0, -1, -1]
+    sums = track_sums(table).sum(0)
+    counts = sums[:, 4:]
+    assert counts.sum() == 3 and counts[1, 3] == counts[3, 1] == counts[2, 0] == 1
+    assert sums[:, 2].tolist() == [0, 0, 0, 1] and sums[:, 3].tolist() == [7, 2, 0, 18]  # ends seen, frames at risk
+    found = quantities(sums)
+    assert found["occupancy_frames"] == pytest.approx(np.array([20, 15, 20, 20]) / 75)
+    assert found["occupancy_tracks"] == pytest.approx([0.25, 15 / 70, 0.25, 20 / 70])
+
+
+@pytest.mark.parametrize("mean", [10.0, 25.0])
+def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
+    """Though half of the dwells are cut off; of the other state stays are long, so that few hidden ones join dwells."""
+    table = dwells(telegraph((1 / 200, 1 / mean), 15_000, 100, seed=int(mean)))
+    assert 0.1 < (~table["end_seen"]).mean()
+    assert quantities(track_sums(table).sum(0))["mean_dwell"][2] == pytest.approx(mean, rel=0.05)
+    seen = table[(table["state"] == 2) & table["start_seen"] & table["end_seen"]]
+    assert seen["frames"].mean() < 0.95 * (mean + SHORTEST - 1) or mean < 15  # what leaving censored ones out would say
+    curve = survival(table, 2)
+    at = np.array([10, 20, 40])
+    found = np.interp(at, curve["frames"], curve["survival"])
+    expected = np.exp(-(at - SHORTEST + 1) / mean)
+    assert np.abs(found - expected).max() < 0.03
+    low, high = (np.interp(at, curve["frames"], curve[end]) for end in ("low", "high"))
+    assert (low < found).all() and (found < high).all()
+
+
+def test_intervals_hold_the_truth_and_shrink_with_more_tracks():
+    segments = telegraph((1 / 40, 1 / 25), 400, 100, seed=3)
+    table = kinetics(segments, frame_interval=0.02, n_resamples=200).set_index(["state", "quantity"])
+    row = table.loc["free", "mean_dwell"]
+    assert row["low"] < 0.02 * 25 * 1.1 and row["high"] > 0.02 * 25 * 0.9 and row["low"] < row["value"] < row["high"]
+    assert table.loc[("free", "rate_to_trapped"), "value"] == pytest.approx(1 / row["value"])
+    shares = [table.loc[(state, "occupancy_frames"), "value"] for state in ("trapped", "free")]
+    assert sum(shares) == pytest.approx(1) and shares[1] == pytest.approx(25 / 65, abs=0.06)
+    few = kinetics(segments[segments["track_id"] < 60], 0.02, 200).set_index(["state", "quantity"])
+    width = [t.loc["free", "mean_dwell"]["high"] - t.loc["free", "mean_dwell"]["low"] for t in (table, few)]
+    assert width[1] > 1.5 * width[0]
+
+
+def test_states_that_were_not_seen_are_nan():
+    table = kinetics(table_of([(0, 0, 49, 2, True, True)]), n_resamples=20).set_index(["state", "quantity"])
+    assert np.isnan(table.loc[("free", "mean_dwell"), "value"])
+    assert table.loc[("free", "occupancy_frames"), "value"] == 1
+    assert np.isnan(table.loc[("trapped", "rate_to_free"), "value"])
+    assert survival(dwells(table_of([(0, 0, 49, 2, True, True)])), 2).empty
+
+
+def test_command_on_results(tmp_path, capsys):
+    segments = telegraph((1 / 40, 1 / 25), 60, 100, seed=4).assign(k=1.0)
+    other = segments.assign(track_id=segments["track_id"] + 60)
+    pooled = pd.concat([segments.assign(file="a.csv"), other.assign(file="b.csv")])
+    for folder, table in ((tmp_path / "one", segments), (tmp_path / "two", pooled)):
+        folder.mkdir()
+        table.to_parquet(folder / "segments.parquet")
+        (folder / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": 0.02}]}))
+        assert command.main([str(folder)]) == 0
+        out = capsys.readouterr().out
+        left_out = 60 if folder.name == "one" else 120
+        assert "mean_dwell" in out and "Times in s, rates per s" in out and f"{left_out} dwells" in out
+    one, two = (pd.read_csv(tmp_path / name / "kinetics.csv") for name in ("one", "two"))
+    assert set(two["file"]) == {"a.csv", "b.csv"} and len(two) == 2 * len(one)
+    for name in ("one/figures/dwell_times.svg", "two/figures/dwell_times_1.svg"):
+        assert (tmp_path / name).is_file()
+    free = one[(one["state"] == "free") & (one["quantity"] == "mean_dwell")]
+    assert 0.02 * 15 < free["value"].item() < 0.02 * 40
+    assert command.main([str(tmp_path)]) == 2 and "no run.json" in capsys.readouterr().err
+    segments.iloc[:0].to_parquet(tmp_path / "one" / "segments.parquet")
+    assert command.main([str(tmp_path / "one")]) == 2 and "long enough" in capsys.readouterr().err
