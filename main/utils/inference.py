@@ -1,5 +1,7 @@
 """Networks to frame-wise predictions for tracks of any length."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -121,15 +123,21 @@ class Predictor:
         together, alone = _groups(windows, samples)
         alone.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
         batches = together + [alone[i : i + self.batch] for i in range(0, len(alone), self.batch)]
-        for n, batch in enumerate(tqdm(batches, desc="inference", unit="batch", disable=not progress)):
+        groups = [len(batch) for batch in together] + [1] * (len(batches) - len(together))
+
+        def predicted(batch, group):
             pieces = [tracks[i][start : start + WINDOW] for i, start in batch]
-            group = len(batch) if n < len(together) else 1
-            values = self._predict_batch(pieces, sigma[[i for i, _ in batch]], group)
-            for (i, start), piece, value in zip(batch, pieces, values, strict=True):
-                weight = window_weights(len(piece), start, len(tracks[i]))[:, None]
-                rows = slice(offsets[i] + start, offsets[i] + start + len(piece))
-                total[rows, :-1] += weight * value[: len(piece)]
-                total[rows, -1:] += weight
+            return self._predict_batch(pieces, sigma[[i for i, _ in batch]], group)
+
+        with workers(self.device) as pool:
+            results = zip(batches, pool.map(predicted, batches, groups), strict=True)
+            for batch, values in tqdm(results, "inference", len(batches), unit="batch", disable=not progress):
+                for (i, start), value in zip(batch, values, strict=True):
+                    n = min(len(tracks[i]) - start, WINDOW)
+                    weight = window_weights(n, start, len(tracks[i]))[:, None]
+                    rows = slice(offsets[i] + start, offsets[i] + start + n)
+                    total[rows, :-1] += weight * value[:n]
+                    total[rows, -1:] += weight
         whole = calibrated(_prediction(total[:, :-1] / total[:, -1:]), self.calibration)
         columns = [np.split(getattr(whole, field.name), offsets[1:-1]) for field in fields(Prediction)]
         return [Prediction(*parts) for parts in zip(*columns, strict=True)]
@@ -243,6 +251,21 @@ def analyse(table, pixel_size_um=None, frame_interval_s=None, localization_error
     predictor, config = load_predictor(weights or DEFAULT_WEIGHTS[adapt], device)
     check_features([tracks], config)
     return tabulate(tracks, predictor, config, min_length, localization_error, progress, adapt == "sample")
+
+
+@contextmanager
+def workers(device):
+    """Threads that predict; what they have not begun is dropped when the caller is interrupted.
+
+    On a CPU one a core, each with one torch thread: a small batch uses one core nearly as well as all. Else one.
+    """
+    n = torch.get_num_threads() if device.type == "cpu" else 1
+    alone = {"initializer": torch.set_num_threads, "initargs": (1,)} if n > 1 else {}
+    pool = ThreadPoolExecutor(n, **alone)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _groups(windows, samples):
