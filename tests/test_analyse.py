@@ -6,6 +6,7 @@ import pytest
 
 from main.infer import infer_files
 from main.utils.inference import analyse
+from main.utils.results import to_napari
 from main.utils.tracks import InputError
 
 
@@ -34,6 +35,15 @@ def test_names_index_and_units_are_found(table):
     segments = analyse(named, columns=columns, frame_interval_s=0.5, weights="fast").segments
     moving = segments["k"] > 0
     assert np.allclose((segments["k"] / expected.segments["k"])[moving], (2 ** segments["alpha"])[moving], rtol=1e-3)
+
+
+def test_napari_gets_an_array_and_features(table):
+    points = analyse(table, weights="fast").points
+    data, features = to_napari(points.assign(file="a.csv").sample(frac=1, random_state=0))
+    assert data.shape == (len(points), 4) and (np.diff(data[:, 0]) >= 0).all()
+    assert np.array_equal(data, points[["track_id", "frame", "y", "x"]].to_numpy(float))
+    assert np.array_equal(features["alpha"], points["alpha"]) and {"k", "state", "segment_id"} <= set(features)
+    assert "file" not in features and "x" not in features
 
 
 def test_the_table_of_the_caller_stays_as_it_is(table):

@@ -105,6 +105,27 @@ def short_track_k(track: pd.DataFrame, d_cve: float) -> float:
     return float((steps**2).sum(axis=1).mean() / 4) if len(steps) else 0.0
 
 
+def to_napari(points: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A points table for napari's tracks layer: `viewer.add_tracks(data, features=features, color_by="alpha")`.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        As `infer.py` writes it.
+
+    Returns
+    -------
+    data : numpy.ndarray, shape (N, 4)
+        track_id, frame, y, x (unit of the file), sorted by track and frame, as napari asks for.
+    features : dict of str -> numpy.ndarray, each (N,)
+        Everything else in the table that is a number: k, alpha, state, probabilities, intervals, segment_id.
+    """
+    points = points.sort_values(["track_id", "frame"], kind="stable")
+    data = points[["track_id", "frame", "y", "x"]].to_numpy(dtype=np.float64)
+    others = points.drop(columns=["track_id", "frame", "y", "x"]).select_dtypes("number")
+    return data, {name: others[name].to_numpy() for name in others}
+
+
 def run_record(files: list[Tracks], options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
     """What run.json holds: inputs with sha256, versions, weights, options, units, counts, warnings."""
     from main.utils.weights import sha256  # here, since it brings torch, which a refused file need not wait for
