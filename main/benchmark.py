@@ -25,6 +25,7 @@ from main.utils.benchmark_tables import METHOD_NAMES, report_numbers, report_tex
 from main.utils.bootstrap import bootstrap, intervals, track_sums
 from main.utils.changepoints import segment_many
 from main.utils.hmm import hmm_segments, state_of_segments
+from main.utils.inference import load_predictor
 from main.utils.metrics import fast_scores, official_scores, score_table
 from main.utils.penalty import fit_segmentation
 from main.utils.plotting import save
@@ -135,19 +136,10 @@ def oracle_segments(bench, filtered):
     return by_experiment(bench.table, segment)
 
 
-def predictor_of(weights, device):
-    """Predictor and configuration of named weights, or of those of a folder."""
-    from main.utils.inference import Predictor
-    from main.utils.weights import load_weights
-
-    nets, config = load_weights(weights, device)
-    return Predictor(nets, config, device), config
-
-
 def add_network(bench, weights, args):
     """Predict with one set of weights, track by track, and segment by each method asked for, into `bench`."""
     start = time.perf_counter()
-    predictor, config = predictor_of(weights, args.device)
+    predictor, config = load_predictor(weights, args.device)
     preds, label = predictor.predict(list(bench.table["xy"]), SIGMA, progress=True), Path(weights).name
     bench.predictions[label] = preds
     if args.fit_penalty:
@@ -162,7 +154,7 @@ def add_network(bench, weights, args):
 
 def add_adapted(bench, weights, args):
     """The same with all tracks of an experiment read in the light of each other, where the networks can."""
-    predictor, config = predictor_of(weights, args.device)
+    predictor, config = load_predictor(weights, args.device)
     if not predictor.reads_samples:
         return
     start, label = time.perf_counter(), f"{Path(weights).name}+sample"
@@ -297,7 +289,7 @@ def parse(argv=None):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
-    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=(*CLASSICAL, "network", "m3"),
+    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=CLASSICAL + NETWORK,
                         help="network: --weights and our segmentation; m3: the same with the original one's")
     parser.add_argument("--adapt", choices=["none", "sample"], default="none",
                         help="sample: also all tracks of an experiment in the light of each other (NAME+sample)")

@@ -71,7 +71,7 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     """
     paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     out = Path(out)
-    check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, overwrite)
+    check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite)
     files = [with_units(read_tracks(path, format, columns), pixel_size, frame_interval) for path in paths]
     check_same_units(files)
     if andi:
@@ -102,9 +102,9 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     return Run(pooled, files, record, summary(counts, warnings, min_length, out))
 
 
-def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, overwrite) -> None:
+def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite) -> None:
     """Raise InputError for options that cannot be used, before anything is read."""
-    check_values(pixel_size, frame_interval, localization_error, min_length)
+    check_values(pixel_size, frame_interval, localization_error, min_length, adapt)
     if not paths:
         raise InputError("No track file given.")
     if len({path.resolve() for path in paths}) < len(paths):

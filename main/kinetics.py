@@ -28,7 +28,8 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, str, list[Path]]:
     Returns
     -------
     table : pandas.DataFrame
-        As of `main.utils.kinetics.kinetics`, with a column file where there are several.
+        As of `main.utils.kinetics.kinetics`, with a column file where there are several. Empty, and nothing written,
+        where no track was analysed.
     note : str
         What to know when reading it.
     written : list of Path
@@ -52,7 +53,9 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, str, list[Path]]:
         if not all(curve.empty for curve in curves.values()):
             name = "dwell_times" if file is None else f"dwell_times_{i}"
             written.append(save(plot_survival(curves, interval, unit), name, folder / "figures"))
-    result = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if not tables:
+        return pd.DataFrame(), "", []
+    result = pd.concat(tables, ignore_index=True)
     write_atomically(folder / "kinetics.csv", lambda part: result.to_csv(part, index=False))
     units = f"Times in {unit}, rates per {'s' if unit == 's' else 'frame'}. "
     return result, units + NOTE.format(left_out=left_out), written

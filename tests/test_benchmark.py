@@ -164,7 +164,7 @@ def test_sample_adaptation_reads_each_experiment_as_one_sample(tmp_path, monkeyp
         return predictor.predict(tracks, sigma), segments, {"reason": "1 track was read in some way"}
 
     write_brownian_truth(tmp_path)
-    monkeypatch.setattr(benchmark, "predictor_of", lambda weights, device: (Stub(), {}))
+    monkeypatch.setattr(benchmark, "load_predictor", lambda weights, device: (Stub(), {}))
     monkeypatch.setattr(benchmark, "read_sample", read_sample)
     monkeypatch.setattr(benchmark.ensemble, "ensemble_distance", lambda truth, own: {"w1_alpha": own[0, 0], "w1_k": 0})
     options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]

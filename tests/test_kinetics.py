@@ -122,4 +122,6 @@ def test_command_on_results(tmp_path, capsys):
     assert 0.02 * 15 < free["value"].item() < 0.02 * 40
     assert command.main([str(tmp_path)]) == 2 and "no run.json" in capsys.readouterr().err
     segments.iloc[:0].to_parquet(tmp_path / "one" / "segments.parquet")
+    (tmp_path / "one" / "kinetics.csv").unlink()
     assert command.main([str(tmp_path / "one")]) == 2 and "long enough" in capsys.readouterr().err
+    assert not (tmp_path / "one" / "kinetics.csv").exists()

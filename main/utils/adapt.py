@@ -304,7 +304,8 @@ def mixture_quantiles(mean, sd, weight):
 
 
 def describe(mixture, states, particles):
-    """Components as plain numbers, for `run.json`; K in unit of the positions^2/frame^alpha, rates per frame."""
+    """Components as plain numbers for `run.json`; K in unit of the positions^2/frame^alpha (`tables.analyse`
+    converts it), rates per frame."""
     share = particles.occupied.sum(0) / particles.occupied.sum()
     moves = states != TRAPPED
     columns = {

@@ -10,6 +10,7 @@ import pandas as pd
 from main.utils.metrics import K_FLOOR, SCORES, changepoint_counts, pair_segments
 
 N_RESAMPLES = 1000
+BLOCK = 100  # resamples whose draws are held at once
 LEVEL = 0.90  # of the intervals
 HIGHER_IS_BETTER = {"jsc": True, "rmse": False, "mae_alpha": False, "msle_k": False, "f1": True}
 
@@ -98,11 +99,30 @@ def bootstrap(experiments, sums, n_resamples=N_RESAMPLES, seed=0):
 
 def _resampled(sums, n_resamples, seed):
     """Scores (resamples, methods, 5) of one experiment's tracks (n, methods, 9), drawn n at a time."""
-    n = len(sums)
-    rng = np.random.default_rng(seed)
-    drawn = [np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(n_resamples)]
-    total = np.array(drawn, float) @ sums.reshape(n, -1)
-    return scores_of(total.reshape(n_resamples, *sums.shape[1:]))
+    return scores_of(resampled_totals(sums, n_resamples, seed))
+
+
+def resampled_totals(sums, n_resamples=N_RESAMPLES, seed=0):
+    """Totals over n tracks drawn with replacement, again and again.
+
+    Parameters
+    ----------
+    sums : (n, ...) array
+        What each track adds.
+    n_resamples, seed : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_resamples, ...)
+    """
+    n, rng = len(sums), np.random.default_rng(seed)
+    flat = sums.reshape(n, -1).astype(float)
+    total = []
+    for start in range(0, n_resamples, BLOCK):
+        size = min(BLOCK, n_resamples - start)
+        drawn = [np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(size)]
+        total.append(np.array(drawn, float) @ flat)
+    return np.concatenate(total).reshape(n_resamples, *sums.shape[1:])
 
 
 def intervals(resampled, level=LEVEL):

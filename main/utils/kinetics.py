@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import CensoredData, ecdf
 
+from main.utils.bootstrap import LEVEL, N_RESAMPLES, resampled_totals
 from simulations.parameters import STATES
 
 SHORTEST = 3  # frames; the shortest dwell that is seen
-LEVEL = 0.9  # of intervals
-N_RESAMPLES = 1000
 
 
 def dwells(segments: pd.DataFrame) -> pd.DataFrame:
@@ -133,10 +132,8 @@ def kinetics(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: i
     """
     table = dwells(segments)
     sums = track_sums(table)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), n_resamples)  # (R, N)
     total = sums.sum(0)
-    value, resampled = quantities(total), quantities(np.einsum("rn,nsq->rsq", drawn, sums, optimize=True))
+    value, resampled = quantities(total), quantities(resampled_totals(sums, n_resamples, seed))
     counts = {"occupancy_frames": np.bincount(table["state"], minlength=len(STATES)), "mean_dwell": total[:, 2]}
     counts["occupancy_tracks"] = counts["occupancy_frames"]
     counts |= {f"rate_to_{name}": total[:, 4 + i] for i, name in enumerate(STATES)}

@@ -39,7 +39,6 @@ def read_session(path, find_units) -> Tracks:
     model, image, spots, edges, kept = parse_session(path)
     if not len(edges):
         raise InputError(f"{path}: holds no track.")
-    dropped, n_all = {}, len(spots)
     if kept is not None:
         edges = edges[edges["track_id"].isin(kept)]
         if not len(edges):
@@ -49,8 +48,8 @@ def read_session(path, find_units) -> Tracks:
     swap = spots["FRAME"].to_numpy()[source] > spots["FRAME"].to_numpy()[target]
     source, target = np.where(swap, target, source), np.where(swap, source, target)
     linked, track = unbranched(source, target, named, spots["FRAME"].to_numpy())
-    if n_all > len(linked):
-        dropped["unlinked or filtered"] = n_all - len(linked)
+    n_left = len(spots) - len(linked)
+    dropped = {"unlinked or filtered": n_left} if n_left else {}
     raw = spots.iloc[linked].assign(track_id=track)
     table = validate(raw[[*COLUMNS.values()]], path, COLUMNS)
     warnings = []

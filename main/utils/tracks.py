@@ -115,8 +115,8 @@ class Tracks:
         return (same & (step > 1)).groupby(self.table["track_id"]).sum()
 
 
-def check_values(pixel_size, frame_interval, localization_error, min_length) -> None:
-    """Raise InputError for numbers that cannot be."""
+def check_values(pixel_size, frame_interval, localization_error, min_length, adapt) -> None:
+    """Raise InputError for values of options that cannot be."""
     for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} is {value}, expected a number above 0.")
@@ -124,6 +124,8 @@ def check_values(pixel_size, frame_interval, localization_error, min_length) -> 
         raise InputError(f"--localization-error is {localization_error}, expected 0 or more.")
     if min_length < 2:
         raise InputError(f"--min-length is {min_length}, expected 2 or more.")
+    if adapt not in ("none", "sample"):
+        raise InputError(f"--adapt is {adapt}, expected none or sample.")
 
 
 def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
