@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from main.models import build
-from main.utils.weights import WEIGHTS_DIR, read_config, save_weights
+from main.utils.weights import WEIGHTS_DIR, read_config, save_weights, weights_folder
 
 
 def ship(runs: list[Path], folder: Path) -> dict:
@@ -64,6 +64,12 @@ def ship(runs: list[Path], folder: Path) -> dict:
         "training_range": {"n_frames": [20, 200]},
     }
     inits = [p["init"] for p in params.values() if p.get("init")]
+    if {p.get("only") for p in params.values()} == {"gaps"}:  # nothing else is new
+        source = read_config(weights_folder(inits[0]))
+        for target, trained in training.items():
+            source["training"][target]["gaps"] = trained
+        save_weights(folder, nets, source | {"nets": config["nets"]})
+        return source
     for source in (folder, *(WEIGHTS_DIR / init for init in inits), *map(Path, inits)):
         if (source / "config.json").exists():
             config["segmentation"] = read_config(source).get("segmentation", {})

@@ -3,6 +3,7 @@
     python main/train.py --target alpha --steps 2000 --run runs/alpha
     python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
     python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
+    python main/train.py --init fast --body conv_lstm --gaps 1 --only gaps --steps 1500 --run runs/gaps
     torchrun --nproc-per-node 4 -- main/train.py --batch 1024  # on 4 GPUs of this machine, 256 tracks of a batch each
 """
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         device = distributed.join(device)
         train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk,
-                             options.body == "sample")  # fmt: skip
+                             options.body == "sample", options.gaps)  # fmt: skip
         train.split(distributed.rank(), distributed.world())
         fit(train, val, options, args.run, args.resume, device)
         if distributed.rank() == 0:
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False):
+def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False,
+            gaps=0.0):
     """Training batches, and the same held-out batches for every run.
 
     Parameters
@@ -61,6 +63,8 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
         Held-out batches of 256 tracks.
     samples : bool
         Batches of whole samples (`SampleStream`), for a network that reads them; simulated ones only.
+    gaps : float
+        Share of simulated tracks with missing frames.
 
     Raises
     ------
@@ -69,9 +73,9 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     """
     prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
     stream = SampleStream if samples else TrackStream
-    held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512))
+    held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
     if data is None:
-        return stream(prior, batch, device, seed, chunk), list(islice(held_out, n_val))
+        return stream(prior, batch, device, seed, chunk, gaps=gaps), list(islice(held_out, n_val))
     from main.utils.batches import DatasetBatches
     from main.utils.dataset import LazyTrackDataset, load_dataset
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from simulations.batched import simulate_batched
+from simulations.gaps import with_gaps
 from simulations.parameters import MODELS, PRIORS, Prior, Range, Worlds, sample_worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
@@ -94,6 +95,8 @@ class TrackStream(ResumableBatches):
         Tracks simulated at once, at least a few batches.
     unknown_sigma : float
         Share of tracks whose localisation error is hidden (NaN).
+    gaps : float
+        Share of tracks with missing frames; above 0 batches hold `seen`, see `simulations.gaps.with_gaps`.
 
     Raises
     ------
@@ -103,11 +106,13 @@ class TrackStream(ResumableBatches):
 
     n_particles = None  # of each world; None: as few as the model allows
 
-    def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4):
+    def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4,
+                 gaps=0.0):
         self.priors = [prior] if isinstance(prior, (str, Prior)) else list(prior)
         self.shares = np.ones(len(self.priors)) if shares is None else np.asarray(shares, float)
         self.shares = self.shares / self.shares.sum()
         self.batch, self.device, self.seed, self.unknown_sigma = batch, torch.device(device), seed, unknown_sigma
+        self.gaps = gaps
         self.chunk = max(chunk, 2 * batch)
         self.side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         for known in self.priors:
@@ -116,7 +121,7 @@ class TrackStream(ResumableBatches):
         self.settings = {  # what a run folder records, and what must not change when it is resumed
             "priors": [p if isinstance(p, str) else asdict(p) for p in self.priors],
             "shares": self.shares.tolist(), "batch": batch, "chunk": self.chunk, "seed": seed,
-            "unknown_sigma": unknown_sigma, "models": MODEL_SHARES,
+            "unknown_sigma": unknown_sigma, "models": MODEL_SHARES, **({"gaps": gaps} if gaps else {}),
         }  # fmt: skip
 
     def _batches(self, chunk: int) -> list:
@@ -166,7 +171,7 @@ class TrackStream(ResumableBatches):
         tracks = _concatenate([p | {"world": p["world"] + int(n)} for p, n in zip(parts, n_before, strict=False)])
         hide = torch.rand(len(tracks["sigma"]), generator=generator, device=self.device) < self.unknown_sigma
         tracks["sigma"] = torch.where(hide, torch.nan, tracks["sigma"])
-        return tracks
+        return with_gaps(tracks, self.gaps, generator) if self.gaps else tracks
 
 
 class SampleStream(TrackStream):

@@ -14,8 +14,9 @@ from conftest import random_options, run, walk
 
 from main import infer
 from main.models import build
+from main.utils.gaps import bridge, every_frame
 from main.utils.inference import Predictor
-from main.utils.tables import bridge, cut_pieces
+from main.utils.tables import cut_pieces
 from main.utils.weights import WEIGHTS_DIR, save_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tracks"
@@ -188,7 +189,11 @@ def test_many_gaps_and_partly_analysed(tmp_path, weights):
 
 def test_bridge_and_pieces():
     xy = np.array([[0.0, 0.0], [4.0, 8.0]])
-    assert bridge(xy, np.array([10, 14])).tolist() == [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]]
+    spread = every_frame(xy, np.array([10, 14]))
+    assert np.isnan(spread).sum(axis=1).tolist() == [0, 2, 2, 2, 0]
+    bridged, seen = bridge(spread)
+    assert bridged.tolist() == [[0, 0], [1, 2], [2, 4], [3, 6], [4, 8]]
+    assert seen.tolist() == [True, False, False, False, True]
     table = pd.DataFrame({"track_id": [1, 1, 1, 2], "frame": [0, 4, 9, 10], "x": 0.0, "y": 0.0})
     pieces = cut_pieces(table, 2)
     assert pieces["n_points"].tolist() == [2, 1, 1] and pieces["n_span"].tolist() == [5, 1, 1]

@@ -16,7 +16,7 @@ from main.train import main
 from main.utils.batches import DatasetBatches
 from main.utils.dataset import TrackDataset
 from main.utils.losses import balanced_weights, change_labels, losses, pinball
-from main.utils.training import Options, fit, is_interval, network, validate
+from main.utils.training import Options, fit, is_part, network, validate
 from main.utils.weights import load_weights
 from simulations.stream import ResumableBatches, TrackStream
 
@@ -258,7 +258,7 @@ def test_interval_heads_are_trained_alone_on_older_weights(tmp_path):
     ship([tmp_path / "run"], tmp_path / "new")
     old, new = (load_weights(str(tmp_path / n))[0]["combined"].state_dict() for n in ("set", "new"))
     assert all(torch.equal(v, new[n]) for n, v in old.items())
-    assert len(new) > len(old) and all(is_interval(n) != torch.equal(v, start[n]) for n, v in new.items())
+    assert len(new) > len(old) and all(is_part(n, "intervals") != torch.equal(v, start[n]) for n, v in new.items())
 
 
 def test_change_labels():

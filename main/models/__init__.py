@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from main.models.conv_lstm import ConvLSTM
+from main.models.gaps import GapFiller
 from main.models.heads import HEAD_SIZES, INTERVAL_HEADS, IntervalHead
 from main.models.lstm import StackedBiLSTM
 from main.models.sample import SampleNet
@@ -21,11 +22,22 @@ TARGET_HEADS = {
 
 
 class TrackNet(nn.Module):
-    """A body with one linear head per quantity, and heads of a hidden layer for the intervals."""
+    """A body with one linear head per quantity, and heads of a hidden layer for the intervals.
 
-    def __init__(self, body: nn.Module, heads: tuple[str, ...]):
+    Parameters
+    ----------
+    body : nn.Module
+    heads : tuple of str
+        Names in `HEAD_SIZES`.
+    in_features : int
+        Features per frame that the body reads.
+    gaps : bool
+        Whether it knows what to do about missing frames; else it reads the straight line there.
+    """
+
+    def __init__(self, body: nn.Module, heads: tuple[str, ...], in_features: int, gaps: bool = False):
         super().__init__()
-        self.body = body
+        self.body, self.in_features = body, in_features
         self.heads = nn.ModuleDict(
             {
                 name: IntervalHead(body.out_features)
@@ -36,13 +48,14 @@ class TrackNet(nn.Module):
         )
         if "alpha" in self.heads:
             nn.init.ones_(self.heads["alpha"].bias)  # start at Brownian motion
+        self.gaps = GapFiller(in_features) if gaps else None
 
     def forward(self, feats, length=None, log10_scale=None, group: int = 1) -> dict[str, torch.Tensor]:
         """Read features of padded tracks.
 
         Parameters
         ----------
-        feats : Tensor, shape (B, T, F)
+        feats : Tensor, shape (B, T, F), or (B, T, F + 1) where frames are missing
         length : Tensor, shape (B,), optional
             Frames of each track; None if none is padded.
         log10_scale, group
@@ -56,7 +69,13 @@ class TrackNet(nn.Module):
             `alpha_interval` (B, T, 2), widths of the 90 % interval below and above `k` and `alpha`. Beyond `length`
             the values mean nothing.
         """
-        return self.read_heads(self.body(feats, length))
+        return self.read_heads(self.read_body(feats, length))
+
+    def read_body(self, feats: torch.Tensor, length: torch.Tensor | None) -> torch.Tensor:
+        """What the body makes of the features (B, T, F), or (B, T, F + 1) with what is missing: (B, T, C)."""
+        if feats.shape[-1] > self.in_features:
+            feats = feats[..., : self.in_features] if self.gaps is None else self.gaps(feats)
+        return self.body(feats, length)
 
     def read_heads(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """What the heads say of a body's output (B, T, C), as `forward` returns it."""
@@ -70,8 +89,8 @@ def build(config: dict) -> TrackNet:
     ----------
     config : dict
         `body` (a name in `BODIES`, or "sample": conv_lstm, read in the light of its sample), `target` (a name in
-        `TARGET_HEADS`), `in_features`, and optionally `intervals` (whether the network has interval heads; by default
-        not), `hidden`, `dropout` and other arguments of the body.
+        `TARGET_HEADS`), `in_features`, and optionally `intervals` and `gaps` (whether the network has interval heads,
+        and knows missing frames; by default not), `hidden`, `dropout` and other arguments of the body.
 
     Raises
     ------
@@ -79,7 +98,8 @@ def build(config: dict) -> TrackNet:
         If the body or the target is not known.
     """
     options = dict(config)
-    body, target, intervals = options.pop("body"), options.pop("target"), options.pop("intervals", False)
+    body, target, size = options.pop("body"), options.pop("target"), options["in_features"]
+    intervals, gaps = options.pop("intervals", False), options.pop("gaps", False)
     if body not in (*BODIES, "sample"):
         raise ValueError(f"unknown body {body!r}: expected one of {', '.join(BODIES)}, sample")
     if target not in TARGET_HEADS:
@@ -88,6 +108,7 @@ def build(config: dict) -> TrackNet:
         if target != "combined":
             raise ValueError(f"a sample network of target {target!r}: expected combined")
         point = tuple(name for name in TARGET_HEADS[target] if name not in INTERVAL_HEADS)
-        return SampleNet(TrackNet(ConvLSTM(**options), point), intervals, dropout=options.get("dropout", 0.1))
+        single = TrackNet(ConvLSTM(**options), point, size, gaps)
+        return SampleNet(single, intervals, dropout=options.get("dropout", 0.1))
     heads = tuple(name for name in TARGET_HEADS[target] if intervals or name not in INTERVAL_HEADS)
-    return TrackNet(BODIES[body](**options), heads)
+    return TrackNet(BODIES[body](**options), heads, size, gaps)

@@ -60,7 +60,7 @@ class SampleNet(nn.Module):
 
         Parameters
         ----------
-        feats : Tensor, shape (B, T, F)
+        feats : Tensor, shape (B, T, F), or (B, T, F + 1) where frames are missing
         length, log10_scale : Tensor, shape (B,), optional
             Frames and log10 of the unit of length of each track; without a sample the second is not needed.
         group : int
@@ -75,7 +75,7 @@ class SampleNet(nn.Module):
             length = torch.full((len(feats),), feats.shape[1], device=feats.device)
         if log10_scale is None:
             log10_scale = feats.new_zeros(len(feats))
-        hidden = self.single.body(feats, length)
+        hidden = self.single.read_body(feats, length)
         first = self.single.read_heads(hidden)
         valid = torch.arange(feats.shape[1], device=feats.device) < length[:, None]
         with torch.no_grad(), torch.autocast(feats.device.type, enabled=False):

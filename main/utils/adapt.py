@@ -7,6 +7,7 @@ from scipy.special import ndtr
 from tqdm import tqdm
 
 from main.utils.changepoints import segment_many
+from main.utils.gaps import bridge
 from main.utils.inference import FEWEST
 from main.utils.mixture import CONFINED, DIRECTED, FREE, TRAPPED, fit_mixture, spread_out, update
 from main.utils.particles import CERTAIN, COARSE_MEMORY, decode_particles
@@ -45,7 +46,8 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
     config : dict
         The weights' configuration, for `main.utils.changepoints.segment_many`.
     tracks : list of (T, 2) array
-        Positions at successive frames, T >= 2, any unit.
+        Positions at successive frames, T >= 2, any unit; NaN where the particle was not seen. The networks know what
+        is missing, the mixture reads a straight line.
     sigma : float or (N,) array, or None
         Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
     progress : bool
@@ -60,7 +62,8 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
     """
     reads = predictor.reads_samples and len(tracks) >= FEWEST
     preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
-    segments, report = decode_sample(tracks, preds, sigma, config, progress=progress)
+    bridged = [bridge(track)[0] for track in tracks]
+    segments, report = decode_sample(bridged, preds, sigma, config, progress=progress)
     if reads and report["unlike"]:
         preds, reads = predictor.predict(tracks, sigma, progress), False
         segments = segment_many(preds, config)

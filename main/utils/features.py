@@ -21,7 +21,7 @@ N_FEATURES = {"default": 21, "m3": 10}
 
 
 def features(
-    xy: torch.Tensor, length: torch.Tensor, sigma: torch.Tensor | None = None, kind: str = "default"
+    xy: torch.Tensor, length: torch.Tensor, sigma: torch.Tensor | None = None, kind: str = "default", seen=None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of padded tracks; finite for any track, immobile ones and single frames included.
 
@@ -34,10 +34,13 @@ def features(
     sigma : Tensor, shape (B,), same unit as `xy`, optional
         Localisation error per coordinate; NaN where unknown.
     kind : {"default", "m3"}
+    seen : Tensor of bool, shape (B, T), optional
+        Frames in which the particle was seen; at the others `xy` is bridged by a straight line. `m3` knows no gaps.
 
     Returns
     -------
     feats : Tensor, shape (B, T, F), zero beyond `length`
+        With `seen`, (B, T, F + 1): the last is 1 where the particle was not seen.
     log10_scale : Tensor, shape (B,)
         log10 of the length unit: K = 10 ** (output + 2 * log10_scale). Zero for `m3`, which reads pixels.
 
@@ -53,11 +56,15 @@ def features(
         raise ValueError(f"unknown features {kind!r}: expected one of {', '.join(N_FEATURES)}")
     xy = torch.where(valid[..., None], xy - xy[:, :1], 0.0)
     step, has_step = _displacement(xy, length, 1, 0)
-    n_steps = has_step.sum(1).clamp_min(1)
-    scale = ((step.square().sum((1, 2)) / (2 * n_steps)).sqrt()).clamp_min(SMALLEST_SCALE)  # (B,) rms step per axis
+    measured = has_step if seen is None else has_step & seen & F.pad(seen, (0, 1))[:, 1:]  # a bridged step is too small
+    measured = torch.where(measured.any(1, keepdim=True), measured, has_step)
+    n_steps = measured.sum(1).clamp_min(1)
+    square = (step.square() * measured[..., None]).sum((1, 2))
+    scale = ((square / (2 * n_steps)).sqrt()).clamp_min(SMALLEST_SCALE)  # (B,) rms step per axis
     xy, step = xy / scale[:, None, None], step / scale[:, None, None]
-    parts = _radii(xy, length) + _products(step, has_step) + _local_scales(step, has_step)
+    parts = _radii(xy, length) + _products(step, has_step) + _local_scales(step, measured)
     parts += _distances(xy, valid) + [has_step.float()] + _constants(scale, sigma, length, valid)
+    parts += [] if seen is None else [~seen]
     feats = torch.stack(parts, -1) * valid[..., None]
     return feats, scale.log10()
 

@@ -12,6 +12,7 @@ from main.models import INTERVAL_HEADS
 from main.utils.calibration import MAX_ALPHA, calibrated
 from main.utils.changepoints import segmentation_options
 from main.utils.features import N_FEATURES, features
+from main.utils.gaps import bridge
 from main.utils.tracks import InputError, check_values, with_units
 from main.utils.weights import load_weights
 
@@ -89,7 +90,8 @@ class Predictor:
         Parameters
         ----------
         tracks : list of numpy.ndarray, each shape (T, 2)
-            Positions at successive frames, T >= 2, finite, any unit.
+            Positions at successive frames, T >= 2, any unit; NaN in frames where the particle was not seen, which the
+            first and the last are not. Values are predicted for these too.
         sigma : None, float or sequence of float
             Localisation error of all tracks or of each, unit of the positions; None or NaN means unknown.
         progress : bool
@@ -115,6 +117,7 @@ class Predictor:
         if len(tracks) == 0:
             return []
         sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
+        tracks, seen = zip(*map(bridge, tracks), strict=True)
         offsets = np.cumsum([0] + [len(track) for track in tracks])
         total = np.zeros((offsets[-1], N_VALUES + 1))  # weighted sums of what _predict_batch gives; and the weight
         windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track))]
@@ -126,8 +129,8 @@ class Predictor:
         groups = [len(batch) for batch in together] + [1] * (len(batches) - len(together))
 
         def predicted(batch, group):
-            pieces = [tracks[i][start : start + WINDOW] for i, start in batch]
-            return self._predict_batch(pieces, sigma[[i for i, _ in batch]], group)
+            pieces, there = ([values[i][start : start + WINDOW] for i, start in batch] for values in (tracks, seen))
+            return self._predict_batch(pieces, there, sigma[[i for i, _ in batch]], group)
 
         with workers(self.device) as pool:
             results = zip(batches, pool.map(predicted, batches, groups), strict=True)
@@ -143,7 +146,7 @@ class Predictor:
         return [Prediction(*parts) for parts in zip(*columns, strict=True)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pieces, sigma, group):
+    def _predict_batch(self, pieces, seen_in, sigma, group):
         """(B, T, 11) float64 of samples of `group` tracks; padding is junk.
 
         log10 K, alpha, state probabilities (4), probability of change, and the widths of the intervals: of log10 K
@@ -151,12 +154,15 @@ class Predictor:
         """
         length = np.array([len(piece) for piece in pieces])
         xy = np.zeros((len(pieces), length.max(), 2), dtype=np.float32)  # (B, T, 2)
-        for row, piece in zip(xy, pieces, strict=True):
-            row[: len(piece)] = piece - piece[0]  # in float64: float32 loses steps far from 0
+        seen = np.ones(xy.shape[:2], dtype=bool)
+        for i, (piece, there) in enumerate(zip(pieces, seen_in, strict=True)):
+            xy[i, : len(piece)] = piece - piece[0]  # in float64: float32 loses steps far from 0
+            seen[i, : len(piece)] = there
         length = torch.as_tensor(length, device=self.device)
         sigma = torch.as_tensor(sigma, dtype=torch.float32, device=self.device)
         xy = torch.as_tensor(xy, device=self.device)
-        feats, log10_scale = features(xy, length, sigma, self.feature_kind)
+        seen = None if seen.all() else torch.as_tensor(seen, device=self.device)
+        feats, log10_scale = features(xy, length, sigma, self.feature_kind, seen)
         heads = {}
         for net in self.nets.values():
             heads |= net(feats, length, log10_scale, group)

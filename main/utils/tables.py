@@ -8,6 +8,7 @@ import pandas as pd
 from main.utils.calibration import INTERVALS, segment_intervals
 from main.utils.changepoints import segment_many
 from main.utils.estimators import cve_by_track, steps_by_track
+from main.utils.gaps import every_frame
 from main.utils.segments import TRAPPED
 from main.utils.tracks import Tracks
 
@@ -64,25 +65,6 @@ def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
     return pieces
 
 
-def bridge(xy: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Positions at every frame of a piece, missing ones on a straight line.
-
-    Parameters
-    ----------
-    xy : numpy.ndarray, shape (N, 2)
-    frame : numpy.ndarray, shape (N,)
-        Increasing.
-
-    Returns
-    -------
-    numpy.ndarray, shape (frame[-1] - frame[0] + 1, 2)
-    """
-    every = np.arange(frame[0], frame[-1] + 1)
-    if len(every) == len(frame):
-        return xy
-    return np.stack([np.interp(every, frame, xy[:, 0]), np.interp(every, frame, xy[:, 1])], axis=1)
-
-
 def track_sigma(tracks: Tracks, sigma: float | None) -> pd.Series:
     """Localisation error of each track: the given one, else the median of its points' own, else NaN."""
     ids = tracks.table["track_id"]
@@ -123,7 +105,7 @@ def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progre
     sigmas = track_sigma(tracks, sigma)
     analysed = pieces[pieces["analysed"]]
     rows = [slice(*ends) for ends in analysed[["first", "last"]].to_numpy()]
-    paths = [bridge(xy[row], frame[row]) for row in rows]
+    paths = [every_frame(xy[row], frame[row]) for row in rows]
     errors = sigmas[analysed["track_id"]].to_numpy()
     if adapt:
         predictions, segmented, sample = read_sample(predictor, config, paths, errors, progress)

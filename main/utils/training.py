@@ -42,13 +42,14 @@ class Options:
     seed: int = 0
     init: str = ""  # fine-tune: start from these weights (a shipped name or a folder) instead of random ones
     intervals: bool = True  # heads for the 90 % intervals of K and alpha; the other heads learn the same either way
-    only: str = ""  # a part to train alone, the rest as in init: intervals, or sample (all but the single-track net)
+    gaps: float = 0.0  # share of tracks with missing frames; above 0 the network gets a part that fills them
+    only: str = ""  # a part to train alone: intervals, gaps, or sample (all but the net of one track)
 
 
 def network(options: Options) -> TrackNet:
     """The network that `options` describe, with weights drawn from its seed or taken from `options.init`.
 
-    Interval heads that `options.init` lacks start afresh. With `options.only` everything else is frozen.
+    Interval heads and gap fillers that `options.init` lacks start afresh. With `options.only` all else is frozen.
 
     Raises
     ------
@@ -63,27 +64,30 @@ def network(options: Options) -> TrackNet:
         try:
             into = net.single if hasattr(net, "single") and not hasattr(source, "single") else net
             own, known = into.state_dict(), source.state_dict()
-            into.load_state_dict({n: known.get(n, own[n]) if is_interval(n) else known[n] for n in own})
+            into.load_state_dict({n: known.get(n, own[n]) if is_part(n) else known[n] for n in own})
         except (AttributeError, KeyError, RuntimeError):
             message = f"weights {options.init!r} do not fit a {options.body} network of {options.target}"
             raise ValueError(message) from None
-    if options.only not in ("", "intervals", "sample"):
-        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals or sample")
+    if options.only not in ("", "intervals", "gaps", "sample"):
+        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals, gaps or sample")
     if options.only == "sample":
         if options.body != "sample":
             raise ValueError(f"a {options.body} network has no part that reads the sample")
         net.single.requires_grad_(False)
     elif options.only:
         for name, parameter in net.named_parameters():
-            parameter.requires_grad_(is_interval(name))
+            parameter.requires_grad_(is_part(name, options.only))
         if not any(p.requires_grad for p in net.parameters()):
-            raise ValueError(f"a network of {options.target} has no interval heads to train")
+            lacks = "interval heads" if options.only == "intervals" else "gap filler (gaps is 0)"
+            raise ValueError(f"this network of {options.target} has no {lacks} to train")
     return net
 
 
-def is_interval(name: str) -> bool:
-    """Whether a parameter of this name belongs to an interval head."""
-    return any(head in name.split(".") for head in INTERVAL_HEADS)
+def is_part(name: str, part: str = "") -> bool:
+    """Whether a parameter of this name belongs to the interval heads or the gap filler, or to a given one of them."""
+    parts = {"intervals": INTERVAL_HEADS, "gaps": ("gaps",)}
+    wanted = parts[part] if part else sum(parts.values(), ())
+    return any(module in name.split(".") for module in wanted)
 
 
 def net_config(options: Options) -> dict:
@@ -100,6 +104,8 @@ def net_config(options: Options) -> dict:
               "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
     if options.intervals:
         config["intervals"] = True
+    if options.gaps > 0:
+        config["gaps"] = True
     if options.body != "lstm" and options.layers != Options.layers:
         raise ValueError(f"layers are an option of the lstm body, not of {options.body}")
     if options.body == "lstm":
@@ -155,7 +161,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                disable=not first)  # fmt: skip
     with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            net.train(options.only != "intervals")  # a frozen body reads without dropout
+            net.train(options.only not in ("intervals", "gaps"))  # a frozen body reads without dropout
             loss = loss_of(model, batch, options, weights, device)
             _update(net, optimizer, loss["loss"], options.clip)
             if options.schedule != "plateau":
@@ -208,7 +214,7 @@ def _update(net: TrackNet, optimizer, loss: torch.Tensor, clip: float) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     for intervals in (False, True):
-        group = [p for name, p in net.named_parameters() if is_interval(name) == intervals]
+        group = [p for name, p in net.named_parameters() if is_part(name, "intervals") == intervals]
         torch.nn.utils.clip_grad_norm_(group, clip)
     optimizer.step()
 
@@ -216,7 +222,7 @@ def _update(net: TrackNet, optimizer, loss: torch.Tensor, clip: float) -> None:
 def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu") -> dict:
     """Loss of each head on one padded batch and, as `loss`, their weighted sum; scalar tensors."""
     batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
+    feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features, batch.get("seen"))
     with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
         out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
     parts = distributed.share(losses(out, batch, log10_scale, weights, options.focal), _frames(batch))
@@ -245,7 +251,7 @@ def validate(net: TrackNet, batches: list[dict], options: Options, weights=None)
     frames = dict.fromkeys(LOSS_WEIGHTS, 0)
     for batch in batches:
         batch = {name: value.to(device) for name, value in batch.items()}
-        feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features)
+        feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features, batch.get("seen"))
         out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
         n = _frames(batch)
         for name, value in losses(out, batch, log10_scale, weights, options.focal).items():
