@@ -3,36 +3,52 @@
 import argparse
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
+from tqdm import tqdm
+
 from main.utils.readers import FORMATS, read_tracks
-from main.utils.results import Results, andi_file, andi_text, pool, run_record, write_results
-from main.utils.tables import analyse
-from main.utils.tracks import COLUMNS, InputError, Tracks, check_values, with_units
+from main.utils.results import andi_file, andi_text, run_record
+from main.utils.sources import BLOCK_POINTS, Source, blocks, expand, labelled, open_sources
+from main.utils.tables import Results, tabulate
+from main.utils.tracks import COLUMNS, InputError, check_values, with_units
+from main.utils.writer import TABLES, writing
 
 MIN_LENGTH = 20
 
 
 @dataclass
 class Run:
-    """What a call of `infer_files` made: pooled tables, files as read, the record, one line about it."""
+    """What a call of `infer_files` made: the folder, the files as read, the record, one line about it."""
 
-    results: Results
-    files: list[Tracks]
+    out: Path
+    files: list[Source]
     record: dict
     summary: str
+
+    @property
+    def results(self) -> Results:
+        """The tables, read from the folder."""
+        return Results(*(pd.read_parquet(self.out / f"{name}.parquet") for name in TABLES))
 
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
                 localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
-                device="auto", andi=False, csv=False, overwrite=False, progress=False) -> Run:
+                device="auto", scheduler=None, andi=False, csv=False, overwrite=False, progress=False) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
+
+    Tracks are analysed and written some thousand at a time, so that memory does not grow with their number, but for
+    what reading the largest file takes; with `adapt` a file is analysed as a whole.
 
     Parameters
     ----------
-    paths : str, Path or list of them
-        Track files.
+    paths : path, list of paths, or dict of condition -> path or list of paths
+        Track files, or patterns such as `day1/*.csv`. With a dict the tables have a column `condition`.
     out : str or Path
         Folder to write; refused if it exists, unless `overwrite`.
     format : str
@@ -52,6 +68,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     min_length : int
         Tracks with fewer points get no segments, 2 or more.
     device : {"auto", "cpu", "cuda"}
+    scheduler : str, optional
+        Address of a dask scheduler on whose workers the tracks are analysed.
     andi : bool
         Also write the AnDi-2 challenge's text files.
     csv : bool
@@ -69,10 +87,14 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     InputError
         One sentence; nothing has been written then.
     """
-    paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     out = Path(out)
-    check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite)
-    files = [with_units(read_tracks(path, format, columns), pixel_size, frame_interval) for path in paths]
+    check_values(pixel_size, frame_interval, localization_error, min_length, adapt)
+    check_folder(out, overwrite)
+
+    def read(path):
+        return with_units(read_tracks(path, format, columns), pixel_size, frame_interval)
+
+    files = open_sources(expand(paths), read)
     check_same_units(files)
     if andi:
         check_andi_names(files)
@@ -81,41 +103,101 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     weights = weights or DEFAULT_WEIGHTS[adapt]
     predictor, config = load_predictor(weights, device)
     check_features(files, config)
-    together = adapt == "sample"
-    results = [analyse(f, predictor, config, min_length, localization_error, progress, together) for f in files]
-    pooled = pool(results, files)
-    texts = {}
-    if andi:
-        texts = {andi_file(file.path): andi_text(file, r) for file, r in zip(files, results, strict=True)}
-    counts = count(files, pooled)
-    options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
-               "localization_error": localization_error, "columns": columns, "weights": str(weights),
-               "adapt": adapt, "min_length": min_length, "device": str(predictor.device), "andi": andi, "csv": csv}
-    warnings = [w for file in files for w in file.warnings
-                if localization_error is None or "--localization-error" not in w] + noise_warning(counts)
-    warnings += [f"{f.path}: {r.sample['reason']}." for f, r in zip(files, results, strict=True)
-                 if together and not r.sample["mixture"]]
-    record = run_record(files, options, config, counts, warnings)
-    if together:
-        record["samples"] = [r.sample for r in results]
-    write_results(out, pooled, files[0].units.labels(), record, texts, csv)
-    return Run(pooled, files, record, summary(counts, warnings, min_length, out))
+    together, tally, texts = adapt == "sample", Tally(), {}
+    given = {"min_length": min_length, "sigma": localization_error, "adapt": together}
+    parts = pieces(files, None if together else BLOCK_POINTS["cpu" if scheduler else predictor.device.type])
+    with ExitStack() as stack:
+        if scheduler:
+            parts = on_cluster(stack, scheduler, parts, weights, config, given)
+        else:
+            run = partial(tabulate, predictor=predictor, config=config, progress=progress and together, **given)
+            parts = ((source, block, run(block)) for source, block in parts)
+        writer = stack.enter_context(writing(out, files[0].units.labels(), csv))
+        bar = stack.enter_context(tqdm(desc="tracks", total=sum(len(f.track_ids) for f in files), unit="track",
+                                       disable=not progress or together))  # fmt: skip
+        for source, block, results in parts:
+            if andi:
+                texts.setdefault(andi_file(source.path), []).append(andi_text(block, results))
+            writer.add(labelled(results, source, len(files) > 1))
+            tally.add(source, results)
+            bar.update(len(results.tracks))
+        counts = tally.counts(files)
+        options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
+                   "localization_error": localization_error, "columns": columns, "weights": str(weights),
+                   "adapt": adapt, "min_length": min_length, "device": str(predictor.device),
+                   "scheduler": scheduler, "andi": andi, "csv": csv}
+        warnings = [w for file in files for w in file.warnings
+                    if localization_error is None or "--localization-error" not in w]
+        warnings += noise_warning(counts) + tally.not_decoded
+        record = run_record(files, options, config, counts, warnings)
+        if together:
+            record["samples"] = tally.samples
+        writer.finish(record, {name: "".join(text) for name, text in texts.items()})
+    return Run(out, files, record, summary(counts, warnings, min_length, out))
 
 
-def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite) -> None:
-    """Raise InputError for options that cannot be used, before anything is read."""
-    check_values(pixel_size, frame_interval, localization_error, min_length, adapt)
-    if not paths:
-        raise InputError("No track file given.")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise InputError("The same track file is given twice.")
+def pieces(files: list[Source], n_points: int | None) -> Iterator:
+    """(file, some of its tracks) through all files; all of its tracks at once if `n_points` is None."""
+    for source in files:
+        tracks = source.tracks()
+        yield from ((source, block) for block in blocks(tracks, n_points or len(tracks.table)))
+
+
+def on_cluster(stack: ExitStack, address: str, parts, weights, config: dict, options: dict) -> Iterator:
+    """(file, tracks, their tables), from the workers of a dask scheduler."""
+    from main.utils.cluster import code, tabulate_on  # dask is needed here only
+    from simulations.scheduler import connect
+
+    try:
+        client = stack.enter_context(connect(address, code))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return tabulate_on(client, parts, weights, config, options)
+
+
+@dataclass
+class Tally:
+    """Counts over all blocks, for run.json and the last line."""
+
+    tracks: int = 0
+    gaps: int = 0
+    analysed: int = 0
+    segments: int = 0
+    flags: Counter = field(default_factory=Counter)
+    samples: list = field(default_factory=list)
+    not_decoded: list[str] = field(default_factory=list)
+
+    def add(self, source: Source, results: Results) -> None:
+        """Count in a block."""
+        rows = results.tracks
+        self.tracks += len(rows)
+        self.gaps += int(rows["n_gaps"].sum())
+        self.analysed += int((rows["n_segments"] > 0).sum())
+        self.segments += len(results.segments)
+        for flags in rows["flags"]:
+            self.flags.update(filter(None, flags.split(";")))
+        if results.sample is not None:
+            self.samples.append(results.sample)
+            if not results.sample["mixture"]:
+                self.not_decoded.append(f"{source.path}: {results.sample['reason']}.")
+
+    def counts(self, files: list[Source]) -> dict:
+        """What was read, dropped, analysed and flagged."""
+        dropped = sum((Counter(file.dropped) for file in files), Counter())
+        return {"files": len(files), "tracks": self.tracks, "points": sum(file.n_points for file in files),
+                "gaps": self.gaps, "analysed": self.analysed, "segments": self.segments,
+                "dropped": dict(dropped), "flags": dict(self.flags)}
+
+
+def check_folder(out: Path, overwrite: bool) -> None:
+    """Raise InputError for a folder that results cannot go to."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder for the results.")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already, give another folder or --overwrite.")
 
 
-def check_same_units(files: list[Tracks]) -> None:
+def check_same_units(files: list[Source]) -> None:
     """Raise InputError if the files' results would stand in different units."""
     first = files[0]
     for other in files[1:]:
@@ -124,25 +206,12 @@ def check_same_units(files: list[Tracks]) -> None:
                              f"({first.units} and {other.units}), run them apart.")
 
 
-def check_andi_names(files: list[Tracks]) -> None:
+def check_andi_names(files: list[Source]) -> None:
     """Raise InputError if two files would be written to one challenge file."""
     names = Counter(andi_file(file.path) for file in files)
     name, times = names.most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} files would be written to {name}, expected exp_E and fov_F in the paths.")
-
-
-def count(files: list[Tracks], results: Results) -> dict:
-    """Counts for run.json and the last line: what was read, dropped, analysed and flagged."""
-    dropped, flags = Counter(), Counter()
-    for file in files:
-        dropped.update(file.dropped)
-    for flag in results.tracks["flags"]:
-        flags.update(filter(None, flag.split(";")))
-    tracks = results.tracks
-    return {"files": len(files), "tracks": len(tracks), "points": sum(len(file.table) for file in files),
-            "gaps": int(tracks["n_gaps"].sum()), "analysed": int((tracks["n_segments"] > 0).sum()),
-            "segments": len(results.segments), "dropped": dict(dropped), "flags": dict(flags)}
 
 
 def noise_warning(counts: dict) -> list[str]:
@@ -179,6 +248,19 @@ def column_names(text: str) -> dict[str, str]:
     return {roles[role.strip()]: name.strip() for role, _, name in pairs}
 
 
+def chosen(tracks: list[str], conditions: list[list[str]] | None):
+    """The files of the command line: a list, or with --condition a dict of condition -> list."""
+    if not conditions:
+        return tracks
+    if tracks:
+        raise InputError(f"{tracks[0]}: belongs to no condition, give it after --condition NAME.")
+    for name, *files in conditions:
+        if not files:
+            raise InputError(f"--condition {name}: expected a name and its track files.")
+    names = Counter(name for name, *_ in conditions)
+    return {name: [f for own, *files in conditions if own == name for f in files] for name in names}
+
+
 class Parser(argparse.ArgumentParser):
     """Reports a wrong option in one sentence."""
 
@@ -191,7 +273,9 @@ def parse(arguments=None) -> argparse.Namespace:
     """The command line."""
     parser = Parser(prog="infer.py",
                     description="K, alpha and state of every frame, changepoints and segments.")
-    parser.add_argument("tracks", nargs="+", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files")
+    parser.add_argument("tracks", nargs="*", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files, or patterns")
+    parser.add_argument("--condition", nargs="+", action="append", metavar=("NAME", "TRACKS"),
+                        help="a name and the files it stands for, instead of TRACKS; once for each condition")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="auto", choices=list(FORMATS))
     parser.add_argument("--pixel-size", type=float, metavar="UM", help="um per pixel")
@@ -205,6 +289,8 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH, metavar="N",
                         help=f"points a track needs to be analysed ({MIN_LENGTH})")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="analyse on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler file)")
     parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
     parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that exists")
@@ -215,7 +301,8 @@ def main(arguments=None) -> int:
     """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
     options = vars(parse(arguments))
     try:
-        run = infer_files(options.pop("tracks"), options.pop("out"), progress=sys.stderr.isatty(), **options)
+        paths = chosen(options.pop("tracks"), options.pop("condition"))
+        run = infer_files(paths, options.pop("out"), progress=sys.stderr.isatty(), **options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

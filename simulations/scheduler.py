@@ -54,13 +54,15 @@ def make_shard_alone(parameters: dict, job: Job, needed: dict[str, str]) -> byte
 
 
 @contextmanager
-def connect(address: str) -> Iterator[Client]:
-    """A client of a scheduler whose workers can make our shards; what has not run is cancelled on leaving.
+def connect(address: str, needed=installed) -> Iterator[Client]:
+    """A client of a scheduler whose workers can do our work; what has not run is cancelled on leaving.
 
     Parameters
     ----------
     address : str
         As `tcp://host:8786`, or the path of a scheduler file.
+    needed : callable
+        What the work depends on (name -> version); asked here and of every worker.
 
     Raises
     ------
@@ -81,8 +83,8 @@ def connect(address: str) -> Iterator[Client]:
             client.wait_for_workers(1, timeout=TIMEOUT_S)
         except TimeoutError as error:
             raise ValueError(f"--scheduler {address} has no workers: start some with `dask worker`") from error
-        for worker, there in client.run(installed, on_error="return").items():
-            check_worker(worker, there)
+        for worker, there in client.run(needed, on_error="return").items():
+            check_worker(worker, there, needed())
         yield client
 
 
@@ -92,12 +94,12 @@ async def _ask_identity(address: str) -> dict:
         return await asyncio.wait_for(scheduler.identity(), TIMEOUT_S)
 
 
-def check_worker(worker: str, there: dict[str, str] | Exception) -> None:
-    """Raise ValueError unless a worker has `installed` what is here; `there` may be the error it gave instead."""
-    advice = f"install on all machines what is here, and start their workers again: {installed()}"
+def check_worker(worker: str, there: dict[str, str] | Exception, needed: dict[str, str]) -> None:
+    """Raise ValueError unless a worker has what is needed; `there` may be the error it gave instead."""
+    advice = f"install on all machines what is here, and start their workers again: {needed}"
     if isinstance(there, Exception):
-        raise ValueError(f"worker {worker} cannot run simulations ({there}): {advice}")
-    other = [f"{name} {there.get(name)}" for name in installed() if there.get(name) != installed()[name]]
+        raise ValueError(f"worker {worker} cannot do this work ({there}): {advice}")
+    other = [f"{name} {there.get(name)}" for name in needed if there.get(name) != needed[name]]
     if other:
         raise ValueError(f"worker {worker} has {', '.join(other)}: {advice}")
 

@@ -98,26 +98,28 @@ def test_a_gap_costs_less_than_cutting(name):
     """One frame in fifteen missing: seen through, gaps cost a fraction of what cutting the tracks there does."""
     stream = TrackStream(["broad", "challenge"], 64, "cpu", 71005, 512)
     batch = stream.simulate_chunk(0)
-    tracks = [{n: batch[n][i, :length].double().numpy() for n in ("xy", "k", "alpha")} | {"sigma": float(batch["sigma"][i])}
-              for i, length in enumerate(batch["length"].tolist()) if length >= 60][:150]  # fmt: skip
+    long = [i for i, length in enumerate(batch["length"].tolist()) if length >= 60][:150]
+    tracks = [{n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha")} for i in long]
     rng, predictor = np.random.default_rng(0), load_predictor(name, "cpu")[0]
-    seen = [(rng.random(len(t["xy"])) > 1 / 15) | np.isin(np.arange(len(t["xy"])), [0, len(t["xy"]) - 1]) for t in tracks]
-    sigma = [t["sigma"] for t in tracks]
+    seen = [rng.random(len(t["xy"])) > 1 / 15 for t in tracks]
+    for there in seen:
+        there[[0, -1]] = True
+    sigma = batch["sigma"][long].numpy()
     whole = errors(predictor.predict([t["xy"] for t in tracks], sigma), tracks, seen)
     gappy = [np.where(s[:, None], t["xy"], np.nan) for t, s in zip(tracks, seen, strict=True)]
     filled = errors(predictor.predict(gappy, sigma), tracks, seen)
-    cut = errors(*cut_and_predict(predictor, tracks, seen))
+    cut = errors(*cut_and_predict(predictor, tracks, sigma, seen))
     assert (filled < whole + 0.25 * (cut - whole)).all()
     assert (filled < 1.07 * whole).all()
 
 
-def cut_and_predict(predictor, tracks, seen):
+def cut_and_predict(predictor, tracks, sigma, seen):
     """Predictions, truth and "seen" of the stretches between gaps, as tracks of their own."""
     pieces = []
-    for track, there in zip(tracks, seen, strict=True):
+    for track, error, there in zip(tracks, sigma, seen, strict=True):
         frames = np.flatnonzero(there)
         for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
             if len(part) > 1:
-                pieces.append({n: track[n][part] for n in ("xy", "k", "alpha")} | {"sigma": track["sigma"]})
+                pieces.append({n: track[n][part] for n in ("xy", "k", "alpha")} | {"sigma": error})
     predictions = predictor.predict([p["xy"] for p in pieces], [p["sigma"] for p in pieces])
     return predictions, pieces, [np.ones(len(p["xy"]), bool) for p in pieces]

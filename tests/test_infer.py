@@ -287,7 +287,7 @@ def test_real_files(tmp_path, weights):
     for file in done.files:
         text = tmp_path / "andi" / "track_2" / file.path.parent.name / "fov_0.txt"
         ids = [float(line.split(",")[0]) for line in text.read_text().splitlines()]
-        assert ids == sorted(file.table["track_id"].unique())
+        assert ids == sorted(file.track_ids)
 
 
 def same_tracks(xml, spots):
@@ -308,7 +308,7 @@ def test_trackmate_xml_and_csv_agree(tmp_path):
                               frame_interval=0.06)
     assert "declares 521 tracks" in xml.record["warnings"][0]
     assert xml.record["units"] == spots.record["units"]
-    pairs = same_tracks(xml.files[0].table, spots.files[0].table)
+    pairs = same_tracks(xml.files[0].tracks().table, spots.files[0].tracks().table)
     first = [done.results.segments.drop_duplicates("track_id").set_index("track_id")["k"]
              for done in (xml, spots)]
     k = np.array([(first[0][a], first[1][b]) for a, b in pairs if a in first[0] and b in first[1]])

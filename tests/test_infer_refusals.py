@@ -95,9 +95,13 @@ def test_failed_write_leaves_no_half_table(tmp_path, walks, weights, monkeypatch
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("main.utils.results.pq.write_table", fail)
+    monkeypatch.setattr("main.utils.writer.pq.ParquetWriter.write_table", fail)
     assert run(walks, tmp_path / "out", weights) == 2
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "points.parquet").write_bytes(b"of an earlier run")
+    assert run(walks, tmp_path / "out", weights, "--overwrite") == 2
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"of an earlier run"]
 
 
 def test_different_units_are_refused(tmp_path, walks, weights, capsys):

@@ -160,7 +160,7 @@ def test_refuses_workers_without_the_project(cluster, client, tmp_path, capsys):
     client.run(lambda: sys.modules.update({"simulations.scheduler": None}), workers=[worker])
     options = [*OPTIONS, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address]
     assert simulate.main(options) == 2
-    assert f"worker {worker} cannot run simulations (ModuleNotFoundError" in capsys.readouterr().err
+    assert f"worker {worker} cannot do this work (ModuleNotFoundError" in capsys.readouterr().err
     client.run(lambda: sys.modules.pop("simulations.scheduler"), workers=[worker])
 
 

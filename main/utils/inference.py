@@ -250,7 +250,7 @@ def analyse(table, pixel_size_um=None, frame_interval_s=None, localization_error
         One sentence on what is wrong.
     """
     from main.utils.readers import read_table
-    from main.utils.tables import analyse as tabulate  # imports this module, by way of the sample's
+    from main.utils.tables import tabulate  # imports this module, by way of the sample's
 
     check_values(pixel_size_um, frame_interval_s, localization_error, min_length, adapt)
     tracks = with_units(read_table(table, "the table", columns=columns), pixel_size_um, frame_interval_s)

@@ -1,6 +1,5 @@
-"""Writing results: Parquet and CSV tables with units, the challenge's text files, the record of the run."""
+"""Results in other forms: the challenge's text files, napari's array, the record of the run."""
 
-import json
 import os
 import platform
 import re
@@ -9,13 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from main.utils.tables import Results
-from main.utils.tracks import InputError, Tracks
+from main.utils.tracks import Tracks
 
-TABLES = ("points", "segments", "tracks")
 PACKAGES = ("numpy", "pandas", "pyarrow", "torch", "ruptures", "safetensors")
 
 
@@ -33,37 +29,6 @@ def write_atomically(path: Path, write) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_table(table: pd.DataFrame, path: Path, units: dict[str, str]) -> None:
-    """Write a table as Parquet, units in the schema metadata (JSON under "units") and in each field's."""
-    units = {name: unit for name, unit in units.items() if name in table}
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    fields = [f.with_metadata({"unit": units[f.name]}) if f.name in units else f for f in arrow.schema]
-    schema = pa.schema(fields, metadata=arrow.schema.metadata | {b"units": json.dumps(units).encode()})
-    write_atomically(path, lambda temporary: pq.write_table(arrow.cast(schema), temporary))
-
-
-def pool(results: list[Results], files: list[Tracks]) -> Results:
-    """Tables of several files as one: a `file` column, unique track_id, the file's own in `source_track`.
-
-    Parameters
-    ----------
-    results, files : list
-        Of the same length; a single file's tables come back as they are.
-    """
-    if len(results) == 1:
-        return results[0]
-    pooled, first_id = {name: [] for name in TABLES}, 0
-    for result, tracks in zip(results, files, strict=True):
-        own = result.tracks["track_id"].to_numpy()  # sorted
-        for name in TABLES:
-            table = getattr(result, name).rename(columns={"track_id": "source_track"})
-            table.insert(0, "track_id", first_id + np.searchsorted(own, table["source_track"].to_numpy()))
-            table.insert(1, "file", str(tracks.path))
-            pooled[name].append(table)
-        first_id += len(own)
-    return Results(*(pd.concat(pooled[name], ignore_index=True) for name in TABLES))
 
 
 def andi_file(path: Path) -> Path:
@@ -126,12 +91,13 @@ def to_napari(points: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return data, {name: others[name].to_numpy() for name in others}
 
 
-def run_record(files: list[Tracks], options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
-    """What run.json holds: inputs with sha256, versions, weights, options, units, counts, warnings."""
+def run_record(files: list, options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
+    """What run.json holds: inputs (`main.utils.sources.Source`) with sha256, versions, weights, options, units, counts,
+    warnings."""
     from main.utils.weights import sha256  # here, since it brings torch, which a refused file need not wait for
 
-    inputs = [{"path": str(f.path), "sha256": sha256(f.path), "format": f.format, "dropped": f.dropped,
-               "position": f.units.position, "um_per_unit": f.units.um_per_unit,
+    inputs = [{"path": str(f.path), "condition": f.condition, "sha256": sha256(f.path), "format": f.format,
+               "dropped": f.dropped, "position": f.units.position, "um_per_unit": f.units.um_per_unit,
                "frame_interval_s": f.units.frame_interval_s} for f in files]
     return {"inputs": inputs, "code_version": version("tracewise"), "weights": config.get("sha256", {}),
             "options": options, "units": files[0].units.labels(), "counts": counts, "warnings": warnings,
@@ -144,30 +110,3 @@ def version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def write_results(out: Path, result: Results, units: dict, record: dict, andi: dict, csv: bool) -> None:
-    """Write tables, challenge files (path -> text) and run.json into `out`; an earlier run's go first.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        stale = [out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
-        for path in [out / "run.json", out / "kinetics.csv", *stale, *out.glob("track_2/exp_*/fov_*.txt")]:
-            path.unlink(missing_ok=True)
-        for name in TABLES:
-            table = getattr(result, name)
-            write_table(table, out / f"{name}.parquet", units)
-            if csv:
-                write_atomically(out / f"{name}.csv", lambda part, t=table: t.to_csv(part, index=False))
-        for path, text in andi.items():
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(out / path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(out / "run.json", lambda part: part.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}).") from error

@@ -74,7 +74,7 @@ def track_sigma(tracks: Tracks, sigma: float | None) -> pd.Series:
     return points.groupby(ids).median()
 
 
-def analyse(tracks: Tracks, predictor, config, min_length=20, sigma=None, progress=False, adapt=False) -> Results:
+def tabulate(tracks: Tracks, predictor, config, min_length=20, sigma=None, progress=False, adapt=False) -> Results:
     """Predict, segment and tabulate every track of one file.
 
     Parameters

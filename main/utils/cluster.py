@@ -1,0 +1,97 @@
+"""Blocks of tracks on the workers of a dask scheduler; the client reads the files and writes the tables.
+
+Each worker loads the weights by itself, once, and is refused if they or this project's code are not those of the
+client. Of a worker that dies the scheduler gives its blocks to another; each comes back once, in order.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from distributed import Client, KilledWorker
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
+
+from main.utils.inference import load_predictor
+from main.utils.tables import Results, tabulate
+from main.utils.tracks import InputError, Tracks
+
+AHEAD = 3  # blocks per thread that are handed out: one runs, the others wait; few are lost with a worker
+FOLDERS = ("models", "utils")  # code that the results depend on
+
+
+@cache
+def code() -> dict[str, str]:
+    """A digest of this project's code, as it was when first asked."""
+    root = Path(__file__).parents[1]
+    files = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
+    return {"main": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]}
+
+
+@cache
+def predictor_of(weights: str, sha256: tuple):
+    """Networks of a worker, loaded once.
+
+    Raises
+    ------
+    InputError
+        If it has no such weights, or others.
+    """
+    predictor, config = load_predictor(weights, "auto")
+    if sorted(config.get("sha256", {}).items()) != list(sha256):
+        raise InputError(f"A worker has other weights named {weights} than are here, install the same there.")
+    return predictor, config
+
+
+def work(block: Tracks, weights: str, sha256: tuple, needed: dict, options: dict) -> Results:
+    """The tables of a block, on a worker."""
+    if code() != needed:  # one that joined later
+        raise InputError("A worker has other code than is here, install the same there and start it again.")
+    return tabulate(block, *predictor_of(weights, sha256), **options)
+
+
+def tabulate_on(client: Client, blocks: Iterable, weights: str, config: dict, options: dict) -> Iterator:
+    """Tables of blocks from the workers of `client`.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Of `simulations.scheduler.connect`.
+    blocks : iterable of (anything, Tracks)
+    weights, config : str, dict
+        The weights' name and configuration.
+    options : dict
+        For `tabulate`.
+
+    Yields
+    ------
+    tuple
+        anything, Tracks, Results; in the order of the blocks.
+
+    Raises
+    ------
+    InputError
+        If workers die with every attempt, cannot do the work, or the scheduler goes away.
+    """
+    sha256, running = tuple(sorted(config.get("sha256", {}).items())), deque()
+    try:
+        for label, block in blocks:
+            future = client.submit(work, block, str(weights), sha256, code(), options, pure=False)
+            running.append((label, block, future))
+            if len(running) >= AHEAD * max(sum(client.nthreads().values()), 1):
+                yield settled(*running.popleft())
+        while running:
+            yield settled(*running.popleft())
+    except KilledWorker:
+        raise InputError("--scheduler: every worker that tried a part of the run died.") from None
+    except (FutureCancelledError, CommClosedError, ConnectionError) as error:
+        raise InputError(f"--scheduler: the scheduler went away ({error}).") from error
+
+
+def settled(label, block, future):
+    """What a block came to; its future is let go, so that the cluster's memory is too."""
+    result = future.result()
+    future.release()
+    return label, block, result
