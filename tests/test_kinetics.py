@@ -7,12 +7,29 @@ import pandas as pd
 import pytest
 
 from main import kinetics as command
-from main.utils.kinetics import SHORTEST, dwells, kinetics, quantities, survival, track_sums
+from main.utils.kinetics import (
+    FEWEST_FILES,
+    SHORTEST,
+    compare,
+    dwells,
+    estimate,
+    kinetics,
+    level_sums,
+    levels,
+    quantities,
+    survival,
+    track_sums,
+)
+
+UNITS = {"msd_1": "um^2", "k": "um^2/s^alpha"}
 
 
 def table_of(rows):
     names = ["track_id", "frame_start", "frame_end", "state", "left_censored", "right_censored"]
-    return pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=names)
+    moves = (table["state"] > 0).astype(float)
+    frames = table["frame_end"] - table["frame_start"] + 1
+    return table.assign(n_frames=frames, k=0.5 * moves, alpha=moves, msd_1=2.0 * moves)
 
 
 def telegraph(rates, n_tracks, n_frames, seed):
@@ -83,19 +100,19 @@ def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
 
 def test_intervals_hold_the_truth_and_shrink_with_more_tracks():
     segments = telegraph((1 / 40, 1 / 25), 400, 100, seed=3)
-    table = kinetics(segments, frame_interval=0.02, n_resamples=200).set_index(["state", "quantity"])
+    table = kinetics(estimate(segments, 0.02, 200)).set_index(["state", "quantity"])
     row = table.loc["free", "mean_dwell"]
     assert row["low"] < 0.02 * 25 * 1.1 and row["high"] > 0.02 * 25 * 0.9 and row["low"] < row["value"] < row["high"]
     assert table.loc[("free", "rate_to_trapped"), "value"] == pytest.approx(1 / row["value"])
     shares = [table.loc[(state, "occupancy_frames"), "value"] for state in ("trapped", "free")]
     assert sum(shares) == pytest.approx(1) and shares[1] == pytest.approx(25 / 65, abs=0.06)
-    few = kinetics(segments[segments["track_id"] < 60], 0.02, 200).set_index(["state", "quantity"])
+    few = kinetics(estimate(segments[segments["track_id"] < 60], 0.02, 200)).set_index(["state", "quantity"])
     width = [t.loc["free", "mean_dwell"]["high"] - t.loc["free", "mean_dwell"]["low"] for t in (table, few)]
     assert width[1] > 1.5 * width[0]
 
 
 def test_states_that_were_not_seen_are_nan():
-    table = kinetics(table_of([(0, 0, 49, 2, True, True)]), n_resamples=20).set_index(["state", "quantity"])
+    table = kinetics(estimate(table_of([(0, 0, 49, 2, True, True)]), 1.0, 20)).set_index(["state", "quantity"])
     assert np.isnan(table.loc[("free", "mean_dwell"), "value"])
     assert table.loc[("free", "occupancy_frames"), "value"] == 1
     assert np.isnan(table.loc[("trapped", "rate_to_free"), "value"])
@@ -103,20 +120,20 @@ def test_states_that_were_not_seen_are_nan():
 
 
 def test_command_on_results(tmp_path, capsys):
-    segments = telegraph((1 / 40, 1 / 25), 60, 100, seed=4).assign(k=1.0)
+    segments = telegraph((1 / 40, 1 / 25), 60, 100, seed=4)
     other = segments.assign(track_id=segments["track_id"] + 60)
     pooled = pd.concat([segments.assign(file="a.csv"), other.assign(file="b.csv")])
     for folder, table in ((tmp_path / "one", segments), (tmp_path / "two", pooled)):
         folder.mkdir()
         table.to_parquet(folder / "segments.parquet")
-        (folder / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": 0.02}]}))
+        (folder / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": 0.02}], "units": UNITS}))
         assert command.main([str(folder)]) == 0
         out = capsys.readouterr().out
         left_out = 60 if folder.name == "one" else 120
         assert "mean_dwell" in out and "Times in s, rates per s" in out and f"{left_out} dwells" in out
     one, two = (pd.read_csv(tmp_path / name / "kinetics.csv") for name in ("one", "two"))
     assert set(two["file"]) == {"a.csv", "b.csv"} and len(two) == 2 * len(one)
-    for name in ("one/figures/dwell_times.svg", "two/figures/dwell_times_1.svg"):
+    for name in ("one/figures/dwell_times.svg", "two/figures/dwell_times_1.svg", "two/figures/distributions.svg"):
         assert (tmp_path / name).is_file()
     free = one[(one["state"] == "free") & (one["quantity"] == "mean_dwell")]
     assert 0.02 * 15 < free["value"].item() < 0.02 * 40
@@ -125,3 +142,53 @@ def test_command_on_results(tmp_path, capsys):
     (tmp_path / "one" / "kinetics.csv").unlink()
     assert command.main([str(tmp_path / "one")]) == 2 and "long enough" in capsys.readouterr().err
     assert not (tmp_path / "one" / "kinetics.csv").exists()
+
+
+def test_levels_are_weighted_by_frames_or_by_tracks():
+    segments = table_of([(0, 0, 29, 2, True, False), (0, 30, 39, 0, False, True), (1, 0, 9, 2, True, True)])
+    segments["alpha"], segments["k"], segments["msd_1"] = [1.0, 0, 0.5], [1.0, 0, 100], [4.0, 0, 400]
+    found = {name: value[2] for name, value in levels(level_sums(segments).sum(0)).items()}
+    assert found["alpha_frames"] == pytest.approx((30 * 1 + 10 * 0.5) / 40)
+    assert found["alpha_tracks"] == pytest.approx((0.75 * 1 + 1 * 0.5) / 1.75)
+    assert found["k_frames"] == pytest.approx(100 ** (10 / 40))
+    assert found["k_tracks"] == pytest.approx(100 ** (1 / 1.75))
+    assert found["msd_1_frames"] == pytest.approx(4 * found["k_frames"])
+    rows = kinetics(estimate(segments, 1.0, 20)).set_index(["state", "quantity"])
+    assert ("trapped", "k_frames") not in rows.index and np.isnan(rows.loc[("free", "k_frames"), "low"])  # 2 segments
+
+
+def test_conditions_differ_as_they_were_made_to():
+    """The second binds twice as long; its interval of the ratio holds 2 and not 1, that of what is equal holds 1."""
+    wild, mutant = (estimate(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i)
+                    for i, mean in enumerate((20, 40)))  # fmt: skip
+    table = compare(wild, mutant).set_index(["state", "quantity"])
+    bound, free = table.loc[("trapped", "mean_dwell")], table.loc[("free", "mean_dwell")]
+    assert bound["ratio_low"] < 2 < bound["ratio_high"] and bound["ratio_low"] > 1.5
+    assert bound["difference"] == pytest.approx(bound["value"] - bound["value_reference"])
+    assert free["ratio_low"] < 1 < free["ratio_high"]
+
+
+def test_files_are_drawn_where_there_are_enough():
+    """Recordings that differ: the interval over files is the wider one."""
+    parts = [telegraph((1 / mean, 1 / 25), 60, 100, seed=i).assign(file=f"{i}.csv") for i, mean in
+             enumerate((10, 20, 40, 80, 160, 320))]  # fmt: skip
+    pooled = pd.concat([part.assign(track_id=part["track_id"] + 60 * i) for i, part in enumerate(parts)])
+    by_file, by_track = (estimate(table, n_resamples=200) for table in (pooled, pooled.drop(columns="file")))
+    assert (by_file.by, by_track.by) == ("files", "tracks") and FEWEST_FILES == 5
+    width = [np.ptp(np.quantile(one.resampled["occupancy_frames"][:, 0], [0.05, 0.95])) for one in (by_file, by_track)]
+    assert width[0] > 1.5 * width[1]
+    assert by_file.value["mean_dwell"] == pytest.approx(by_track.value["mean_dwell"], nan_ok=True)
+
+
+def test_command_compares_conditions(tmp_path, capsys):
+    wild, mutant = (telegraph((1 / mean, 1 / 25), 80, 100, seed=mean) for mean in (20, 60))
+    mutant["track_id"] += 80
+    both = pd.concat([wild.assign(condition="wt"), mutant.assign(condition="mutant")])
+    both.to_parquet(tmp_path / "segments.parquet")
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": None}], "units": UNITS}))
+    assert command.main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "Against wt" in out and "say nothing about how recordings differ" in out
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    assert set(table["condition"]) == {"mutant"} and (table["resampled"] == "tracks").all()
+    assert set(pd.read_csv(tmp_path / "kinetics.csv")["condition"]) == {"wt", "mutant"}

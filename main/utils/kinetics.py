@@ -7,15 +7,20 @@ are not seen, so that two dwells with such a stay between them are one.
 """
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import CensoredData, ecdf
 
 from main.utils.bootstrap import LEVEL, N_RESAMPLES, resampled_totals
+from main.utils.segments import TRAPPED
 from simulations.parameters import STATES
 
 SHORTEST = 3  # frames; the shortest dwell that is seen
+FEWEST_SEEN = 5  # events below which a bootstrap interval would be too narrow, and none is given
+FEWEST_FILES = 5  # of a condition, for files to be resampled instead of tracks
+LEVELS = ("msd_1", "k_", "alpha")  # beginnings of the names of what only a moving particle has
 
 
 def dwells(segments: pd.DataFrame) -> pd.DataFrame:
@@ -92,6 +97,24 @@ def track_sums(dwell: pd.DataFrame) -> np.ndarray:
     return sums
 
 
+def level_sums(segments: pd.DataFrame) -> np.ndarray:
+    """What each track adds to the means over its segments, (N tracks, 4 states, 2 weightings, 4).
+
+    Weightings: by frames, and by share of the track's frames. The last axis: weight, and weight times log10 msd_1,
+    log10 K and alpha.
+    """
+    track, n_tracks = segments["track_id"].astype("category").cat.codes.to_numpy(), segments["track_id"].nunique()
+    state, frames = segments["state"].to_numpy(int), segments["n_frames"].to_numpy(float)
+    weight = np.stack([frames, frames / np.bincount(track, frames)[track]], axis=-1)
+    with np.errstate(divide="ignore"):
+        logs = [np.log10(segments[name].to_numpy(float)) for name in ("msd_1", "k")]
+    values = np.stack([np.ones(len(state)), *logs, segments["alpha"].to_numpy(float)], axis=-1)
+    values[state == TRAPPED, 1:] = 0.0  # what does not move has no level
+    sums = np.zeros((n_tracks, len(STATES), 2, 4))
+    np.add.at(sums, (track, state), weight[..., None] * values[:, None])
+    return sums
+
+
 def quantities(sums: np.ndarray) -> dict[str, np.ndarray]:
     """Occupancy by frames and by tracks, mean dwell and rates from sums over tracks (..., 4, 8).
 
@@ -112,8 +135,44 @@ def quantities(sums: np.ndarray) -> dict[str, np.ndarray]:
     return result | {f"rate_to_{name}": rate * share[..., i] for i, name in enumerate(STATES)}
 
 
-def kinetics(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: int = N_RESAMPLES, seed: int = 0):
-    """Occupancy, mean dwell and rates of all states, with 90 % bootstrap intervals over tracks.
+def levels(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Geometric means of msd_1 and K, and mean alpha, of the states, from sums over tracks (..., 4, 2, 4).
+
+    Returns
+    -------
+    dict
+        msd_1_frames, k_frames, alpha_frames (every frame counts alike), msd_1_tracks, k_tracks, alpha_tracks (every
+        track), each (..., 4); nan for trapped and for states that are not there.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = sums[..., 1:] / sums[..., :1]
+    mean[..., TRAPPED, :, :] = np.nan
+    return {f"{name}_{by}": mean[..., i, j] if name == "alpha" else 10 ** mean[..., i, j]
+            for i, by in enumerate(("frames", "tracks")) for j, name in enumerate(("msd_1", "k", "alpha"))}  # fmt: skip
+
+
+@dataclass
+class Estimate:
+    """Quantities of one condition, each (4 states,), and the same of every resample, (n_resamples, 4).
+
+    Parameters
+    ----------
+    value, resampled, n : dict of quantity -> array
+        n: dwells (occupancies), ends that were seen (mean_dwell), changes (rates), segments (levels).
+    by : {"tracks", "files"}
+        What was drawn.
+    """
+
+    value: dict
+    resampled: dict
+    n: dict
+    by: str
+
+
+def estimate(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: int = N_RESAMPLES, seed: int = 0):
+    """All quantities of one condition, with bootstrap resamples.
+
+    Files are drawn where there are `FEWEST_FILES` or more, since tracks of one recording are alike; else tracks.
 
     Parameters
     ----------
@@ -125,27 +184,90 @@ def kinetics(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: i
 
     Returns
     -------
-    pandas.DataFrame
-        state, quantity (of `quantities`; mean_dwell in the unit of frame_interval, rates per that unit), value, low,
-        high, n (of occupancies: dwells; of mean_dwell: ends that were seen; of rates: changes). nan where no end of
-        a dwell of the state was seen.
+    Estimate
+        Of the quantities of `quantities` (mean_dwell in the unit of frame_interval, rates per that unit) and `levels`.
     """
     table = dwells(segments)
-    sums = track_sums(table)
+    sums, level = track_sums(table), level_sums(segments)
+    drawn = np.concatenate([sums.reshape(len(sums), -1), level.reshape(len(level), -1)], axis=1)
+    by = "tracks"
+    if "file" in segments and segments["file"].nunique() >= FEWEST_FILES:
+        file = segments.groupby("track_id")["file"].first().astype("category").cat.codes.to_numpy()
+        by, per_track = "files", drawn
+        drawn = np.zeros((file.max() + 1, per_track.shape[1]))
+        np.add.at(drawn, file, per_track)
+
+    def all_of(total):
+        first, second = np.split(total, [sums[0].size], axis=-1)
+        found = quantities(first.reshape(*total.shape[:-1], *sums.shape[1:]))
+        found |= levels(second.reshape(*total.shape[:-1], *level.shape[1:]))
+        return {name: value * _scale(name, frame_interval) for name, value in found.items()}
+
     total = sums.sum(0)
-    value, resampled = quantities(total), quantities(resampled_totals(sums, n_resamples, seed))
-    counts = {"occupancy_frames": np.bincount(table["state"], minlength=len(STATES)), "mean_dwell": total[:, 2]}
-    counts["occupancy_tracks"] = counts["occupancy_frames"]
-    counts |= {f"rate_to_{name}": total[:, 4 + i] for i, name in enumerate(STATES)}
+    seen = np.bincount(table["state"], minlength=len(STATES))
+    n = {"occupancy_frames": seen, "occupancy_tracks": seen, "mean_dwell": total[:, 2]}
+    n |= {f"rate_to_{name}": total[:, 4 + i] for i, name in enumerate(STATES)}
+    n |= dict.fromkeys(levels(level.sum(0)), np.bincount(segments["state"], minlength=len(STATES)))
+    value = all_of(drawn.sum(0))
+    for name in value:
+        if name.startswith(("mean_dwell", "rate")):
+            value[name] = np.where(total[:, 2] > 0, value[name], np.nan)  # no end was seen
+    return Estimate(value, all_of(resampled_totals(drawn, n_resamples, seed)), n, by)
+
+
+def _scale(name: str, frame_interval: float) -> float:
+    return {"mean_dwell": frame_interval}.get(name, 1 / frame_interval if name.startswith("rate") else 1.0)
+
+
+def kinetics(found: Estimate) -> pd.DataFrame:
+    """Quantities of all states with 90 % intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        state, quantity, value, low, high, n (see `Estimate`), resampled; the value is nan where no end of a dwell of
+        the state was seen, the interval where n is below `FEWEST_SEEN`.
+    """
     rows = []
-    for i, state in enumerate(STATES):
-        for name in value:
-            if name == f"rate_to_{state}":
-                continue
-            scale = {"mean": frame_interval, "rate": 1 / frame_interval}.get(name.split("_")[0], 1.0)
-            known = "occupancy" in name or total[i, 2] > 0
-            drawn_here = resampled[name][:, i][np.isfinite(resampled[name][:, i])]
-            ends = np.quantile(drawn_here, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if known else (np.nan, np.nan)
-            values = (value[name][i] if known else np.nan, *ends)
-            rows.append((state, name, *(scale * v for v in values), int(counts[name][i])))
-    return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n"])
+    for i, name in _every(found):
+        value = found.value[name][i]
+        known = np.isfinite(value) and found.n[name][i] >= FEWEST_SEEN
+        ends = _interval(found.resampled[name][:, i]) if known else (np.nan, np.nan)
+        rows.append((STATES[i], name, value, *ends, int(found.n[name][i]), found.by))
+    return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n", "resampled"])
+
+
+def compare(reference: Estimate, other: Estimate) -> pd.DataFrame:
+    """How another condition differs from a reference, with 90 % intervals; resamples of the two are independent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        state, quantity, value_reference, value, difference, difference_low, difference_high, ratio, ratio_low,
+        ratio_high, resampled; only what was seen in both, the intervals nan where in one n is below `FEWEST_SEEN`.
+    """
+    rows = []
+    for i, name in _every(reference):
+        a, b = reference.value[name][i], other.value[name][i]
+        n = min(one.n[name][i] for one in (reference, other))
+        if n == 0 or not np.isfinite(a) or not np.isfinite(b):
+            continue
+        x, y = (one.resampled[name][:, i] if n >= FEWEST_SEEN else np.array([]) for one in (reference, other))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            difference, ratio = _interval(y - x), _interval(y / x)
+        by = " and ".join(dict.fromkeys((reference.by, other.by)))
+        rows.append((STATES[i], name, a, b, b - a, *difference, b / a, *ratio, by))
+    ends = [f"{what}{end}" for what in ("difference", "ratio") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["state", "quantity", "value_reference", "value", *ends, "resampled"])
+
+
+def _every(found: Estimate):
+    """(state, quantity) that mean something."""
+    return [(i, name) for i, state in enumerate(STATES) for name in found.value
+            if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(LEVELS))]  # fmt: skip
+
+
+def _interval(resampled: np.ndarray) -> tuple[float, float]:
+    """Ends of the 90 % interval of the finite ones."""
+    finite = resampled[np.isfinite(resampled)]
+    return tuple(np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])) if len(finite) else (np.nan, np.nan)

@@ -18,6 +18,7 @@ SPELLINGS = {
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
 }
 ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # sigma: often the spot's width
+CHUNK = 2**20  # characters read at a time
 LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
 LENGTH_NAMES = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}
 
@@ -97,8 +98,8 @@ def read_raw(path: Path) -> pd.DataFrame:
         separator = max(",;\t", key=header.count)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            raw = pd.read_csv(path, sep=separator, encoding=encoding, low_memory=False, index_col=False,
-                              skip_blank_lines=False)
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # text in places: `numbers` finds it
+            raw = pd.read_csv(path, sep=separator, encoding=encoding, index_col=False, skip_blank_lines=False)
     except InputError:
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
@@ -116,11 +117,11 @@ def text_encoding(path: Path) -> str:
     InputError
         If it is neither.
     """
-    data = path.read_bytes()
     for encoding in ("utf-8-sig", "cp1252"):
         try:
-            if "\0" not in data.decode(encoding):
-                return encoding
+            with open(path, encoding=encoding, newline="") as file:
+                if not any("\0" in text for text in iter(lambda file=file: file.read(CHUNK), "")):
+                    return encoding
         except UnicodeDecodeError:
             continue
     raise InputError(f"{path}: no text, expected CSV, Parquet or TrackMate XML.")

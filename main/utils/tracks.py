@@ -239,9 +239,15 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
     }, index=raw.index)
     used = set(columns.values()) | set(COLUMNS)
     table = table.join(raw[[name for name in raw.columns if name not in used]])
-    twice = table.duplicated(["track_id", "frame"])
-    if twice.any():
+    order = table[["track_id", "frame"]].to_numpy()
+    step = np.diff(order, axis=0)
+    if not ((step[:, 0] > 0) | ((step[:, 0] == 0) & (step[:, 1] >= 0))).all():
+        table = table.sort_values(["track_id", "frame"], kind="stable")
+        step = np.diff(table[["track_id", "frame"]].to_numpy(), axis=0)
+    if not step.any(axis=1).all():
+        table = table.sort_index()
+        twice = table.duplicated(["track_id", "frame"])
         row = table[twice].iloc[0]
         raise InputError(f"{source}: data row {twice.idxmax() + 1}, column '{columns['frame']}' repeats "
                          f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected it once.")
-    return table.sort_values(["track_id", "frame"], kind="stable", ignore_index=True)
+    return table.reset_index(drop=True)
