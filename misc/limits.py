@@ -2,6 +2,7 @@
 
     python misc/limits.py --weights default fast --tracks 4000
     python misc/limits.py --weights fast --benchmark runs/development
+    python misc/limits.py --weights default --missing 0 0.03 0.1 0.2    # what missing frames cost
 
 Tracks are fresh ones of the `broad` prior, or those of a benchmark folder. Errors are frame-wise over frames that truly
 move: the median absolute error of log10 K (0.1 is 26 %), the mean absolute error of alpha, the share of true K and
@@ -106,17 +107,51 @@ def state_errors(tracks: list[dict], predictions: list) -> str:
     return "expected calibration error: " + ", ".join(parts)
 
 
+def gap_errors(predictor, tracks: list[dict], shares: list[float]) -> str:
+    """Markdown table of the errors at the frames that were seen, where a share of frames is missing at random.
+
+    Each share twice: the tracks with their gaps, and cut at every gap into tracks of their own.
+    """
+    rng, lines = np.random.default_rng(SEED), ["| | rows | " + " | ".join(COLUMNS) + " |", "|---" * 7 + "|"]
+    for share in shares:
+        seen = [rng.random(len(t["k"])) >= share for t in tracks]
+        for there in seen:
+            there[[0, -1]] = True
+        gappy = [t | {"xy": np.where(there[:, None], t["xy"], np.nan)} for t, there in zip(tracks, seen, strict=True)]
+        cut = [piece for t, there in zip(tracks, seen, strict=True) for piece in stretches(t, there)]
+        for name, own in ((f"{share:.0%} missing", gappy), (f"{share:.0%} missing, cut there", cut)):
+            predictions = predictor.predict([t["xy"] for t in own], [t["sigma"] for t in own])
+            rows = frame_errors(own, predictions)
+            line = table(rows[np.concatenate([np.isfinite(t["xy"][:, 0]) for t in own])]).splitlines()[2]
+            lines.append(line.replace("| all |", f"| {name} |"))
+            if share == 0:
+                break
+    return "\n".join(lines)
+
+
+def stretches(track: dict, seen: np.ndarray) -> list[dict]:
+    """The parts of a track between its missing frames, of 2 frames or more."""
+    frames = np.flatnonzero(seen)
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    return [track | {n: track[n][part] for n in ("xy", "k", "alpha", "state")} for part in parts if len(part) > 1]
+
+
 def main() -> None:
     """Print the tables of each set of weights, with the localisation error known and one without."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", nargs="+", default=["default"])
     parser.add_argument("--tracks", type=int, default=4000)
     parser.add_argument("--benchmark", help="folder of benchmark experiments, made by benchmark.py")
+    parser.add_argument("--missing", nargs="+", type=float, help="shares of missing frames: print what they cost")
     args = parser.parse_args()
     tracks = benchmark_tracks(args.benchmark) if args.benchmark else simulated_tracks("broad", args.tracks, SEED)
     for name in args.weights:
         nets, config = load_weights(name)
         predictor = Predictor(nets, config)
+        if args.missing:
+            print(f"\n{name}, localisation error known ({len(tracks)} tracks)\n")
+            print(gap_errors(predictor, tracks, args.missing))
+            continue
         for known, sigma in (("known", [t["sigma"] for t in tracks]), ("unknown", None)):
             started = time.perf_counter()
             predictions, segmented = read_tracks(predictor, config, tracks, sigma)
