@@ -1,6 +1,7 @@
 """Track files to K, alpha and state of every frame and segment: `python main/infer.py TRACKS --out DIR`."""
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Run:
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
                 localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
-                device="auto", andi=False, csv=False, overwrite=False, progress=False) -> Run:
+                device="auto", andi=False, csv=False, report=False, overwrite=False, progress=False, command=None) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
     Parameters
@@ -56,9 +57,13 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
         Also write the AnDi-2 challenge's text files.
     csv : bool
         Also write CSV copies of the tables.
+    report : bool
+        Also write report.html, see `main.utils.report`.
     overwrite : bool
     progress : bool
         Show progress bars.
+    command : str, optional
+        The command line, for run.json.
 
     Returns
     -------
@@ -98,8 +103,15 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     record = run_record(files, options, config, counts, warnings)
     if together:
         record["samples"] = [r.sample for r in results]
+    if command:
+        record["command"] = command
     write_results(out, pooled, files[0].units.labels(), record, texts, csv)
-    return Run(pooled, files, record, summary(counts, warnings, min_length, out))
+    line = summary(counts, warnings, min_length, out)
+    if report:
+        from main.utils.report import write_report  # brings matplotlib and scipy, only now
+
+        line += f", report in {write_report(out)}"
+    return Run(pooled, files, record, line)
 
 
 def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite) -> None:
@@ -207,6 +219,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
     parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
+    parser.add_argument("--report", action="store_true", help="also write report.html: one page to look at and pass on")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that exists")
     return parser.parse_args(arguments)
 
@@ -214,8 +227,10 @@ def parse(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
     options = vars(parse(arguments))
+    command = shlex.join(["python", *sys.argv]) if arguments is None else None
     try:
-        run = infer_files(options.pop("tracks"), options.pop("out"), progress=sys.stderr.isatty(), **options)
+        run = infer_files(options.pop("tracks"), options.pop("out"), progress=sys.stderr.isatty(), command=command,
+                          **options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
