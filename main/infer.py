@@ -27,7 +27,8 @@ class Run:
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
                 localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
-                device="auto", andi=False, csv=False, report=False, overwrite=False, progress=False, command=None) -> Run:
+                device="auto", andi=False, csv=False, report=False, overwrite=False, progress=False,
+                command=None) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
     Parameters

@@ -84,7 +84,7 @@ def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]
     at = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, middle, base, strict=True)]
     label = element("text", escape(number(change["rate"])), element("tspan", f" n={change['n']}", class_="count"),
                     x=f"{at[0]:.1f}", y=f"{at[1] + 4:.1f}", text_anchor="middle", class_="rate")
-    return Html(path + top), label
+    return path + top, label
 
 
 def towards(start, end, distance: float) -> tuple[float, float]:

@@ -6,7 +6,10 @@ import math
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is HTML already; what is added to it is escaped unless it is, too."""
+
+    def __add__(self, other):
+        return Html(str(self) + str(escape(other)))
 
 
 def escape(value) -> Html:
@@ -58,7 +61,7 @@ def percent(share: float) -> str:
 
 def quantity(value, unit: str = "", digits: int = 3) -> Html:
     """A number with its unit, powers raised."""
-    return Html(raised(number(value, digits)) + (f" {unit_html(unit)}" if unit else ""))
+    return raised(number(value, digits)) + (Html(" ") + unit_html(unit) if unit else "")
 
 
 def raised(text: str) -> Html:

@@ -38,13 +38,13 @@ ALPHA_EDGES = (0.3, 0.7, 1.3, 1.7)
 def summary(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> Html:
     """One sentence, key numbers, warnings and flags."""
     notes = [*record["warnings"], *(sample["reason"] + "." for sample in record.get("samples", []))]
-    told = element("h3", "Warnings and notes") + bullets(notes) if notes else ""
+    told = element("h3", "Warnings and notes") + bullets(notes) if notes else Html()
     counts = Counter(flag for flags in tracks["flags"] for flag in flags.split(";") if flag)
     rows = [[flag, f"{n:,}", FLAGS.get(flag, "")] for flag, n in counts.most_common()]
     flagged = table(["flag", "tracks", "means"], rows) if rows else element("p", "No track is flagged.")
-    beside = element("div", Html(told), element("h3", "Quality flags"), flagged)
+    beside = element("div", told, element("h3", "Quality flags"), flagged)
     columns = element("div", element("div", key_numbers(tracks, segments, record)), beside, class_="pair")
-    return Html(element("p", sentence(tracks, segments, record), class_="lead") + columns)
+    return element("p", sentence(tracks, segments, record), class_="lead") + columns
 
 
 def sentence(tracks, segments, record) -> str:
@@ -101,7 +101,7 @@ def localization(tracks, units) -> Html:
     span = "" if known.min() == known.max() else f" (median; {number(known.min())} to {number(known.max())})"
     missing = int(tracks["localization_error"].isna().sum())
     rest = f"; not known for {missing:,} tracks" if missing else ""
-    return Html(quantity(float(known.median()), units["x"]) + span + rest)
+    return quantity(float(known.median()), units["x"]) + span + rest
 
 
 def scale_text(inputs) -> str:
@@ -194,7 +194,7 @@ def validity_table(tracks, segments, record) -> Html:
     """Share of the moving frames and width of their segments' intervals, by length, noise over step and alpha."""
     moving = segments[segments["state"] != TRAPPED]
     own = tracks.set_index("track_id").loc[moving["track_id"]]
-    lengths = {f"track length {name}": value for name, value in bins(own["n_frames"].to_numpy(), LENGTH_EDGES, "frames")}
+    lengths = {f"length {name}": value for name, value in bins(own["n_frames"].to_numpy(), LENGTH_EDGES, "frames")}
     noise = {f"noise / step {name}": value for name, value in bins(noise_over_step(own, moving, record), NOISE_EDGES)}
     alphas = {f"alpha {name}": value for name, value in bins(moving["alpha"].to_numpy(), ALPHA_EDGES)}
     weight, rows = moving["n_frames"].to_numpy(dtype=float), []
@@ -237,10 +237,9 @@ def provenance(record: dict) -> Html:
     weights = [[name, element("code", digest)] for name, digest in record["weights"].items()]
     parts.append(table(["network", "sha256"], weights, f"Weights: {record['options'].get('weights', '')}"))
     options = [[name, json.dumps(value, ensure_ascii=False)] for name, value in record["options"].items()]
-    parts.append(table(["option", "value"], options, "Options"))
     versions = {"tracewise": record["code_version"]} | record["packages"]
-    parts.append(table(["package", "version"], list(map(list, versions.items())), "Versions"))
-    return Html("".join(parts))
+    beside = table(["package", "version"], list(map(list, versions.items())), "Versions")
+    return Html("".join(parts)) + element("div", table(["option", "value"], options, "Options"), beside, class_="pair")
 
 
 def units_text(record: dict) -> dict[str, str]:

@@ -157,7 +157,8 @@ def write_results(out: Path, result: Results, units: dict, record: dict, andi: d
     try:
         out.mkdir(parents=True, exist_ok=True)
         stale = [out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
-        for path in [out / "run.json", out / "kinetics.csv", out / "report.html", *stale, *out.glob("track_2/exp_*/fov_*.txt")]:
+        stale += [out / name for name in ("run.json", "kinetics.csv", "report.html")]
+        for path in [*stale, *out.glob("track_2/exp_*/fov_*.txt")]:
             path.unlink(missing_ok=True)
         for name in TABLES:
             table = getattr(result, name)

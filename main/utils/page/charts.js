@@ -18,8 +18,10 @@ function axis(title, more) {
 
 // A logarithmic axis over these values, a decade at least.
 function logAxis(title, values, more) {
-  const exponents = values.filter((value) => value > 0).map(Math.log10);
-  const [low, high] = [exponents.reduce((a, b) => Math.min(a, b), Infinity), exponents.reduce((a, b) => Math.max(a, b), -Infinity)];
+  let [low, high] = [Infinity, -Infinity];
+  for (const exponent of values.filter((value) => value > 0).map(Math.log10)) {
+    [low, high] = [Math.min(low, exponent), Math.max(high, exponent)];
+  }
   const [middle, half] = low <= high ? [(low + high) / 2, Math.max(0.5, 0.53 * (high - low))] : [0, 1];
   return axis(title, { type: "log", range: [middle - half, middle + half], tickformat: "~g",
     dtick: half < 1 ? "D2" : Math.ceil(half / 3), ...more });
@@ -41,8 +43,8 @@ function drawTrace(target, own, segments, data) {
   const traces = [
     ...valueTraces(own, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
     ...valueTraces(own, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
-    ...data.states.map((state, i) => ({ type: "scatter", x: own.frame, y: own[`p_${state}`], stackgroup: "p", yaxis: "y3",
-      mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state, hovertemplate: "%{y:.2f}" })),
+    ...data.states.map((state, i) => ({ type: "scatter", x: own.frame, y: own[`p_${state}`], stackgroup: "p",
+      yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state, hovertemplate: "%{y:.2f}" })),
   ];
   const changes = segments.filter((s) => !s.left_censored).map((s) => s.frame_start - 0.5);
   const shapes = changes.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",
@@ -126,12 +128,13 @@ function drawHistograms(data, weighting, lines) {
     const { edges, sums } = data.histograms[name];
     const values = name === "alpha" ? edges : edges.map((edge) => 10 ** edge);
     const traces = histogramLines(sums[weighting], lines, data).map(({ counts, whole, ...line }) => ({ ...line,
-      type: "scatter", mode: "lines", x: values, y: [...counts, counts[counts.length - 1]].map((c) => (100 * c) / whole),
+      type: "scatter", mode: "lines", x: values,
+      y: [...counts, counts[counts.length - 1]].map((c) => (100 * c) / whole),
       hovertemplate: "%{x:.3g}: %{y:.2f} %" }));
     const xaxis = name === "alpha" ? axis(title, { range: [0, 2] }) : logAxis(title, values);
     Plotly.react(`histogram-${name}`, traces, layout({ xaxis, yaxis: axis("share (%)", { rangemode: "tozero" }),
-      title: { text: alike, font: { size: 13 }, x: 0, xref: "paper", xanchor: "left", y: 1, yref: "container", yanchor: "top",
-        pad: { t: 8 } }, showlegend: true, margin: { l: 52, r: 12, t: 34, b: 48 } }), CONFIG);
+      title: { text: alike, font: { size: 13 }, x: 0, xref: "paper", xanchor: "left", y: 1, yref: "container",
+        yanchor: "top", pad: { t: 8 } }, showlegend: true, margin: { l: 52, r: 12, t: 34, b: 48 } }), CONFIG);
   }
 }
 
@@ -166,6 +169,7 @@ function drawDwells(target, group, data) {
   });
   const none = traces.length ? [] : [{ text: "no dwell was seen to begin and to end", showarrow: false, xref: "paper",
     yref: "paper", x: 0.5, y: 0.5 }];
-  Plotly.react(target, traces, layout({ annotations: none, xaxis: axis(`dwell time (${group.unit})`, { rangemode: "tozero" }),
+  Plotly.react(target, traces, layout({ annotations: none,
+    xaxis: axis(`dwell time (${group.unit})`, { rangemode: "tozero" }),
     yaxis: axis("share that last longer", { range: [0, 1.03] }) }), CONFIG);
 }

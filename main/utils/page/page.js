@@ -56,8 +56,9 @@ function makeMap(data) {
   points.stateCode = Uint8Array.from(points.state);
   for (const name of ["k", "alpha"]) {
     const { low, high, colours: { length } } = colours[name];
+    const step = (high - low) / length;
     points[`${name}Code`] = Uint8Array.from(points[name], (value) =>
-      Number.isNaN(value) ? length : Math.min(length - 1, Math.max(0, Math.floor(((value - low) / (high - low)) * length))));
+      (Number.isNaN(value) ? length : Math.min(length - 1, Math.max(0, Math.floor((value - low) / step)))));
   }
   const palettes = { state: colours.state, k: [...colours.k.colours, colours.trapped],
     alpha: [...colours.alpha.colours, colours.trapped] };
@@ -119,7 +120,8 @@ function choose(track) {
   }
   const segments = segmentsOf(track);
   const id = data.tracks.ids[track];
-  const origin = data.tracks.source ? `, track ${data.tracks.source[track]} of ${data.files[report.fileOf[track]]}` : "";
+  const { source } = data.tracks;
+  const origin = source ? `, track ${source[track]} of ${data.files[report.fileOf[track]]}` : "";
   byId("track-title").textContent = `Track ${id}${origin}: ${own.frame.length} points, `
     + `${segments.length} segment${segments.length > 1 ? "s" : ""}`;
   byId("track-id").value = id;
