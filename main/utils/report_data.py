@@ -21,7 +21,7 @@ LOG_STEP = 0.01  # of log10 K: values are kept to within 1.2 %
 ALPHA_STEP = 0.005
 PROBABILITY_STEP = 0.005
 POSITION_STEPS = 2**16  # over the larger side of the map
-MOST_STEPS = 2**30
+MOST_STEPS = 2**31 - 4  # the difference of two is stored in 32 bits
 MAX_POINTS = 1_200_000  # more are thinned
 N_COLOURS = 24
 N_BINS = 40
@@ -37,7 +37,7 @@ def encode(values, step: float) -> dict:
     values : array_like, shape (N,)
         Not finite means missing.
     step : float
-        What comes back differs by at most half of it; it is raised where it is under 2^-30 of the range.
+        What comes back differs by at most half of it; it is raised where it is under 2^-31 of the range.
 
     Returns
     -------

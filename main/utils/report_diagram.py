@@ -8,7 +8,7 @@ from main.utils.plotting import STATE_COLOURS
 from main.utils.report_html import Html, element, escape, number
 from simulations.parameters import STATES
 
-WIDTH, HEIGHT = 460, 400
+WIDTH, HEIGHT = 460, 390
 PLACES = ((100, 310), (100, 90), (360, 90), (360, 310))  # of the states
 LARGEST = 52  # radius of a state that takes all the time
 SMALLEST = 5

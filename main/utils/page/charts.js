@@ -44,7 +44,8 @@ function drawTrace(target, own, segments, data) {
     ...valueTraces(own, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
     ...valueTraces(own, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
     ...data.states.map((state, i) => ({ type: "scatter", x: own.frame, y: own[`p_${state}`], stackgroup: "p",
-      yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state, hovertemplate: "%{y:.2f}" })),
+      yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state,
+      hovertemplate: "%{y:.2f}" })),
   ];
   const changes = segments.filter((s) => !s.left_censored).map((s) => s.frame_start - 0.5);
   const shapes = changes.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",

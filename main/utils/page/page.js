@@ -62,12 +62,14 @@ function makeMap(data) {
   }
   const palettes = { state: colours.state, k: [...colours.k.colours, colours.trapped],
     alpha: [...colours.alpha.colours, colours.trapped] };
-  report.map = new TrackMap(byId("map"), points, report.first, palettes, data.positionUnit, data.breakAt, choose,
+  report.map = new TrackMap(byId("map"), points, report.first, palettes, data.positionUnit, data.breakAt,
+    (track) => { if (report.ready) choose(track); },
     (every) => {
       byId("map-note").textContent = every > 1
         ? `At this zoom a line joins every ${every}th point of a track; zoom in to see all.` : "";
     });
   showFile(report.fileOf[report.eventful]);
+  performance.mark("map");
   showLegend();
 }
 
@@ -234,7 +236,7 @@ function listenToFigures(data) {
 function fail(error) {
   byId("failure").hidden = false;
   byId("failure").textContent = typeof DecompressionStream === "undefined"
-    ? "This browser is too old for the figures of this report (Chrome 80, Firefox 113, Safari 16.4 and later show them)."
+    ? "This browser is too old for the figures of this report; Chrome 80, Firefox 113 and Safari 16.4 show them."
     : `The figures could not be drawn: ${error}`;
   throw error;
 }
