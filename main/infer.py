@@ -54,12 +54,8 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     min_length : int
         Tracks with fewer points get no segments, 2 or more.
     device : {"auto", "cpu", "cuda"}
-    andi : bool
-        Also write the AnDi-2 challenge's text files.
-    csv : bool
-        Also write CSV copies of the tables.
-    report : bool
-        Also write report.html, see `main.utils.report`.
+    andi, csv, report : bool
+        Also write the AnDi-2 challenge's text files; CSV copies of the tables; report.html (`main.utils.report`).
     overwrite : bool
     progress : bool
         Show progress bars.
@@ -107,12 +103,15 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     if command:
         record["command"] = command
     write_results(out, pooled, files[0].units.labels(), record, texts, csv)
-    line = summary(counts, warnings, min_length, out)
-    if report:
-        from main.utils.report import write_report  # brings matplotlib and scipy, only now
-
-        line += f", report in {write_report(out)}"
+    line = summary(counts, warnings, min_length, out) + (report_line(out) if report else "")
     return Run(pooled, files, record, line)
+
+
+def report_line(out: Path) -> str:
+    """Write the report; where it is, for the last line."""
+    from main.utils.report import write_report  # brings matplotlib and scipy, only now
+
+    return f", report in {write_report(out)}"
 
 
 def check_options(paths, out, pixel_size, frame_interval, localization_error, min_length, adapt, overwrite) -> None:

@@ -8,13 +8,13 @@ from main.utils.plotting import STATE_COLOURS
 from main.utils.report_html import Html, element, escape, number
 from simulations.parameters import STATES
 
-WIDTH, HEIGHT = 460, 390
-PLACES = ((100, 310), (100, 90), (360, 90), (360, 310))  # of the states
+WIDTH, HEIGHT = 500, 390
+PLACES = ((105, 310), (105, 90), (395, 90), (395, 310))  # of the states
 LARGEST = 52  # radius of a state that takes all the time
 SMALLEST = 5
 WIDEST = 9.0
 BOW = 0.16  # of an arrow's length, so that two that run against each other stay apart
-LABEL_AT = 0.36  # of an arrow's way, so that labels of crossing arrows stay apart
+LABEL_AT, LEVEL_AT = 0.36, 0.46  # of an arrow's way, of a level one's: labels then stay apart
 
 
 def diagram(rates: pd.DataFrame, unit: str) -> Html:
@@ -80,7 +80,7 @@ def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]
     half = head / 2 + 1
     top = element("path", d=f"M0,0 L{-head:.1f},{half:.1f} L{-head:.1f},{-half:.1f} Z", fill=colour,
                   transform=f"translate({point(tip)}) rotate({turn:.1f})")
-    t = LABEL_AT
+    t = LEVEL_AT if y0 == y1 else LABEL_AT
     at = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, middle, base, strict=True)]
     label = element("text", escape(number(change["rate"])), element("tspan", f" n={change['n']}", class_="count"),
                     x=f"{at[0]:.1f}", y=f"{at[1] + 4:.1f}", text_anchor="middle", class_="rate")

@@ -30,9 +30,9 @@ def table(header: list, rows: list[list], caption: str = "") -> Html:
     lines = (element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
              for row in rows)
     body = element("tbody", *lines)
-    title = element("caption", caption) if caption else ""
-    return element("div", element("table", title, head, body), class_="scroll", tabindex="0", role="region",
-                   aria_label=caption or "table")
+    title = element("p", caption, class_="caption") if caption else Html()
+    return title + element("div", element("table", head, body), class_="scroll", tabindex="0", role="region",
+                           aria_label=caption or "table")
 
 
 def bullets(lines) -> Html:

@@ -15,8 +15,8 @@ from simulations.parameters import STATES
 FLAGS = {
     "too_short": "Fewer points than --min-length: no segments, only a classical diffusion coefficient (d_cve).",
     "outside_training_range": "Length, or localisation error against the steps, beyond what the networks saw.",
-    "many_gaps": f"More than {MANY_GAPS:.0%} of the frames were bridged by straight lines: K comes out low and alpha "
-                 "high there.",
+    "many_gaps": f"More than {100 * MANY_GAPS:g} % of the frames were bridged by straight lines: K comes out low and "
+                 "alpha high there.",
     "partly_analysed": f"Cut at gaps of more than {MAX_BRIDGED} frames; some of the pieces were too short.",
     "noise_dominated": f"alpha below {NOISE_ALPHA} with the localisation error unknown: may be nothing but noise.",
 }
@@ -238,8 +238,9 @@ def provenance(record: dict) -> Html:
     parts.append(table(["network", "sha256"], weights, f"Weights: {record['options'].get('weights', '')}"))
     options = [[name, json.dumps(value, ensure_ascii=False)] for name, value in record["options"].items()]
     versions = {"tracewise": record["code_version"]} | record["packages"]
-    beside = table(["package", "version"], list(map(list, versions.items())), "Versions")
-    return Html("".join(parts)) + element("div", table(["option", "value"], options, "Options"), beside, class_="pair")
+    chosen = element("div", table(["option", "value"], options, "Options"))
+    beside = element("div", table(["package", "version"], list(map(list, versions.items())), "Versions"))
+    return Html("".join(parts)) + element("div", chosen, beside, class_="pair")
 
 
 def units_text(record: dict) -> dict[str, str]:

@@ -32,6 +32,11 @@ function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
+// The end of a long name, which is what differs between files.
+function tail(name) {
+  return name.length > 32 ? `…${name.slice(-31)}` : name;
+}
+
 function translucent(colour, opacity) {
   const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
   return `rgba(${r},${g},${b},${opacity})`;
@@ -143,7 +148,7 @@ function histogramLines(sums, lines, data) {
   const add = (rows) => rows[0].map((_, bin) => rows.reduce((total, row) => total + row[bin], 0));
   const count = (row) => row.reduce((total, value) => total + value, 0) || 1;
   if (lines === "group") {
-    return sums.map((states, i) => ({ counts: add(states), whole: count(add(states)), name: plain(data.groups[i]),
+    return sums.map((states, i) => ({ counts: add(states), whole: count(add(states)), name: plain(tail(data.groups[i])),
       line: { shape: "hv", width: 1.8, color: GROUP_COLOURS[i], dash: DASHES[i % DASHES.length] } }));
   }
   const whole = count(add(sums.flat()));
