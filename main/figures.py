@@ -89,6 +89,8 @@ def main(arguments=None) -> int:
     print(f"\nFirst of {len(segments)} segments in {folder / 'segments.parquet'}:")
     print(segments.head(FIRST_ROWS).to_string(index=False, float_format="{:.4g}".format))
     print(f"\nTables: {folder}/points.parquet, segments.parquet, tracks.parquet; record: run.json")
+    if (folder / "report.html").is_file():
+        print(f"Report: {folder / 'report.html'}")
     print("Figures: " + ", ".join(str(path) for path in written))
     return 0
 

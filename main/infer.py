@@ -1,6 +1,7 @@
 """Track files to K, alpha and state of every frame and segment: `python main/infer.py TRACKS --out DIR`."""
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ class Run:
 
 def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
                 localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
-                device="auto", scheduler=None, andi=False, csv=False, overwrite=False, progress=False) -> Run:
+                device="auto", scheduler=None, andi=False, csv=False, report=False, overwrite=False,
+                progress=False, command=None) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
     Tracks are analysed and written some thousand at a time, so that memory does not grow with their number, but for
@@ -70,13 +72,13 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     device : {"auto", "cpu", "cuda"}
     scheduler : str, optional
         Address of a dask scheduler on whose workers the tracks are analysed.
-    andi : bool
-        Also write the AnDi-2 challenge's text files.
-    csv : bool
-        Also write CSV copies of the tables.
+    andi, csv, report : bool
+        Also write the AnDi-2 challenge's text files; CSV copies of the tables; report.html (`main.utils.report`).
     overwrite : bool
     progress : bool
         Show progress bars.
+    command : str, optional
+        The command line, for run.json.
 
     Returns
     -------
@@ -103,37 +105,48 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     weights = weights or DEFAULT_WEIGHTS[adapt]
     predictor, config = load_predictor(weights, device)
     check_features(files, config)
-    together, tally, texts = adapt == "sample", Tally(), {}
-    given = {"min_length": min_length, "sigma": localization_error, "adapt": together}
+    options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
+               "localization_error": localization_error, "columns": columns, "weights": str(weights), "adapt": adapt,
+               "min_length": min_length, "device": str(predictor.device), "scheduler": scheduler, "andi": andi,
+               "csv": csv}
+    with writing(out, files[0].units.labels(), csv) as writer:
+        tally = analyse_files(files, writer, predictor, config, options, progress)
+        counts, warnings = tally.counts(files), tally.warnings(files, localization_error)
+        record = run_record(files, options, config, counts, warnings)
+        record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
+        writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})
+    line = summary(counts, warnings, min_length, out) + (report_line(out) if report else "")
+    return Run(out, files, record, line)
+
+
+def report_line(out: Path) -> str:
+    """Write the report; where it is, for the last line."""
+    from main.utils.report import write_report  # brings matplotlib and scipy, only now
+
+    return f", report in {write_report(out)}"
+
+
+def analyse_files(files: list[Source], writer, predictor, config: dict, options: dict, progress: bool) -> "Tally":
+    """Analyse all tracks of all files, here or on a cluster, and write their tables; returns what was counted."""
+    tally, together, scheduler = Tally(), options["adapt"] == "sample", options["scheduler"]
+    given = {"min_length": options["min_length"], "sigma": options["localization_error"], "adapt": together}
     parts = pieces(files, None if together else BLOCK_POINTS["cpu" if scheduler else predictor.device.type])
+    n_tracks = sum(len(file.track_ids) for file in files)
+    bar = tqdm(desc="tracks", total=n_tracks, unit="track", disable=not progress or together)
     with ExitStack() as stack:
+        stack.enter_context(bar)
         if scheduler:
-            parts = on_cluster(stack, scheduler, parts, weights, config, given)
+            parts = on_cluster(stack, scheduler, parts, options["weights"], config, given)
         else:
             run = partial(tabulate, predictor=predictor, config=config, progress=progress and together, **given)
             parts = ((source, block, run(block)) for source, block in parts)
-        writer = stack.enter_context(writing(out, files[0].units.labels(), csv))
-        bar = stack.enter_context(tqdm(desc="tracks", total=sum(len(f.track_ids) for f in files), unit="track",
-                                       disable=not progress or together))  # fmt: skip
         for source, block, results in parts:
-            if andi:
-                texts.setdefault(andi_file(source.path), []).append(andi_text(block, results))
+            if options["andi"]:
+                tally.texts.setdefault(andi_file(source.path), []).append(andi_text(block, results))
             writer.add(labelled(results, source, len(files) > 1))
             tally.add(source, results)
             bar.update(len(results.tracks))
-        counts = tally.counts(files)
-        options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
-                   "localization_error": localization_error, "columns": columns, "weights": str(weights),
-                   "adapt": adapt, "min_length": min_length, "device": str(predictor.device),
-                   "scheduler": scheduler, "andi": andi, "csv": csv}
-        warnings = [w for file in files for w in file.warnings
-                    if localization_error is None or "--localization-error" not in w]
-        warnings += noise_warning(counts) + tally.not_decoded
-        record = run_record(files, options, config, counts, warnings)
-        if together:
-            record["samples"] = tally.samples
-        writer.finish(record, {name: "".join(text) for name, text in texts.items()})
-    return Run(out, files, record, summary(counts, warnings, min_length, out))
+    return tally
 
 
 def pieces(files: list[Source], n_points: int | None) -> Iterator:
@@ -157,7 +170,7 @@ def on_cluster(stack: ExitStack, address: str, parts, weights, config: dict, opt
 
 @dataclass
 class Tally:
-    """Counts over all blocks, for run.json and the last line."""
+    """What all blocks come to: counts, and what is written at the end."""
 
     tracks: int = 0
     gaps: int = 0
@@ -166,6 +179,7 @@ class Tally:
     flags: Counter = field(default_factory=Counter)
     samples: list = field(default_factory=list)
     not_decoded: list[str] = field(default_factory=list)
+    texts: dict = field(default_factory=dict)  # of the challenge's files, in pieces
 
     def add(self, source: Source, results: Results) -> None:
         """Count in a block."""
@@ -187,6 +201,15 @@ class Tally:
         return {"files": len(files), "tracks": self.tracks, "points": sum(file.n_points for file in files),
                 "gaps": self.gaps, "analysed": self.analysed, "segments": self.segments,
                 "dropped": dict(dropped), "flags": dict(self.flags)}
+
+    def warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
+        """What the user should know: of the files, of noise that may pass for motion, of samples not decoded."""
+        found = [w for file in files for w in file.warnings
+                 if localization_error is None or "--localization-error" not in w]
+        if noisy := self.flags["noise_dominated"]:
+            found.append(f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while "
+                         "the noise is unknown; give --localization-error.")
+        return found + self.not_decoded
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -212,15 +235,6 @@ def check_andi_names(files: list[Source]) -> None:
     name, times = names.most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} files would be written to {name}, expected exp_E and fov_F in the paths.")
-
-
-def noise_warning(counts: dict) -> list[str]:
-    """One warning if tracks are noise_dominated, else none."""
-    noisy = counts["flags"].get("noise_dominated", 0)
-    if not noisy:
-        return []
-    return [f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while the "
-            "noise is unknown; give --localization-error."]
 
 
 def summary(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
@@ -293,6 +307,7 @@ def parse(arguments=None) -> argparse.Namespace:
                         help="analyse on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler file)")
     parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
     parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
+    parser.add_argument("--report", action="store_true", help="also write report.html: one page to look at and pass on")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that exists")
     return parser.parse_args(arguments)
 
@@ -300,9 +315,10 @@ def parse(arguments=None) -> argparse.Namespace:
 def main(arguments=None) -> int:
     """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
     options = vars(parse(arguments))
+    command = shlex.join(["python", *sys.argv]) if arguments is None else None
     try:
         paths = chosen(options.pop("tracks"), options.pop("condition"))
-        run = infer_files(paths, options.pop("out"), progress=sys.stderr.isatty(), **options)
+        run = infer_files(paths, options.pop("out"), progress=sys.stderr.isatty(), command=command, **options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from main.utils.kinetics import compare, dwells, estimate, kinetics, survival
+from main.utils.kinetics import compare, dwells, estimate, interval_of, kinetics, survival
 from main.utils.plotting import plot_distributions, plot_survival, save
 from main.utils.results import write_atomically
 from simulations.parameters import STATES
@@ -47,9 +47,8 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, str, list[
     folder = Path(folder)
     segments = pd.read_parquet(folder / "segments.parquet")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    interval, unit = record["inputs"][0]["frame_interval_s"], "s"
-    if interval is None:
-        interval, unit = 1.0, "frames"
+    interval, unit = interval_of(segments, record)
+    interval = interval or 1.0
     by = next((name for name in ("condition", "file") if name in segments), None)
     groups = [(None, segments)] if by is None else list(segments.groupby(by, sort=False))
     groups = [(name, own) for name, own in groups if len(own)]

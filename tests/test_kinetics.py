@@ -24,6 +24,11 @@ from main.utils.kinetics import (
 UNITS = {"msd_1": "um^2", "k": "um^2/s^alpha"}
 
 
+def record(interval):
+    inputs = [{"path": f"{name}.csv", "frame_interval_s": interval} for name in "ab"]
+    return {"inputs": inputs, "units": UNITS}
+
+
 def table_of(rows):
     names = ["track_id", "frame_start", "frame_end", "state", "left_censored", "right_censored"]
     table = pd.DataFrame(rows, columns=names)
@@ -126,7 +131,7 @@ def test_command_on_results(tmp_path, capsys):
     for folder, table in ((tmp_path / "one", segments), (tmp_path / "two", pooled)):
         folder.mkdir()
         table.to_parquet(folder / "segments.parquet")
-        (folder / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": 0.02}], "units": UNITS}))
+        (folder / "run.json").write_text(json.dumps(record(0.02)))
         assert command.main([str(folder)]) == 0
         out = capsys.readouterr().out
         left_out = 60 if folder.name == "one" else 120
@@ -185,7 +190,7 @@ def test_command_compares_conditions(tmp_path, capsys):
     mutant["track_id"] += 80
     both = pd.concat([wild.assign(condition="wt"), mutant.assign(condition="mutant")])
     both.to_parquet(tmp_path / "segments.parquet")
-    (tmp_path / "run.json").write_text(json.dumps({"inputs": [{"frame_interval_s": None}], "units": UNITS}))
+    (tmp_path / "run.json").write_text(json.dumps(record(None)))
     assert command.main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "Against wt" in out and "say nothing about how recordings differ" in out

@@ -49,6 +49,22 @@ def dwells(segments: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def interval_of(segments: pd.DataFrame, record: dict) -> tuple[float | None, str]:
+    """Seconds between frames of some segments, and the unit of their times; None and "frames" if files differ.
+
+    Parameters
+    ----------
+    segments : pandas.DataFrame
+    record : dict
+        The run's run.json.
+    """
+    by_file = {given["path"]: given["frame_interval_s"] for given in record["inputs"]}
+    files = segments["file"].unique() if "file" in segments else list(by_file)
+    found = {by_file.get(str(name)) for name in files}
+    interval = found.pop() if len(found) == 1 else None
+    return interval, "s" if interval else "frames"
+
+
 def survival(dwell: pd.DataFrame, state: int) -> pd.DataFrame:
     """Kaplan-Meier estimate of the share of dwells in a state that last longer than a time, with a 90 % interval.
 

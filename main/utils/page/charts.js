@@ -1,0 +1,181 @@
+// Plotly figures: a track over time, distributions, dwell times.
+
+const FONT = { family: "system-ui, Segoe UI, Roboto, Helvetica Neue, Arial, Liberation Sans, sans-serif", size: 13 };
+const CONFIG = { responsive: true, displaylogo: false,
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+const GROUP_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d", "#7b5ea7"];
+const DASHES = ["solid", "dash", "dot", "dashdot"];
+
+function layout(more) {
+  return { font: FONT, margin: { l: 68, r: 12, t: 34, b: 48 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff",
+    hovermode: "closest", legend: { orientation: "h", x: 0, y: -0.22, yanchor: "top" }, ...more };
+}
+
+function axis(title, more) {
+  return { title: { text: title, standoff: 6 }, gridcolor: "#eaeef2", zeroline: false, linecolor: "#afb8c1",
+    showline: true, ticks: "outside", ticklen: 4, tickcolor: "#afb8c1", ...more };
+}
+
+// A logarithmic axis over these values, a decade at least.
+function logAxis(title, values, more) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const exponent of values.filter((value) => value > 0).map(Math.log10)) {
+    [low, high] = [Math.min(low, exponent), Math.max(high, exponent)];
+  }
+  const [middle, half] = low <= high ? [(low + high) / 2, Math.max(0.5, 0.53 * (high - low))] : [0, 1];
+  return axis(title, { type: "log", range: [middle - half, middle + half], tickformat: "~g",
+    dtick: half < 1 ? "D2" : Math.ceil(half / 3), ...more });
+}
+
+// Text as plotly reads it: names from files are not to be taken for its HTML.
+function plain(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+// The end of a long name, which is what differs between files.
+function tail(name) {
+  return name.length > 32 ? `…${name.slice(-31)}` : name;
+}
+
+function translucent(colour, opacity) {
+  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+  return `rgba(${r},${g},${b},${opacity})`;
+}
+
+// K, alpha and state probabilities of a track; `own` holds its frames, `segments` its segments.
+function drawTrace(target, own, segments, data) {
+  const { colours, units } = data;
+  const traces = [
+    ...valueTraces(own, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
+    ...valueTraces(own, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
+    ...data.states.map((state, i) => ({ type: "scatter", x: own.frame, y: own[`p_${state}`], stackgroup: "p",
+      yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state,
+      hovertemplate: "%{y:.2f}" })),
+  ];
+  const changes = segments.filter((s) => !s.left_censored).map((s) => s.frame_start - 0.5);
+  const shapes = changes.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",
+    line: { color: colours.change, width: 1, dash: "dash" } }));
+  const range = [own.frame[0] - 0.5, own.frame[own.frame.length - 1] + 0.5];
+  Plotly.react(target, traces, layout({ shapes, hovermode: "x",
+    xaxis: axis("frame", { range, anchor: "y3" }),
+    yaxis: logAxis(`K (${units.k})`, traces.filter((t) => t.yaxis === "y").flatMap((t) => t.y), { domain: [0.69, 1] }),
+    yaxis2: axis("α", { range: [-0.03, 2.03], domain: [0.36, 0.64] }),
+    yaxis3: axis("P(state)", { range: [0, 1], domain: [0, 0.3] }),
+    legend: { orientation: "h", x: 0, y: -0.13, yanchor: "top", traceorder: "normal" } }), CONFIG);
+}
+
+// Interval band, values of frames and of segments; blank where trapped.
+function valueTraces(own, segments, name, unscaled, yaxis, colour, breakAt) {
+  const common = { type: "scatter", mode: "lines", yaxis, showlegend: false };
+  const traces = [];
+  if (own[`${name}_lo`]) {
+    traces.push({ ...common, ...band(own, name, unscaled, breakAt), fill: "toself", line: { width: 0 },
+      fillcolor: translucent(colour, 0.2), hoverinfo: "skip" });
+  }
+  const values = broken(own, name, unscaled, breakAt);
+  traces.push({ ...common, ...values, line: { color: colour, width: 1.5 }, hovertemplate: "%{y:.3g}",
+    name: name === "k" ? "K" : "α" });
+  const steps = { x: [], y: [] };
+  for (const s of segments.filter((segment) => !Number.isNaN(segment[name]))) {
+    steps.x.push(s.frame_start - 0.5, s.frame_end + 0.5, null);
+    steps.y.push(unscaled(s[name]), unscaled(s[name]), null);
+  }
+  traces.push({ ...common, ...steps, line: { color: translucent(colour, 0.55), width: 6 }, hoverinfo: "skip" });
+  return traces;
+}
+
+// Stretches of frames with values, without long gaps: [first, last].
+function stretches(own, name, breakAt) {
+  const found = [];
+  for (let i = 0; i < own.frame.length; i++) {
+    if (Number.isNaN(own[name][i])) continue;
+    const last = found[found.length - 1];
+    if (last && last[1] === i - 1 && own.frame[i] - own.frame[i - 1] <= breakAt) last[1] = i;
+    else found.push([i, i]);
+  }
+  return found;
+}
+
+function broken(own, name, unscaled, breakAt) {
+  const line = { x: [], y: [] };
+  for (const [first, last] of stretches(own, name, breakAt)) {
+    for (let i = first; i <= last; i++) {
+      line.x.push(own.frame[i]);
+      line.y.push(unscaled(own[name][i]));
+    }
+    line.x.push(null);
+    line.y.push(null);
+  }
+  return line;
+}
+
+function band(own, name, unscaled, breakAt) {
+  const area = { x: [], y: [] };
+  for (const [first, last] of stretches(own, name, breakAt)) {
+    for (let i = first; i <= last; i++) {
+      area.x.push(own.frame[i]);
+      area.y.push(unscaled(own[`${name}_hi`][i]));
+    }
+    for (let i = last; i >= first; i--) {
+      area.x.push(own.frame[i]);
+      area.y.push(unscaled(own[`${name}_lo`][i]));
+    }
+    area.x.push(null);
+    area.y.push(null);
+  }
+  return area;
+}
+
+// Histograms as lines, by group or by state, in percent of what each line or all lines hold.
+function drawHistograms(data, weighting, lines) {
+  const alike = weighting ? "each track counts alike" : "each frame counts alike";
+  const titles = { msd_1: `MSD at one frame (${data.units.msd_1})`, k: `K (${data.units.k})`, alpha: "α" };
+  for (const [name, title] of Object.entries(titles)) {
+    const { edges, sums } = data.histograms[name];
+    const values = name === "alpha" ? edges : edges.map((edge) => 10 ** edge);
+    const traces = histogramLines(sums[weighting], lines, data).map(({ counts, whole, ...line }) => ({ ...line,
+      type: "scatter", mode: "lines", x: values,
+      y: [...counts, counts[counts.length - 1]].map((c) => (100 * c) / whole),
+      hovertemplate: "%{x:.3g}: %{y:.2f} %" }));
+    const xaxis = name === "alpha" ? axis(title, { range: [0, 2] }) : logAxis(title, values);
+    Plotly.react(`histogram-${name}`, traces, layout({ xaxis, yaxis: axis("share (%)", { rangemode: "tozero" }),
+      title: { text: alike, font: { size: 13 }, x: 0, xref: "paper", xanchor: "left", y: 1, yref: "container",
+        yanchor: "top", pad: { t: 8 } }, showlegend: true, margin: { l: 52, r: 12, t: 34, b: 48 } }), CONFIG);
+  }
+}
+
+function histogramLines(sums, lines, data) {
+  const add = (rows) => rows[0].map((_, bin) => rows.reduce((total, row) => total + row[bin], 0));
+  const count = (row) => row.reduce((total, value) => total + value, 0) || 1;
+  if (lines === "group") {
+    return sums.map((states, i) => ({ counts: add(states), whole: count(add(states)), name: plain(tail(data.groups[i])),
+      line: { shape: "hv", width: 1.8, color: GROUP_COLOURS[i], dash: DASHES[i % DASHES.length] } }));
+  }
+  const whole = count(add(sums.flat()));
+  return data.states.slice(1).map((name, i) => ({ counts: add(sums.map((states) => states[i])), whole, name,
+    line: { shape: "hv", width: 1.8, color: data.colours.state[i + 1] } }));
+}
+
+// Kaplan-Meier curves of one group.
+function drawDwells(target, group, data) {
+  const traces = [];
+  group.states.forEach((curve, i) => {
+    if (!curve.time.length) return;
+    const colour = data.colours.state[i];
+    const common = { type: "scatter", mode: "lines", legendgroup: data.states[i] };
+    const known = curve.low.map((low, j) => low !== null && curve.high[j] !== null);
+    const ends = (name) => ({ x: [0, ...curve.time.filter((_, j) => known[j])],
+      y: [1, ...curve[name].filter((_, j) => known[j])] });
+    const edge = { shape: "hv", width: 0 };
+    traces.push({ ...common, ...ends("low"), line: edge, showlegend: false, hoverinfo: "skip" });
+    traces.push({ ...common, ...ends("high"), line: edge, showlegend: false, hoverinfo: "skip", fill: "tonexty",
+      fillcolor: translucent(colour, 0.18) });
+    traces.push({ ...common, x: [0, ...curve.time], y: [1, ...curve.survival], name: data.states[i],
+      line: { shape: "hv", color: colour, width: 2 }, hovertemplate: `%{x:.3g} ${group.unit}: %{y:.2f}` });
+  });
+  const none = traces.length ? [] : [{ text: "no dwell was seen to begin and to end", showarrow: false, xref: "paper",
+    yref: "paper", x: 0.5, y: 0.5 }];
+  Plotly.react(target, traces, layout({ annotations: none,
+    xaxis: axis(`dwell time (${group.unit})`, { rangemode: "tozero" }),
+    yaxis: axis("share that last longer", { range: [0, 1.03] }) }), CONFIG);
+}

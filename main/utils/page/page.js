@@ -1,0 +1,244 @@
+// Starts the page once the summary is painted: map first, then figures, then the rest of the points.
+
+const byId = (name) => document.getElementById(name);
+const VALUES = ["k", "k_lo", "k_hi", "alpha", "alpha_lo", "alpha_hi"];
+const report = { ready: false };
+
+async function start() {
+  const data = JSON.parse(byId("data").textContent);
+  report.data = data;
+  if (data.tracks.ids.length) {
+    await readTracks(data);
+    report.points = await decodeAll(data.points, ["x", "y", "frame", "state", "k", "alpha"]);
+    makeMap(data);
+    await nextFrame();
+    await loadPlotly();
+    listenToFigures(data);
+    Object.assign(report.points, await decodeAll(data.points,
+      [...VALUES, ...data.states.map((s) => `p_${s}`)].filter((name) => !report.points[name])));
+    showFile(report.fileOf[report.eventful]);
+    choose(report.eventful);
+    listenToChoice(data);
+  }
+  report.ready = true;
+  document.body.dataset.ready = "true";
+}
+
+const nextFrame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+
+async function loadPlotly() {
+  const script = document.createElement("script");
+  script.textContent = new TextDecoder().decode(await gunzip(byId("plotly").textContent));
+  document.head.append(script);
+}
+
+// Where each track's points and segments begin, its file, and the track with most segments.
+async function readTracks(data) {
+  const { tracks } = data;
+  const counts = await decodeAll(tracks, ["points", "segments", "file"]);
+  report.first = running(counts.points);
+  report.firstSegment = running(counts.segments);
+  report.fileOf = counts.file ?? new Float64Array(tracks.ids.length);
+  report.eventful = counts.segments.indexOf(Math.max(...counts.segments));
+  report.indexOf = new Map(tracks.ids.map((id, i) => [id, i]));
+  report.segments = await decodeAll(data.segments, Object.keys(data.segments));
+}
+
+function running(counts) {
+  const starts = [0];
+  for (const n of counts) starts.push(starts[starts.length - 1] + n);
+  return starts;
+}
+
+function makeMap(data) {
+  const { points } = report;
+  const { colours } = data;
+  points.stateCode = Uint8Array.from(points.state);
+  for (const name of ["k", "alpha"]) {
+    const { low, high, colours: { length } } = colours[name];
+    const step = (high - low) / length;
+    points[`${name}Code`] = Uint8Array.from(points[name], (value) =>
+      (Number.isNaN(value) ? length : Math.min(length - 1, Math.max(0, Math.floor((value - low) / step)))));
+  }
+  const palettes = { state: colours.state, k: [...colours.k.colours, colours.trapped],
+    alpha: [...colours.alpha.colours, colours.trapped] };
+  report.map = new TrackMap(byId("map"), points, report.first, palettes, data.positionUnit, data.breakAt,
+    (track) => { if (report.ready) choose(track); },
+    (every) => {
+      byId("map-note").textContent = every > 1
+        ? `At this zoom a line joins every ${every}th point of a track; zoom in to see all.` : "";
+    });
+  showFile(report.fileOf[report.eventful]);
+  performance.mark("map");
+  showLegend();
+}
+
+function showFile(file) {
+  byId("file").value = file;
+  if (report.file === file) return;
+  report.file = file;
+  report.tracks = [...report.first.keys()].filter((i) => i < report.fileOf.length && report.fileOf[i] === file);
+  report.map.show(report.tracks);
+}
+
+function showLegend() {
+  const { colours, states, units } = report.data;
+  const { mode } = report.map;
+  const swatch = (colour, text) => {
+    const item = document.createElement("span");
+    const mark = document.createElement("i");
+    mark.style.background = colour;
+    item.append(mark, text);
+    return item;
+  };
+  const legend = byId("map-legend");
+  if (mode === "state") {
+    legend.replaceChildren(...states.map((state, i) => swatch(colours.state[i], state)));
+    return;
+  }
+  const { low, high, colours: ramp } = colours[mode];
+  const scale = document.createElement("span");
+  const bar = document.createElement("i");
+  bar.className = "ramp";
+  bar.style.background = `linear-gradient(90deg, ${ramp.join(", ")})`;
+  const title = document.createElement("span");
+  title.innerHTML = mode === "k" ? `K (${units.k})` : "α"; // the unit was escaped where it was made
+  const ends = mode === "k" ? [10 ** low, 10 ** high].map((value) => value.toPrecision(2)) : [low, high];
+  scale.append(title, ` ${short(ends[0])}`, bar, short(ends[1]));
+  legend.replaceChildren(scale, swatch(colours.trapped, "trapped"));
+}
+
+const short = (value) => String(Number(value));
+
+// Opens a track: its traces, its segments, its place on the map.
+function choose(track) {
+  const { data, map, points, first } = report;
+  report.chosen = map.chosen = track;
+  showFile(report.fileOf[track]);
+  map.draw();
+  const own = {};
+  for (const name of ["frame", ...VALUES, ...data.states.map((s) => `p_${s}`)]) {
+    if (points[name]) own[name] = points[name].slice(first[track], first[track + 1]);
+  }
+  const segments = segmentsOf(track);
+  const id = data.tracks.ids[track];
+  const { source } = data.tracks;
+  const origin = source ? `, track ${source[track]} of ${data.files[report.fileOf[track]]}` : "";
+  byId("track-title").textContent = `Track ${id}${origin}: ${own.frame.length} points, `
+    + `${segments.length} segment${segments.length > 1 ? "s" : ""}`;
+  byId("track-id").value = id;
+  drawTrace("trace", own, segments, data);
+  listSegments(segments);
+}
+
+function segmentsOf(track) {
+  const range = [report.firstSegment[track], report.firstSegment[track + 1]];
+  return Array.from({ length: range[1] - range[0] }, (_, i) =>
+    Object.fromEntries(Object.entries(report.segments).map(([name, column]) => [name, column[range[0] + i]])));
+}
+
+function listSegments(segments) {
+  const { states, units } = report.data;
+  const format = (value) => (Number.isNaN(value) ? "–" : short(value.toPrecision(3)));
+  const between = (s, name, unscaled) => (s[`${name}_lo`] === undefined || Number.isNaN(s[name]) ? ""
+    : ` (${format(unscaled(s[`${name}_lo`]))} to ${format(unscaled(s[`${name}_hi`]))})`);
+  const power = (v) => 10 ** v;
+  const same = (v) => v;
+  const rows = segments.map((s) => [`${s.frame_start} to ${s.frame_end}`, states[s.state],
+    format(power(s.k)) + between(s, "k", power), format(s.alpha) + between(s, "alpha", same)]);
+  const line = (cells, tag) => {
+    const row = document.createElement("tr");
+    for (const text of cells) {
+      const cell = document.createElement(tag);
+      cell.textContent = text;
+      row.append(cell);
+    }
+    return row;
+  };
+  const head = document.createElement("thead");
+  head.append(line(["frames", "state", "", "α (90 %)"], "th"));
+  head.querySelectorAll("th")[2].innerHTML = `K (90 %), ${units.k}`; // escaped where it was made
+  const body = document.createElement("tbody");
+  body.append(...rows.map((cells) => line(cells, "td")));
+  byId("track-segments").replaceChildren(head, body);
+}
+
+function fillSelect(select, names) {
+  select.replaceChildren(...names.map((name, i) => new Option(name, i)));
+  select.closest(".field").hidden = names.length < 2;
+}
+
+const onEach = (name, listener) =>
+  document.querySelectorAll(`input[name=${name}]`).forEach((input) => input.addEventListener("change", listener));
+const checked = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+function listenToChoice(data) {
+  onEach("colour", () => {
+    report.map.mode = checked("colour");
+    report.map.draw();
+    showLegend();
+  });
+  fillSelect(byId("file"), data.files);
+  byId("file").value = report.file;
+  byId("file").addEventListener("change", () => {
+    showFile(Number(byId("file").value));
+    choose(mostSegments(report.tracks));
+  });
+  byId("choose").addEventListener("submit", (event) => {
+    event.preventDefault();
+    chooseById(byId("track-id").value);
+  });
+  byId("track-id").addEventListener("change", () => chooseById(byId("track-id").value));
+  const step = (by) => choose(report.tracks.at((report.tracks.indexOf(report.chosen) + by) % report.tracks.length));
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("next").addEventListener("click", () => step(1));
+  byId("zoom-in").addEventListener("click", () => report.map.zoom(1.6));
+  byId("zoom-out").addEventListener("click", () => report.map.zoom(1 / 1.6));
+  byId("zoom-all").addEventListener("click", () => report.map.fit());
+}
+
+function mostSegments(tracks) {
+  const count = (i) => report.firstSegment[i + 1] - report.firstSegment[i];
+  return tracks.reduce((best, i) => (count(i) > count(best) ? i : best), tracks[0]);
+}
+
+function chooseById(text) {
+  const track = report.indexOf.get(text.trim());
+  if (track !== undefined) choose(track);
+  else byId("track-title").textContent = `There is no analysed track ${text}.`;
+}
+
+function listenToFigures(data) {
+  byId("lines-field").hidden = !data.by;
+  byId("lines-by").textContent = data.by || "";
+  if (!data.by) document.querySelector("input[name=lines][value=state]").checked = true;
+  const draw = () => {
+    const weighting = Number(checked("weighting"));
+    drawHistograms(data, weighting, checked("lines"));
+    const trapped = data.histograms.trapped[weighting].map((share, i) =>
+      `${(100 * share).toFixed(1)} %${data.by ? ` of ${data.groups[i]}` : ""}`);
+    byId("distribution-note").textContent = `${weighting ? "Each track counts alike" : "Each frame counts alike"}. `
+      + `Trapped, without K and α, and therefore in none of the three figures: ${trapped.join(", ")}.`;
+  };
+  onEach("weighting", draw);
+  onEach("lines", draw);
+  draw();
+  fillSelect(byId("group"), data.dwells.map((group) => group.name));
+  const showGroup = () => {
+    const chosen = Number(byId("group").value) || 0;
+    document.querySelectorAll(".group").forEach((part) => { part.hidden = Number(part.dataset.group) !== chosen; });
+    drawDwells("dwell-curves", data.dwells[chosen], data);
+  };
+  byId("group").addEventListener("change", showGroup);
+  showGroup();
+}
+
+function fail(error) {
+  byId("failure").hidden = false;
+  byId("failure").textContent = typeof DecompressionStream === "undefined"
+    ? "This browser is too old for the figures of this report; Chrome 80, Firefox 113 and Safari 16.4 show them."
+    : `The figures could not be drawn: ${error}`;
+  throw error;
+}
+
+nextFrame().then(start).catch(fail);
