@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.utils.trackmate import frame_interval, read_trackmate_csv, read_trackmate_xml
+from main.utils.trackmate import described_rows, frame_interval, read_trackmate_csv, read_trackmate_xml
 from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units, validate
 
 SPELLINGS = {
@@ -84,6 +84,9 @@ def check_file(path: Path) -> None:
 def read_raw(path: Path) -> pd.DataFrame:
     """The table of a CSV or Parquet file as it stands, index 0..N-1 counting its data rows.
 
+    TrackMate's rows of names and units go to its `attrs`, under "described" (column -> list of str): among numbers
+    they would make every column text.
+
     Raises
     ------
     InputError
@@ -99,14 +102,18 @@ def read_raw(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # text in places: `numbers` finds it
-            raw = pd.read_csv(path, sep=separator, encoding=encoding, index_col=False, skip_blank_lines=False)
+            given = {"sep": separator, "encoding": encoding, "index_col": False, "skip_blank_lines": False}
+            described = described_rows(pd.read_csv(path, nrows=3, dtype="string", **given))
+            raw = pd.read_csv(path, skiprows=range(1, len(described) + 1), **given)
     except InputError:
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
     raw.columns = [str(name).strip() for name in raw.columns]
-    return raw.iloc[: len(raw) - _trailing_blank(raw)].reset_index(drop=True)
+    raw = raw.iloc[: len(raw) - _trailing_blank(raw)].reset_index(drop=True)
+    raw.attrs = {"described": described.to_dict("list")} if len(described) else {}
+    return raw
 
 
 def text_encoding(path: Path) -> str:

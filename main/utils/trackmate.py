@@ -62,8 +62,13 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
     missing = [name for name in columns.values() if name not in raw.columns]
     if missing:
         raise InputError(f"{path}: no column {' or '.join(map(repr, missing))}, expected TrackMate spots.")
-    n_description = _description_rows(raw[columns["frame"]])
-    described, spots = raw.iloc[:n_description], raw.iloc[n_description:]
+    if "described" in raw.attrs:
+        described = pd.DataFrame(raw.attrs["described"])
+        described.columns = raw.columns
+        spots = raw.set_axis(raw.index + len(described))
+    else:
+        described = described_rows(raw, columns["frame"])
+        spots = raw.iloc[len(described) :]
     linked = ~spots[columns["track_id"]].astype("string").str.strip().str.lower().fillna("").isin(UNLINKED)
     if len(spots) and not linked.any():
         raise InputError(f"{path}: none of its {len(spots)} spots is linked to a track.")
@@ -73,10 +78,13 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
     return Tracks(table, units, Path(path), "trackmate-csv", dropped, warnings)
 
 
-def _description_rows(frame: pd.Series) -> int:
-    """How many of the first three rows describe columns instead of spots (their FRAME is no number)."""
-    head = pd.to_numeric(frame.iloc[:3], errors="coerce").isna().to_numpy()
-    return int(np.argmin(np.append(head, False)))
+def described_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.DataFrame:
+    """Those of the first three rows that describe columns instead of spots: their FRAME is no number."""
+    upper = {str(name).strip().upper(): name for name in raw.columns}
+    if frame is None and not {"TRACK_ID", "FRAME", "POSITION_X"} <= set(upper):
+        return raw.iloc[:0]
+    head = pd.to_numeric(raw[frame or upper["FRAME"]].iloc[:3], errors="coerce").isna().to_numpy()
+    return raw.iloc[: int(np.argmin(np.append(head, False)))]
 
 
 def _csv_units(described, spots, columns, time_column, path) -> tuple[Units, list[str]]:
