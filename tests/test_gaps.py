@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from main.models import build
+from main.utils.adapt import draw_missing
 from main.utils.features import N_FEATURES, features
-from main.utils.inference import load_predictor
+from main.utils.gaps import bridge as straight
+from main.utils.inference import Prediction, load_predictor
 from main.utils.training import Options, network
 from simulations.gaps import LONGEST, bridge, with_gaps
 from simulations.stream import TrackStream
@@ -123,3 +125,22 @@ def cut_and_predict(predictor, tracks, sigma, seen):
                 pieces.append({n: track[n][part] for n in ("xy", "k", "alpha")} | {"sigma": error})
     predictions = predictor.predict([p["xy"] for p in pieces], [p["sigma"] for p in pieces])
     return predictions, pieces, [np.ones(len(p["xy"]), bool) for p in pieces]
+
+
+def test_drawn_positions_step_as_the_seen_ones_do():
+    """What a likelihood reads in missing frames has the variance of motion and noise, where a line has too little."""
+    rng, k, sigma = np.random.default_rng(1), 0.3, 0.2
+    true = np.cumsum(rng.normal(0, np.sqrt(2 * k), (40, 200, 2)), axis=1) + rng.normal(0, sigma, (40, 200, 2))
+    gappy = np.where(rng.random((40, 200, 1)) < 0.15, np.nan, true)
+    gappy[:, [0, -1]] = true[:, [0, -1]]
+    states = np.eye(4)[np.full(200, 2)]
+    preds = [Prediction(np.full(200, np.log10(k)), np.ones(200), states, np.zeros(200))] * 40
+    drawn = np.array(draw_missing(list(gappy), preds, sigma))
+    lines = np.array([straight(track)[0] for track in gappy])
+    whole, filled, bridged = (np.diff(xy, axis=1).var() for xy in (true, drawn, lines))
+    assert filled == pytest.approx(whole, rel=0.03) and bridged < 0.9 * whole
+    seen = ~np.isnan(gappy)
+    assert np.array_equal(drawn[seen], true[seen]) and np.isfinite(drawn).all()
+    assert np.array_equal(draw_missing(list(gappy), preds, sigma), drawn)
+    still = [Prediction(np.zeros(200), np.zeros(200), np.eye(4)[np.zeros(200, int)], np.zeros(200))] * 40
+    assert np.allclose(draw_missing(list(gappy), still, None), lines)

@@ -47,7 +47,7 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
         The weights' configuration, for `main.utils.changepoints.segment_many`.
     tracks : list of (T, 2) array
         Positions at successive frames, T >= 2, any unit; NaN where the particle was not seen. The networks know what
-        is missing, the mixture reads a straight line.
+        is missing, the mixture reads positions drawn for it.
     sigma : float or (N,) array, or None
         Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
     progress : bool
@@ -62,8 +62,7 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
     """
     reads = predictor.reads_samples and len(tracks) >= FEWEST
     preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
-    bridged = [bridge(track)[0] for track in tracks]
-    segments, report = decode_sample(bridged, preds, sigma, config, progress=progress)
+    segments, report = decode_sample(draw_missing(tracks, preds, sigma), preds, sigma, config, progress=progress)
     if reads and report["unlike"]:
         preds, reads = predictor.predict(tracks, sigma, progress), False
         segments = segment_many(preds, config)
@@ -75,6 +74,37 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
     }[reads, report["mixture"]]
     reason = f"{len(tracks)} tracks were {how}: {report['reason']}"
     return preds, segments, report | {"networks": reads, "reason": reason}
+
+
+def draw_missing(tracks, preds, sigma, seed=0):
+    """Tracks with positions in the frames where the particle was not seen: a likelihood has to read something there.
+
+    They are drawn from a Brownian bridge of the K that the networks found, with the localisation error on top: steps
+    of a straight line would be too small, which looks like a slower stretch.
+
+    Parameters
+    ----------
+    tracks, sigma
+        As of `read_sample`.
+    preds : list of Prediction
+    seed : int
+
+    Returns
+    -------
+    list of (T, 2) array
+    """
+    rng, filled = np.random.default_rng(seed), []
+    for track, pred, error in zip(tracks, preds, np.broadcast_to(np.nan if sigma is None else sigma, len(tracks)),
+                                  strict=True):  # fmt: skip
+        xy, seen = bridge(track)
+        if not seen.all():
+            moving = pred.state_probs[:, TRAPPED] < 0.5
+            steps = rng.normal(size=xy.shape) * np.sqrt(2 * moving * 10**pred.log10_k)[:, None]
+            walk = np.where(seen[:, None], np.cumsum(steps, axis=0), np.nan)
+            noise = np.cumsum(steps, axis=0) - bridge(walk)[0] + rng.normal(size=xy.shape) * np.nan_to_num(error)
+            xy = np.where(seen[:, None], xy, xy + noise)
+        filled.append(xy)
+    return filled
 
 
 def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
