@@ -5,6 +5,10 @@ Tracks of 200 frames; the numbers depend on the machine and on what else runs th
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -223,6 +227,27 @@ def segment_tracks_per_s() -> float:
     return rate(lambda: len(segment_many(predictions, {})))
 
 
+@cache
+def large_run(n_points: int) -> tuple[float, float]:
+    """Peak memory (GiB) and tracks/s of `infer.py --weights fast` on a CSV file of 200-frame tracks."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder, "tracks.csv"), Path(folder, "out")
+        for first in range(0, n_points // FRAMES, 5000):
+            tracks = brownian_tracks(min(5000, n_points // FRAMES - first)).round(4)
+            number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
+            x, y = tracks.reshape(-1, 2).T
+            table = pd.DataFrame({"track_id": first + number, "frame": frame, "x": x, "y": y})
+            table.to_csv(path, mode="a", header=first == 0, index=False)
+        started = time.perf_counter()
+        infer = Path(__file__).parents[1] / "main" / "infer.py"
+        command = [sys.executable, infer, path, "--out", out, "--weights", "fast"]
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        status, usage = os.wait4(child.pid, 0)[1:]
+        if status:
+            raise RuntimeError(f"infer.py ended with status {status}")
+        return usage.ru_maxrss / 2**20, n_points / FRAMES / (time.perf_counter() - started)
+
+
 PARTS = {
     "simulate_andi_tracks_per_s": on_one_thread(simulate_andi_tracks_per_s),
     "simulate_batched_tracks_per_s": on_one_thread(simulate_batched_tracks_per_s),
@@ -240,6 +265,9 @@ PARTS = {
     "infer_tracks_per_s": infer_tracks_per_s,
     "analyse_default_tracks_per_s": lambda: analyse_tracks_per_s("default"),
     "analyse_fast_tracks_per_s": lambda: analyse_tracks_per_s("fast"),
+    "infer_1m_points_peak_gib": lambda: large_run(1_000_000)[0],
+    "infer_10m_points_peak_gib": lambda: large_run(10_000_000)[0],
+    "infer_10m_points_tracks_per_s": lambda: large_run(10_000_000)[1],
 }
 
 
