@@ -86,7 +86,8 @@ class Writer:
                 writer.close()
             except OSError:  # it could not be written in the first place
                 continue
-        for path in self.out.rglob("*.part"):
+        tables = [self._part(f"{name}{suffix}") for name in TABLES for suffix in (".parquet", ".csv")]
+        for path in (*tables, self._part("run.json"), *self.out.glob("track_2/exp_*/fov_*.txt.part")):
             path.unlink(missing_ok=True)
         if self.made and self.out.is_dir() and not any(self.out.iterdir()):
             self.out.rmdir()
