@@ -2,7 +2,7 @@
 
 import numpy as np
 
-BATCH = 64  # tracks of similar length at a time: their arrays stay in cache
+BATCH = 128  # tracks of similar length at a time: their arrays stay in cache
 
 
 def partition(signals, gains, penalty, min_size=3):
@@ -52,20 +52,22 @@ def _last_changepoints(signals, gains, penalty, min_size):
         squares[1 : n + 1, b] = np.cumsum((signal**2).sum(axis=1))
         worth[1:n, b] = gain[1:] - penalty
     last = np.zeros((size + 1, len(signals)), dtype=int)
-    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for
+    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for; + squares
     best[0] = 0.0
-    columns = np.arange(len(signals))
+    columns, lengths = np.arange(len(signals)), np.arange(size, 0, -1.0)[:, None]
+    values, differences = np.empty((2, size + 1, len(signals)))  # written again for each t
     for t in range(min_size, size + 1):
         n = t - min_size + 1  # the last segment may begin at 0 ... n - 1
-        mean_squares = np.zeros((n, len(signals)))
+        value, difference = values[:n], differences[:n]
+        value[:] = 0.0
         for channel in total:
-            difference = channel[t] - channel[:n]
+            np.subtract(channel[t], channel[:n], out=difference)
             difference *= difference
-            mean_squares += difference
-        mean_squares /= np.arange(t, min_size - 1, -1.0)[:, None]
-        value = best[:n] + squares[:n] + mean_squares
+            value += difference
+        value /= lengths[size - t :][:n]
+        value += best[:n]
         last[t] = value.argmax(axis=0)
-        best[t] = value[last[t], columns] - squares[t] + worth[t]
+        best[t] = value[last[t], columns] - squares[t] + worth[t] + squares[t]
     return last
 
 
