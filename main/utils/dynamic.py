@@ -3,6 +3,31 @@
 import numpy as np
 
 BATCH = 128  # tracks of similar length at a time: their arrays stay in cache
+CELLS = 2**20  # frames at a time, padding included: arrays of 8 MiB
+
+
+def by_length(lengths, most=BATCH):
+    """Tracks of similar length, at most so many and of so many frames together that memory stays bounded.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Frames of each track.
+    most : int
+        Tracks at a time.
+
+    Yields
+    ------
+    numpy.ndarray
+        Positions in `lengths`.
+    """
+    lengths = np.asarray(lengths, dtype=int)
+    order, start = np.argsort(lengths, kind="stable"), 0
+    while start < len(order):
+        group = order[start : start + most]
+        fits = lengths[group] * np.arange(1, len(group) + 1) <= CELLS
+        yield group[: max(fits.sum(), 1)]
+        start += max(fits.sum(), 1)
 
 
 def partition(signals, gains, penalty, min_size=3):
@@ -27,14 +52,11 @@ def partition(signals, gains, penalty, min_size=3):
     Source: optimal partitioning (Jackson et al. 2005). With gains of zero it equals ruptures' Pelt(model="l2",
     jump=1) and KernelCPD(kernel="linear").
     """
-    length = np.array([len(signal) for signal in signals], dtype=int)
-    order = np.argsort(length, kind="stable")
     result = [[] for _ in signals]
-    for start in range(0, len(order), BATCH):
-        group = order[start : start + BATCH]
+    for group in by_length([len(signal) for signal in signals]):
         last = _last_changepoints([signals[i] for i in group], [gains[i] for i in group], penalty, min_size)
         for column, i in enumerate(group):
-            at = length[i]
+            at = len(signals[i])
             while at >= min_size and (at := int(last[at, column])) > 0:
                 result[i].insert(0, at)
     return result
