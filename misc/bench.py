@@ -23,6 +23,7 @@ from main.utils.changepoints import segment_many
 from main.utils.features import N_FEATURES, features
 from main.utils.inference import Predictor, analyse
 from main.utils.training import Options, loss_of, network
+from main.utils.weights import load_weights
 from simulations.andi import seeded, simulate_world
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, sample_worlds
@@ -210,6 +211,23 @@ def infer_tracks_per_s() -> float:
     return rate(lambda: len(segment_many(predictor.predict(tracks), {})))
 
 
+def infer_onnx_over_torch(weights="default", rounds=15) -> float:
+    """Speed of shipped networks in ONNX Runtime over that in torch, in turns, all cores; features included."""
+    from export_onnx import OnnxNet, to_onnx  # here: nothing else needs onnx
+
+    nets, config = load_weights(weights)
+    exported = {name: OnnxNet(to_onnx(net)) for name, net in nets.items()}
+    tracks, ratios = list(brownian_tracks(256)), []
+    predictors = Predictor(nets, config), Predictor(exported, config)
+    for _ in range(rounds + 1):
+        times = [time.perf_counter()]
+        for predictor in predictors:
+            predictor.predict(tracks)
+            times.append(time.perf_counter())
+        ratios.append((times[1] - times[0]) / (times[2] - times[1]))
+    return float(np.median(ratios[1:]))
+
+
 def analyse_tracks_per_s(weights: str) -> float:
     """A table of 512 tracks to the three result tables with shipped weights, all cores."""
     tracks = brownian_tracks(512)
@@ -263,6 +281,7 @@ PARTS = {
        for n in ("simulation", "features", "network", "optimiser")},
     "segment_tracks_per_s": on_one_thread(segment_tracks_per_s),
     "infer_tracks_per_s": infer_tracks_per_s,
+    "infer_onnx_over_torch": infer_onnx_over_torch,
     "analyse_default_tracks_per_s": lambda: analyse_tracks_per_s("default"),
     "analyse_fast_tracks_per_s": lambda: analyse_tracks_per_s("fast"),
     "infer_1m_points_peak_gib": lambda: large_run(1_000_000)[0],

@@ -83,6 +83,20 @@ def test_intervals_of_segments():
     assert trapped["k_hi"] == pytest.approx(10**-0.4) and trapped["alpha_hi"] == pytest.approx(1.6)
 
 
+def test_intervals_of_many_tracks_are_those_of_each():
+    preds = [constant(9, -1), constant(5, 0.5, 0.4), constant(1, 2)]
+    cuts = [[(0, 4), (4, 9)], [(0, 5)], [(0, 1)]]
+    segmented = [[dict(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2)
+                  for a, b in own] for own in cuts]  # fmt: skip
+    read = segmented[1][0] | {"decoded_alpha": (0.1, 1.9), "decoded_log10_k": (-3, 3)}
+    decoded = [segmented[0], [read], segmented[2]]
+    options = {"segments": knots(2.0), "decoded": knots(0.5)}
+    for own in (segmented, decoded):
+        expected = [cal.segment_intervals(p, s, options) for p, s in zip(preds, own, strict=True)]
+        assert cal.intervals_of_tracks(preds, own, options) == expected
+    assert cal.intervals_of_tracks([], [], options) == []
+
+
 def test_truth_of_a_segment_is_that_of_most_of_its_frames():
     truth = {"k": np.repeat([1.0, 2.0, 3.0], 4), "alpha": np.ones(12), "state": np.repeat([2, 2, 0], 4)}
     segments = [dict(start=0, end=3), dict(start=3, end=8), dict(start=8, end=12)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ruptures
 
-from main.utils.dynamic import partition, windows
+from main.utils.dynamic import BATCH, CELLS, by_length, partition, windows
 
 
 def signals(n, seed, n_channels=3):
@@ -18,6 +18,14 @@ def signals(n, seed, n_channels=3):
         levels = rng.normal(0, 2, (size, n_channels)) * (rng.random((size, 1)) < 0.05)
         result.append(np.cumsum(levels, axis=0) + rng.normal(size=(size, n_channels)))
     return result
+
+
+def test_groups_hold_every_track_once_and_stay_small():
+    lengths = np.random.default_rng(0).permutation([50] * 3000 + [30_000] * 40 + [2 * CELLS])
+    groups = list(by_length(lengths))
+    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(len(lengths)))
+    assert all(len(g) == 1 or (len(g) <= BATCH and len(g) * lengths[g].max() <= CELLS) for g in groups)
+    assert len(list(by_length(lengths[lengths == 50], CELLS))) == 1 and not list(by_length([]))
 
 
 @pytest.mark.parametrize("penalty", [4.0, 12.0])

@@ -10,9 +10,11 @@ def flip_valid(x: torch.Tensor, length: torch.Tensor | None) -> torch.Tensor:
     """Reverse the valid frames of each track, leaving its padding in place. `x` (B, T, C), `length` (B,)."""
     if length is None:
         return x.flip(1)
-    time = torch.arange(x.shape[1], device=x.device)
+    B, T, C = x.shape
+    time = torch.arange(T, device=x.device)
     index = torch.where(time < length[:, None], length[:, None] - 1 - time, time)
-    return x.gather(1, index[..., None].expand_as(x))
+    rows = (index + T * torch.arange(B, device=x.device)[:, None]).view(-1)
+    return x.reshape(B * T, C).index_select(0, rows).view(B, T, C)  # whole rows: gather moves single values
 
 
 class BiLSTM(nn.Module):

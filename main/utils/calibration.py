@@ -5,7 +5,7 @@ depend on what a user can see, too: the width of the interval of K, the value of
 probabilities of the states sharper or flatter.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -140,3 +140,29 @@ def segment_intervals(pred, segments, calibration):
     ends = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
     ends[:, [0, 2]] *= np.array([[s["state"] != 0] for s in segments])
     return [s | dict(zip(INTERVALS, row, strict=True)) for s, row in zip(segments, ends.tolist(), strict=True)]
+
+
+def intervals_of_tracks(preds, segmented, calibration):
+    """`segment_intervals` of every track, all at once unless some were decoded with their sample.
+
+    Parameters
+    ----------
+    preds : list of main.utils.inference.Prediction
+    segmented : list of list of dict
+        Segments of each track.
+    calibration : dict
+
+    Returns
+    -------
+    list of list of dict
+    """
+    tracks = list(zip(preds, segmented, strict=True))
+    if not tracks or any("decoded_alpha" in s for segments in segmented for s in segments):
+        return [segment_intervals(pred, segments, calibration) for pred, segments in tracks]
+    kind = type(preds[0])
+    whole = kind(*(np.concatenate([getattr(pred, field.name) for pred in preds]) for field in fields(kind)))
+    first = np.cumsum([0] + [len(pred.alpha) for pred in preds]).tolist()
+    shifted = [s | {"start": s["start"] + at, "end": s["end"] + at}
+               for at, segments in zip(first, segmented, strict=False) for s in segments]  # fmt: skip
+    found = iter(segment_intervals(whole, shifted, calibration))
+    return [[next(found) | {"start": s["start"], "end": s["end"]} for s in segments] for segments in segmented]

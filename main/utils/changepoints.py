@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import logit
 
-from main.utils.dynamic import partition, windows
+from main.utils.dynamic import CELLS, by_length, partition, windows
 from main.utils.segments import add_change, merge_trapped, segment_values
 
 MIN_SIZE = 3  # frames; the shortest segment that the challenge's label filter leaves
@@ -139,17 +139,19 @@ def add_unplaced(preds, found, threshold):
     -------
     list of list of int
     """
-    left = np.zeros((len(preds), max((len(pred.p_change) for pred in preds), default=0)))
-    for row, pred, changepoints in zip(left, preds, found, strict=True):
-        row[MIN_SIZE : len(pred.p_change) - MIN_SIZE + 1] = pred.p_change[MIN_SIZE : len(pred.p_change) - MIN_SIZE + 1]
-        for c in changepoints:
-            row[max(c - RESOLVED, 0) : c + RESOLVED + 1] = 0.0
     result = [list(changepoints) for changepoints in found]
-    for track, first, last in windows(left, threshold):
-        mass = left[track, first:last]
-        place = round(float(np.arange(first, last) @ mass / mass.sum()))
-        if all(abs(place - c) >= MIN_SIZE for c in result[track]):
-            result[track] = sorted([*result[track], place])
+    for group in by_length([len(pred.p_change) for pred in preds], most=CELLS):
+        left = np.zeros((len(group), len(preds[group[-1]].p_change)))
+        for row, i in zip(left, group, strict=True):
+            inside = slice(MIN_SIZE, len(preds[i].p_change) - MIN_SIZE + 1)
+            row[inside] = preds[i].p_change[inside]
+            for c in found[i]:
+                row[max(c - RESOLVED, 0) : c + RESOLVED + 1] = 0.0
+        for track, first, last in windows(left, threshold):
+            mass, i = left[track, first:last], group[track]
+            place = round(float(np.arange(first, last) @ mass / mass.sum()))
+            if all(abs(place - c) >= MIN_SIZE for c in result[i]):
+                result[i] = sorted([*result[i], place])
     return result
 
 

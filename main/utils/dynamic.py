@@ -2,7 +2,32 @@
 
 import numpy as np
 
-BATCH = 64  # tracks of similar length at a time: their arrays stay in cache
+BATCH = 128  # tracks of similar length at a time: their arrays stay in cache
+CELLS = 2**20  # frames at a time, padding included: arrays of 8 MiB
+
+
+def by_length(lengths, most=BATCH):
+    """Tracks of similar length, at most so many and of so many frames together that memory stays bounded.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+        Frames of each track.
+    most : int
+        Tracks at a time.
+
+    Yields
+    ------
+    numpy.ndarray
+        Positions in `lengths`.
+    """
+    lengths = np.asarray(lengths, dtype=int)
+    order, start = np.argsort(lengths, kind="stable"), 0
+    while start < len(order):
+        group = order[start : start + most]
+        fits = lengths[group] * np.arange(1, len(group) + 1) <= CELLS
+        yield group[: max(fits.sum(), 1)]
+        start += max(fits.sum(), 1)
 
 
 def partition(signals, gains, penalty, min_size=3):
@@ -27,14 +52,11 @@ def partition(signals, gains, penalty, min_size=3):
     Source: optimal partitioning (Jackson et al. 2005). With gains of zero it equals ruptures' Pelt(model="l2",
     jump=1) and KernelCPD(kernel="linear").
     """
-    length = np.array([len(signal) for signal in signals], dtype=int)
-    order = np.argsort(length, kind="stable")
     result = [[] for _ in signals]
-    for start in range(0, len(order), BATCH):
-        group = order[start : start + BATCH]
+    for group in by_length([len(signal) for signal in signals]):
         last = _last_changepoints([signals[i] for i in group], [gains[i] for i in group], penalty, min_size)
         for column, i in enumerate(group):
-            at = length[i]
+            at = len(signals[i])
             while at >= min_size and (at := int(last[at, column])) > 0:
                 result[i].insert(0, at)
     return result
@@ -52,20 +74,22 @@ def _last_changepoints(signals, gains, penalty, min_size):
         squares[1 : n + 1, b] = np.cumsum((signal**2).sum(axis=1))
         worth[1:n, b] = gain[1:] - penalty
     last = np.zeros((size + 1, len(signals)), dtype=int)
-    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for
+    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for; + squares
     best[0] = 0.0
-    columns = np.arange(len(signals))
+    columns, lengths = np.arange(len(signals)), np.arange(size, 0, -1.0)[:, None]
+    values, differences = np.empty((2, size + 1, len(signals)))  # written again for each t
     for t in range(min_size, size + 1):
         n = t - min_size + 1  # the last segment may begin at 0 ... n - 1
-        mean_squares = np.zeros((n, len(signals)))
+        value, difference = values[:n], differences[:n]
+        value[:] = 0.0
         for channel in total:
-            difference = channel[t] - channel[:n]
+            np.subtract(channel[t], channel[:n], out=difference)
             difference *= difference
-            mean_squares += difference
-        mean_squares /= np.arange(t, min_size - 1, -1.0)[:, None]
-        value = best[:n] + squares[:n] + mean_squares
+            value += difference
+        value /= lengths[size - t :][:n]
+        value += best[:n]
         last[t] = value.argmax(axis=0)
-        best[t] = value[last[t], columns] - squares[t] + worth[t]
+        best[t] = value[last[t], columns] - squares[t] + worth[t] + squares[t]
     return last
 
 

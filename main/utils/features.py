@@ -74,8 +74,8 @@ def _displacement(xy: torch.Tensor, length: torch.Tensor, lag: int, before: int)
     frames = xy.shape[1]
     time = torch.arange(frames, device=xy.device) - before
     ok = (time >= 0) & (time + lag < length[:, None])
-    start, end = time.clamp(0, frames - 1), (time + lag).clamp(0, frames - 1)
-    return (xy[:, end] - xy[:, start]) * ok[..., None], ok
+    moved = xy[:, lag:] - xy[:, : max(frames - lag, 0)]
+    return F.pad(moved, (0, 0, before, lag - before))[:, :frames] * ok[..., None], ok
 
 
 def _log(ratio: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from main.utils.calibration import INTERVALS, segment_intervals
+from main.utils.calibration import INTERVALS, intervals_of_tracks
 from main.utils.changepoints import segment_many
 from main.utils.estimators import cve_by_track, steps_by_track
 from main.utils.gaps import every_frame
@@ -112,8 +112,7 @@ def tabulate(tracks: Tracks, predictor, config, min_length=20, sigma=None, progr
     else:
         predictions, sample = predictor.predict(paths, errors, progress), None
         segmented = segment_many(predictions, config)
-    segmented = [segment_intervals(p, own, config.get("calibration", {}))
-                 for p, own in zip(predictions, segmented, strict=True)]
+    segmented = intervals_of_tracks(predictions, segmented, config.get("calibration", {}))
     points, segments = _points_and_segments(table, analysed, predictions, segmented)
     track_rows = _track_rows(tracks, pieces, points, segments, sigmas, config)
     segments["msd_1"] = tracks.units.msd_1(segments["k"])
