@@ -1,7 +1,8 @@
 """Shipped networks as ONNX files, for programs without torch: `python misc/export_onnx.py fast --out runs/onnx`.
 
 Inputs `feats` (B, T, F), what `main.utils.features` gives, and `length` (B,) int64; outputs one per head, as
-`TrackNet.forward` names and shapes them. B and T are free. Tracewise itself stays with torch, see `misc/LOG.md`.
+`TrackNet.forward` names and shapes them. B and T are free; what networks do about missing frames is left out.
+Tracewise itself stays with torch, see `misc/LOG.md`.
 """
 
 import argparse
