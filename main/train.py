@@ -19,6 +19,7 @@ import torch
 
 from main.utils import distributed
 from main.utils.training import Options, fit
+from simulations.brownian import BrownianStream
 from simulations.parameters import read_prior
 from simulations.stream import SampleStream, TrackStream
 
@@ -56,7 +57,8 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
         Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
         from disk and validated on the simulated stream; None simulates.
     prior : list of str or Prior
-        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`).
+        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`); or
+        "brownian" alone (`BrownianStream`).
     batch, chunk : int
         Tracks per batch; tracks simulated at once.
     n_val : int
@@ -71,6 +73,9 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     ValueError
         If a prior is unknown or its file wrong, or the folder holds no data set that can be read.
     """
+    if list(prior) == ["brownian"]:
+        held_out = BrownianStream(256, device, VALIDATION_SEED, max(256 * n_val, 512))
+        return BrownianStream(batch, device, seed, chunk), list(islice(held_out, n_val))
     prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
     stream = SampleStream if samples else TrackStream
     held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
@@ -91,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
     parser.add_argument("--prior", nargs="+", default=["broad", "challenge"],
-                        help="priors of the stream: names, or JSON files of your own")  # fmt: skip
+                        help="priors of the stream: names, or JSON files of your own; or brownian alone")  # fmt: skip
     parser.add_argument("--batch", type=int, default=64, help="tracks per step, over all processes")
     parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once, by each process")
     parser.add_argument("--val-batches", type=int, default=8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from main.models.attention import ResidualAttention
 from main.models.conv_lstm import ConvLSTM
 from main.models.gaps import GapFiller
 from main.models.heads import HEAD_SIZES, INTERVAL_HEADS, IntervalHead
@@ -12,7 +13,12 @@ from main.models.lstm import StackedBiLSTM
 from main.models.sample import SampleNet
 from main.models.transformer import Transformer
 
-BODIES = {"lstm": StackedBiLSTM, "conv_lstm": ConvLSTM, "transformer": Transformer}
+BODIES = {
+    "lstm": StackedBiLSTM,
+    "conv_lstm": ConvLSTM,
+    "transformer": Transformer,
+    "attention": ResidualAttention,
+}
 TARGET_HEADS = {
     "k": ("k", "k_interval"),
     "alpha": ("alpha", "alpha_interval"),

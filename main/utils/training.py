@@ -24,7 +24,7 @@ class Options:
     """How to train. Every field is also an option of `train.py`."""
 
     target: str = "combined"  # k, alpha, state or combined
-    body: str = "lstm"  # lstm, conv_lstm or transformer; sample: conv_lstm that reads whole samples
+    body: str = "lstm"  # lstm, conv_lstm, transformer or attention; sample: conv_lstm that reads whole samples
     hidden: int = 64
     layers: str = "2,2,1"  # BiLSTM layers of each block of the lstm body
     dropout: float = 0.1
