@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from main.models.conv_lstm import mask_padding
-from main.models.transformer import Attention
 
 WIDTHS = (1, 2, 4)  # of the residual blocks, in units of `hidden`
 
@@ -34,12 +33,29 @@ class ResidualBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
+class SelfAttention(nn.Module):
+    """Multi-head self-attention without positions, as STEP's; padding is never attended."""
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(size, 3 * size)
+        self.out = nn.Linear(size, size)
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """x (B, T, C), valid (B, T) -> (B, T, C)."""
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if valid.all() else valid[:, None, None])
+        return self.out(y.transpose(1, 2).reshape(B, T, C))
+
+
 class EncoderLayer(nn.Module):
-    """Self-attention with a learnt bias on frame distance, then a two-layer perceptron as wide as its input."""
+    """Self-attention, then a two-layer perceptron as wide as its input."""
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
-        self.attention, self.first, self.second = Attention(size, heads), nn.LayerNorm(size), nn.LayerNorm(size)
+        self.attention, self.first, self.second = SelfAttention(size, heads), nn.LayerNorm(size), nn.LayerNorm(size)
         self.mlp = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(size, size))
         self.dropout = nn.Dropout(dropout)
 
@@ -63,7 +79,7 @@ class ResidualAttention(nn.Module):
         Of the encoder.
     """
 
-    def __init__(self, in_features: int, hidden: int = 32, dropout: float = 0.1, layers: int = 4, heads: int = 8):
+    def __init__(self, in_features: int, hidden: int = 32, dropout: float = 0.1, layers: int = 4, heads: int = 4):
         super().__init__()
         sizes = [hidden, *(width * hidden for width in WIDTHS)]
         self.stem = nn.Conv1d(in_features, hidden, 3, padding=1)
