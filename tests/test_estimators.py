@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from main.utils.estimators import cve_by_track, fit_msd, msd
+from main.utils.estimators import (
+    cramer_rao_bound,
+    cve,
+    cve_by_track,
+    ensemble_msd,
+    fit_msd,
+    mle,
+    msd,
+    sliding_d,
+)
 
 
 def brownian(rng, n_tracks, n_frames, d, sigma):
@@ -71,3 +80,51 @@ def test_immobile_and_short_tracks():
     assert fit_msd(still, 4, sigma=0.1, floor=1e-3) == pytest.approx((1e-3 / 4, 0.0))
     with pytest.raises(ValueError, match="3 frames, expected 4"):
         fit_msd(still[:3], 4, sigma=0.1, floor=1e-3)
+
+
+def blurred(rng, n_tracks, n_frames, d, sigma, exposures=20):
+    """Brownian tracks whose every position is the mean over a shutter that is open all the time (blur 1/6)."""
+    steps = rng.normal(0, np.sqrt(2 * d / exposures), (n_tracks, n_frames * exposures, 2))
+    path = np.cumsum(steps, axis=1).reshape(n_tracks, n_frames, exposures, 2).mean(axis=2)
+    return path + rng.normal(0, sigma, path.shape)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.5])
+def test_cve_is_unbiased_with_and_without_blur(sigma):
+    d, rng = 0.7, np.random.default_rng(6)
+    sharp, smeared = brownian(rng, 40_000, 41, d, sigma), blurred(rng, 20_000, 41, d, sigma)
+    for tracks, blur in ((sharp, 0.0), (smeared, (1 - 1 / 20**2) / 6)):  # of 20 exposures, not of endless ones
+        assert cve(tracks).mean() == pytest.approx(d, rel=0.01)
+        assert cve(tracks, sigma, blur).mean() == pytest.approx(d, rel=0.01)
+    assert abs(cve(smeared, sigma).mean() / d - 1) > 0.2  # a known noise, but blur forgotten
+    assert cve(sharp[0]).shape == () and cve(sharp[:6].reshape(2, 3, 41, 2)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(("blur", "make"), [(0.0, brownian), ((1 - 1 / 20**2) / 6, blurred)])
+def test_maximum_likelihood_is_within_a_tenth_of_the_bound(blur, make):
+    d, sigma = 0.7, 0.3
+    found = mle(make(np.random.default_rng(7), 6000, 40, d, sigma), sigma, blur)
+    assert found.mean() == pytest.approx(d, rel=0.01)
+    assert found.std() / d == pytest.approx(cramer_rao_bound(40, d, sigma, blur), rel=0.1)
+    assert cramer_rao_bound(41, 1.0, 0.0) == pytest.approx(1 / np.sqrt(40))
+
+
+def test_many_tracks_at_once_are_as_one_by_one():
+    tracks = brownian(np.random.default_rng(8), 5, 60, 0.5, 0.1)
+    assert mle(tracks, 0.1) == pytest.approx([mle(track, 0.1) for track in tracks])
+    assert msd(tracks, 4) == pytest.approx(np.array([msd(track, 4) for track in tracks]))
+    assert cve(tracks) == pytest.approx(cve_by_track(table_of(tracks)).to_numpy())
+
+
+def test_sliding_window_follows_d_and_leaves_noise_out():
+    rng = np.random.default_rng(9)
+    steps = rng.normal(size=(4000, 199, 2)) * np.sqrt(2 * np.where(np.arange(199) < 100, 1.0, 0.1))[:, None]
+    tracks = np.cumsum(np.insert(steps, 0, 0.0, axis=1), axis=1)
+    noisy = tracks + rng.normal(0, 0.5, tracks.shape)
+    for found in (sliding_d(tracks).mean(axis=0), sliding_d(noisy).mean(axis=0)):
+        assert found.shape == (181,)
+        assert found[:80] == pytest.approx(1.0, rel=0.1) and found[102:] == pytest.approx(0.1, abs=0.04)
+    window = tracks[0, 30:50]
+    lags = np.arange(1, 5)
+    assert sliding_d(tracks[0], 20, 4)[30] == pytest.approx(np.polyfit(lags, msd(window, 4), 1)[0] / 4)
+    assert ensemble_msd(tracks)[100] == pytest.approx(400, rel=0.05)

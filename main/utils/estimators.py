@@ -1,4 +1,8 @@
-"""Classical estimators: covariance-based D (CVE), maximum likelihood (MLE) and mean squared displacement (MSD)."""
+"""Classical estimators: covariance-based D (CVE), maximum likelihood (MLE) and mean squared displacement (MSD).
+
+`blur` is the motion blur coefficient R of Berglund (2010): 0 for instant exposure, 1/6 for a shutter that is open all
+the time, s/6 for one that is open for a share s of every frame.
+"""
 
 import numpy as np
 import pandas as pd
@@ -66,22 +70,86 @@ def _mean_by(code, values, n) -> np.ndarray:
     return np.bincount(code, values, minlength=n) / np.bincount(code, minlength=n)
 
 
-def msd(xy: np.ndarray, max_lag: int) -> np.ndarray:
-    """Time-averaged mean squared displacement of a 2-D track.
+def cve(xy: np.ndarray, sigma: float | None = None, blur: float = 0.0) -> np.ndarray:
+    """Covariance-based estimator of the diffusion coefficient of Brownian tracks; unbiased, blurred or not.
 
     Parameters
     ----------
-    xy : numpy.ndarray, shape (T, 2)
+    xy : numpy.ndarray, shape (..., T, 2)
+        Positions at successive frames, T >= 3, or 2 with a known localisation error.
+    sigma : float, optional
+        Localisation error, unit of xy, where it is known.
+    blur : float
+        Motion blur coefficient, 0 to 1/4; without `sigma` it makes no difference.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        D, length^2/frame, never cut at 0.
+
+    Source: Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014), eqs. 14 and 16, mean of both coordinates.
+    """
+    step = np.diff(xy, axis=-2)
+    square = (step**2).mean(axis=(-2, -1))
+    if sigma is not None:
+        return (square - 2 * sigma**2) / (2 * (1 - 2 * blur))
+    return square / 2 + (step[..., :-1, :] * step[..., 1:, :]).mean(axis=(-2, -1))
+
+
+def msd(xy: np.ndarray, max_lag: int) -> np.ndarray:
+    """Time-averaged mean squared displacement of 2-D tracks.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (..., T, 2)
         Positions at successive frames.
     max_lag : int
         Largest lag in frames, below T.
 
     Returns
     -------
-    numpy.ndarray, shape (max_lag,)
+    numpy.ndarray, shape (..., max_lag)
         length^2 at lags 1..max_lag.
     """
-    return np.array([((xy[lag:] - xy[:-lag]) ** 2).sum(axis=1).mean() for lag in range(1, max_lag + 1)])
+    return np.stack([_squares(xy, lag).mean(axis=-1) for lag in range(1, max_lag + 1)], axis=-1)
+
+
+def _squares(xy: np.ndarray, lag: int) -> np.ndarray:
+    """Squared displacements over a lag, (..., T - lag)."""
+    return ((xy[..., lag:, :] - xy[..., :-lag, :]) ** 2).sum(axis=-1)
+
+
+def ensemble_msd(xy: np.ndarray) -> np.ndarray:
+    """Mean squared displacement from the first frame, over tracks (N, T, 2): length^2, shape (T,)."""
+    return ((xy - xy[:, :1]) ** 2).sum(axis=-1).mean(axis=0)
+
+
+def sliding_d(xy: np.ndarray, window: int = 20, max_lag: int = 2) -> np.ndarray:
+    """D(t) from a line through the time-averaged MSD at the first lags, in a window that slides along the track.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (..., T, 2)
+        Positions at successive frames.
+    window : int
+        Frames of a window, more than `max_lag`.
+    max_lag : int
+        Largest lag of the line, 2 or more; localisation error is in its offset.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., T - window + 1)
+        A quarter of the slope, length^2/frame; entry i belongs to the middle of frames i to i + window - 1.
+
+    Source: the sliding-window analysis that Requena et al. (2023) compare with.
+    """
+    lags, n = np.arange(1, max_lag + 1), xy.shape[-2] - window + 1
+    values = []
+    for lag in lags:
+        total = np.cumsum(np.insert(_squares(xy, lag), 0, 0.0, axis=-1), axis=-1)
+        values.append((total[..., window - lag : window - lag + n] - total[..., :n]) / (window - lag))
+    weight = (lags - lags.mean()) / ((lags - lags.mean()) ** 2).sum()
+    return np.tensordot(weight, np.array(values), 1) / 4
 
 
 def fit_msd(xy: np.ndarray, max_lag: int, sigma: float, floor: float) -> tuple[float, float]:
@@ -122,7 +190,7 @@ def fit_msd(xy: np.ndarray, max_lag: int, sigma: float, floor: float) -> tuple[f
     return float(np.exp(log_4k) / 4.0), float(alpha)
 
 
-def step_spectrum(n_steps: int, k, sigma: float) -> np.ndarray:
+def step_spectrum(n_steps: int, k, sigma: float, blur: float = 0.0) -> np.ndarray:
     """Variance of each sine component of n Brownian steps seen with localisation noise, per coordinate.
 
     Parameters
@@ -132,47 +200,54 @@ def step_spectrum(n_steps: int, k, sigma: float) -> np.ndarray:
         Diffusion coefficient, length^2/frame.
     sigma : float
         Localisation error, length.
+    blur : float
+        Motion blur coefficient.
 
     Returns
     -------
     numpy.ndarray, shape (..., n_steps)
-        Eigenvalues of the covariance of the steps (2K + 2 sigma^2 on its diagonal, -sigma^2 beside it), length^2.
+        Eigenvalues of the covariance of the steps (2K(1 - 2 blur) + 2 sigma^2 on its diagonal, 2K blur - sigma^2 beside
+        it), length^2.
     """
     angle = np.pi * np.arange(1, n_steps + 1) / (n_steps + 1)
-    return 2 * np.asarray(k) + 2 * sigma**2 * (1 - np.cos(angle))
+    return 2 * np.asarray(k) + 2 * (sigma**2 - 2 * np.asarray(k) * blur) * (1 - np.cos(angle))
 
 
-def mle(xy: np.ndarray, sigma: float, n_iterations: int = 20) -> float:
-    """Diffusion coefficient of largest likelihood of a Brownian track, localisation error known.
+def mle(xy: np.ndarray, sigma: float, blur: float = 0.0, n_iterations: int = 20):
+    """Diffusion coefficient of largest likelihood of Brownian tracks, localisation error known.
 
     Parameters
     ----------
-    xy : numpy.ndarray, shape (T, 2)
+    xy : numpy.ndarray, shape (..., T, 2)
         Positions at successive frames, T >= 2.
     sigma : float
         Localisation error, unit of xy.
+    blur : float
+        Motion blur coefficient.
     n_iterations : int
         Steps of Fisher scoring, each a weighted mean; the last ones change nothing.
 
     Returns
     -------
-    float
+    float, or numpy.ndarray of shape (...)
         length^2/frame, 0 or more.
 
-    Source: Berglund, Phys. Rev. E 82, 011917 (2010); Michalet & Berglund, Phys. Rev. E 85, 061916 (2012), without
-    motion blur. Sine transforms make the steps independent, Vestergaard et al. (2014).
+    Source: Berglund, Phys. Rev. E 82, 011917 (2010); Michalet & Berglund, Phys. Rev. E 85, 061916 (2012). Sine
+    transforms make the steps independent, Vestergaard et al. (2014).
     """
-    power = (dst(np.diff(xy, axis=0), type=1, axis=0, norm="ortho") ** 2).mean(axis=1)  # (T - 1,)
-    noise = step_spectrum(len(power), 0.0, sigma)
-    floor = 1e-9 * max(float(power.mean()), 1e-300)
-    k = max(float((power - noise).mean()) / 2, floor)
+    power = (dst(np.diff(xy, axis=-2), type=1, axis=-2, norm="ortho") ** 2).mean(axis=-1)  # (..., T - 1)
+    noise = step_spectrum(power.shape[-1], 0.0, sigma)
+    per_k = step_spectrum(power.shape[-1], 1.0, 0.0, blur)
+    floor = 1e-9 * np.maximum(power.mean(axis=-1, keepdims=True), 1e-300)
+    k = np.maximum((power - noise).mean(axis=-1, keepdims=True) / per_k.mean(), floor)
     for _ in range(n_iterations):
-        weight = 1 / (2 * k + noise) ** 2
-        k = max(float((weight * (power - noise)).sum() / weight.sum()) / 2, floor)
-    return k
+        weight = per_k / (per_k * k + noise) ** 2
+        excess, scale = ((weight * v).sum(axis=-1, keepdims=True) for v in (power - noise, per_k))
+        k = np.maximum(excess / scale, floor)
+    return float(k[0]) if xy.ndim == 2 else k[..., 0]
 
 
-def cramer_rao_bound(n_frames: int, k: float, sigma: float) -> float:
+def cramer_rao_bound(n_frames: int, k: float, sigma: float, blur: float = 0.0) -> float:
     """Smallest relative standard deviation of an unbiased K from a 2-D Brownian track, localisation error known.
 
     Parameters
@@ -183,13 +258,16 @@ def cramer_rao_bound(n_frames: int, k: float, sigma: float) -> float:
         True K, length^2/frame, above 0.
     sigma : float
         Localisation error, length.
+    blur : float
+        Motion blur coefficient.
 
     Returns
     -------
     float
-        Standard deviation of K over K: 1/sqrt(n_frames - 1) without noise.
+        Standard deviation of K over K: 1/sqrt(n_frames - 1) without noise and blur.
 
     Source: Michalet & Berglund, Phys. Rev. E 85, 061916 (2012), for a known localisation error.
     """
-    information = 4 * (1 / step_spectrum(n_frames - 1, k, sigma) ** 2).sum()  # 2 coordinates x 1/2 x (d 2K / dK)^2
+    per_k = step_spectrum(n_frames - 1, 1.0, 0.0, blur)
+    information = ((per_k / step_spectrum(n_frames - 1, k, sigma, blur)) ** 2).sum()  # 2 coordinates x 1/2
     return float(1 / (k * np.sqrt(information)))
