@@ -18,7 +18,7 @@ from main.utils.results import andi_file, andi_text, run_record
 from main.utils.sources import BLOCK_POINTS, Source, blocks, expand, labelled, open_sources
 from main.utils.tables import Results, tabulate
 from main.utils.tracks import COLUMNS, InputError, check_values, with_units
-from main.utils.writer import TABLES, writing
+from main.utils.writer import TABLES, results_in, writing
 
 MIN_LENGTH = 20
 
@@ -92,23 +92,25 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     out = Path(out)
     check_values(pixel_size, frame_interval, localization_error, min_length, adapt)
     check_folder(out, overwrite)
+    paths = expand(paths)
+    check_inputs_stay([path for path, _ in paths], out)
 
     def read(path):
         return with_units(read_tracks(path, format, columns), pixel_size, frame_interval)
 
-    files = open_sources(expand(paths), read)
+    files = open_sources(paths, read)
     check_same_units(files)
     if andi:
         check_andi_names(files)
     from main.utils.inference import DEFAULT_WEIGHTS, check_features, load_predictor  # brings torch, only now
 
     weights = weights or DEFAULT_WEIGHTS[adapt]
-    predictor, config = load_predictor(weights, device)
+    predictor, config = load_predictor(weights, "cpu" if scheduler else device)
     check_features(files, config)
     options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
                "localization_error": localization_error, "columns": columns, "weights": str(weights), "adapt": adapt,
-               "min_length": min_length, "device": str(predictor.device), "scheduler": scheduler, "andi": andi,
-               "csv": csv}
+               "min_length": min_length, "device": device if scheduler else str(predictor.device),
+               "scheduler": scheduler, "andi": andi, "csv": csv}
     with writing(out, files[0].units.labels(), csv) as writer:
         tally = analyse_files(files, writer, predictor, config, options, progress)
         counts, warnings = tally.counts(files), tally.warnings(files, localization_error)
@@ -136,7 +138,7 @@ def analyse_files(files: list[Source], writer, predictor, config: dict, options:
     with ExitStack() as stack:
         stack.enter_context(bar)
         if scheduler:
-            parts = on_cluster(stack, scheduler, parts, options["weights"], config, given)
+            parts = on_cluster(stack, parts, config, options, given)
         else:
             run = partial(tabulate, predictor=predictor, config=config, progress=progress and together, **given)
             parts = ((source, block, run(block)) for source, block in parts)
@@ -156,16 +158,16 @@ def pieces(files: list[Source], n_points: int | None) -> Iterator:
         yield from ((source, block) for block in blocks(tracks, n_points or len(tracks.table)))
 
 
-def on_cluster(stack: ExitStack, address: str, parts, weights, config: dict, options: dict) -> Iterator:
+def on_cluster(stack: ExitStack, parts, config: dict, options: dict, given: dict) -> Iterator:
     """(file, tracks, their tables), from the workers of a dask scheduler."""
     from main.utils.cluster import code, tabulate_on  # dask is needed here only
     from simulations.scheduler import connect
 
     try:
-        client = stack.enter_context(connect(address, code))
+        client = stack.enter_context(connect(options["scheduler"], code))
     except ValueError as error:
         raise InputError(str(error)) from error
-    return tabulate_on(client, parts, weights, config, options)
+    return tabulate_on(client, parts, (options["weights"], options["device"]), config, given)
 
 
 @dataclass
@@ -206,6 +208,11 @@ class Tally:
         """What the user should know: of the files, of noise that may pass for motion, of samples not decoded."""
         found = [w for file in files for w in file.warnings
                  if localization_error is None or "--localization-error" not in w]
+        intervals = {file.units.frame_interval_s for file in files}
+        if len(intervals) > 1:
+            listed = ", ".join(f"{interval:g}" for interval in sorted(intervals))
+            found.append(f"The files have different frame intervals ({listed} s): msd_1 and numbers of frames cannot "
+                         "be compared between them.")
         if noisy := self.flags["noise_dominated"]:
             found.append(f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while "
                          "the noise is unknown; give --localization-error.")
@@ -218,6 +225,14 @@ def check_folder(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out}: is a file, expected a folder for the results.")
     if out.exists() and not overwrite:
         raise InputError(f"{out}: exists already, give another folder or --overwrite.")
+
+
+def check_inputs_stay(paths: list[Path], out: Path) -> None:
+    """Raise InputError if the results would take the place of a file that they are made from."""
+    replaced = {path.resolve() for path in results_in(out)}
+    for path in paths:
+        if path.resolve() in replaced:
+            raise InputError(f"{path}: would be replaced by the results, give another folder than {out}.")
 
 
 def check_same_units(files: list[Source]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from main.utils.kinetics import compare, dwells, estimate, interval_of, kinetics, survival
+from main.utils.kinetics import compare_conditions, dwells, estimate, interval_of, kinetics, survival
 from main.utils.plotting import plot_distributions, plot_survival, save
 from main.utils.results import write_atomically
+from main.utils.tracks import InputError
 from simulations.parameters import STATES
 
 NOTE = """90 % intervals from resampling {by}. Occupancy and levels (geometric means of msd_1 and k, mean alpha) are
@@ -38,7 +39,7 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, str, list[
         As of `main.utils.kinetics.kinetics`, with a column condition (or file) where there are several. Empty, and
         nothing written, where no track was analysed.
     comparison : pandas.DataFrame
-        As of `main.utils.kinetics.compare`, with a column condition; empty with fewer than two conditions.
+        As of `main.utils.kinetics.compare_conditions`.
     note : str
         What to know when reading it.
     written : list of Path
@@ -47,26 +48,30 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, str, list[
     folder = Path(folder)
     segments = pd.read_parquet(folder / "segments.parquet")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    interval, unit = interval_of(segments, record)
-    interval = interval or 1.0
     by = next((name for name in ("condition", "file") if name in segments), None)
     groups = [(None, segments)] if by is None else list(segments.groupby(by, sort=False))
     groups = [(name, own) for name, own in groups if len(own)]
     if not groups:
         return pd.DataFrame(), pd.DataFrame(), "", []
-    found = {name: estimate(own, interval, seed=i) for i, (name, own) in enumerate(groups)}
+    intervals = [interval_of(own, record) for _, own in groups]
+    unit = intervals[0][1]
+    found = {name: estimate(own, interval or 1.0, seed=i)
+             for i, ((name, own), (interval, _)) in enumerate(zip(groups, intervals, strict=True))}
     result = _stacked({name: kinetics(one) for name, one in found.items()}, by)
-    comparison = pd.DataFrame()
-    if by == "condition" and len(found) > 1:
-        first, *others = found
-        comparison = _stacked({name: compare(found[first], found[name]) for name in others}, by)
+    comparison = compare_conditions(found, record) if by == "condition" else pd.DataFrame()
+    (folder / "comparison.csv").unlink(missing_ok=True)
+    if len(comparison):
         write_atomically(folder / "comparison.csv", lambda part: comparison.to_csv(part, index=False))
     write_atomically(folder / "kinetics.csv", lambda part: result.to_csv(part, index=False))
     left_out = sum(int((~dwells(own)["start_seen"]).sum()) for _, own in groups)
     resampled = " and ".join(dict.fromkeys(one.by for one in found.values()))
     note = NOTE.format(by=resampled, left_out=left_out) + (f" {FILES_NOTE}" if "tracks" in resampled else "")
+    if by == "condition" and len(found) > 1 and comparison.empty:
+        note += " No track of the first condition was long enough to analyse: nothing is compared with it."
+    if len({interval for interval, _ in intervals}) > 1:
+        note += " The frame intervals differ: msd_1, the MSD at one frame, is not compared."
     note = f"Times in {unit}, rates per {'s' if unit == 's' else 'frame'}. " + note
-    return result, comparison, note.replace("\n", " "), draw(folder, groups, interval, unit, record["units"])
+    return result, comparison, note.replace("\n", " "), draw(folder, groups, intervals, record["units"])
 
 
 def _stacked(tables: dict, by: str | None) -> pd.DataFrame:
@@ -74,15 +79,17 @@ def _stacked(tables: dict, by: str | None) -> pd.DataFrame:
     return pd.concat([t.assign(**({} if by is None else {by: name})) for name, t in tables.items()], ignore_index=True)
 
 
-def draw(folder: Path, groups: list, interval: float, unit: str, units: dict[str, str]) -> list[Path]:
+def draw(folder: Path, groups: list, intervals: list, units: dict[str, str]) -> list[Path]:
     """Survival of each condition's or file's dwells, and the distributions of all; returns the files written."""
     written = []
-    for i, (name, own) in enumerate(groups):
+    for path in folder.glob("figures/dwell_times*.svg"):
+        path.unlink()
+    for i, ((name, own), (interval, unit)) in enumerate(zip(groups, intervals, strict=True)):
         table = dwells(own)
         curves = {state: survival(table, number) for number, state in enumerate(STATES)}
         if not all(curve.empty for curve in curves.values()):
             title = "dwell_times" if name is None else f"dwell_times_{i}"
-            written.append(save(plot_survival(curves, interval, unit, name), title, folder / "figures"))
+            written.append(save(plot_survival(curves, interval or 1.0, unit, name), title, folder / "figures"))
     named = {"all tracks" if name is None else str(name): own for name, own in groups}
     return [*written, save(plot_distributions(named, units), "distributions", folder / "figures")]
 
@@ -95,7 +102,11 @@ def main(arguments=None) -> int:
     if not (folder / "run.json").is_file():
         print(f"{folder}: no run.json in it, expected a folder that infer.py wrote.", file=sys.stderr)
         return 2
-    table, comparison, note, written = describe(folder)
+    try:
+        table, comparison, note, written = describe(folder)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     if table.empty:
         print(f"{folder}: no track was long enough to analyse.", file=sys.stderr)
         return 2
@@ -104,7 +115,7 @@ def main(arguments=None) -> int:
     tables = "kinetics.csv"
     if len(comparison):
         tables += ", comparison.csv"
-        print(f"\nAgainst {table['condition'].iloc[0]}:")
+        print(f"\nAgainst {comparison['reference'].iloc[0]}:")
         print(comparison.to_string(index=False, float_format="{:.4g}".format))
     print(f"\n{note}\nTables in {folder}: {tables}; figures: {', '.join(map(str, written)) or 'none'}")
     return 0

@@ -66,6 +66,8 @@ def ship(runs: list[Path], folder: Path) -> dict:
     inits = [p["init"] for p in params.values() if p.get("init")]
     if {p.get("only") for p in params.values()} == {"gaps"}:  # nothing else is new
         source = read_config(weights_folder(inits[0]))
+        if len(set(inits)) > 1 or set(training) != set(source["training"]):
+            raise ValueError("gap fillers of one set of weights go together: all its networks, from the same --init")
         for target, trained in training.items():
             source["training"][target]["gaps"] = trained
         save_weights(folder, nets, source | {"nets": config["nets"]})

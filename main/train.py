@@ -71,9 +71,13 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     Raises
     ------
     ValueError
-        If a prior is unknown or its file wrong, or the folder holds no data set that can be read.
+        If a prior is unknown or its file wrong, the folder holds no data set that can be read, or options contradict.
     """
+    if gaps and data is not None:
+        raise ValueError("--gaps are simulated: they cannot be had with --data")
     if list(prior) == ["brownian"]:
+        if data is not None or samples or gaps:
+            raise ValueError("--prior brownian gives whole tracks, one by one: no --data, --gaps or --body sample")
         held_out = BrownianStream(256, device, VALIDATION_SEED, max(256 * n_val, 512))
         return BrownianStream(batch, device, seed, chunk), list(islice(held_out, n_val))
     prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 from main.models import build
+from main.ship import ship
 from main.utils.adapt import draw_missing
 from main.utils.features import N_FEATURES, features
 from main.utils.gaps import bridge as straight
 from main.utils.inference import Prediction, load_predictor
-from main.utils.training import Options, network
+from main.utils.training import Options, fit, network
+from main.utils.weights import load_weights
 from simulations.gaps import LONGEST, bridge, with_gaps
 from simulations.stream import TrackStream
 
@@ -144,3 +146,21 @@ def test_drawn_positions_step_as_the_seen_ones_do():
     assert np.array_equal(draw_missing(list(gappy), preds, sigma), drawn)
     still = [Prediction(np.zeros(200), np.zeros(200), np.eye(4)[np.zeros(200, int)], np.zeros(200))] * 40
     assert np.allclose(draw_missing(list(gappy), still, None), lines)
+
+
+def test_shipped_fillers_keep_everything_else(tmp_path):
+    """A run of gap fillers alone becomes weights that differ in nothing else, segmentation and calibration included."""
+    options = Options(body="conv_lstm", init="fast", gaps=1.0, only="gaps", steps=2, val_every=2)
+    fit(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [], options, tmp_path / "run")
+    config = ship([tmp_path / "run"], tmp_path / "weights")
+    new, old = (load_weights(name) for name in (tmp_path / "weights", "fast"))
+    assert all(new[1][name] == old[1][name] for name in ("segmentation", "calibration", "features"))
+    assert config["training"]["combined"]["gaps"]["steps"] == 2
+    same = {n: torch.equal(v, old[0]["combined"].state_dict()[n]) for n, v in new[0]["combined"].state_dict().items()}
+    assert {n.split(".")[0] for n, equal in same.items() if not equal} == {"gaps"}
+    alone = [tmp_path / name for name in ("k", "alpha", "state")]
+    for run, init in zip(alone, ("default", "default", "fast"), strict=True):
+        fit(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [],
+            Options(target=run.name, body="conv_lstm", init=init, gaps=1.0, only="gaps", steps=1), run)  # fmt: skip
+    with pytest.raises(ValueError, match="go together"):
+        ship(alone, tmp_path / "mixed")

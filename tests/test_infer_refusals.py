@@ -2,10 +2,12 @@
 
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import random_nets, random_options, run, walk
 
+from main import infer
 from main.utils.weights import save_weights
 
 BAD = {
@@ -102,6 +104,44 @@ def test_failed_write_leaves_no_half_table(tmp_path, walks, weights, monkeypatch
     (tmp_path / "out" / "points.parquet").write_bytes(b"of an earlier run")
     assert run(walks, tmp_path / "out", weights, "--overwrite") == 2
     assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"of an earlier run"]
+
+
+@pytest.mark.parametrize("name", ["tracks.csv", "points.parquet"])
+def test_results_never_replace_their_input(name, tmp_path, walks, weights, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    table = pd.read_csv(walks)
+    table.to_csv(folder / name, index=False) if name.endswith("csv") else table.to_parquet(folder / name)
+    before = (folder / name).read_bytes()
+    assert run(folder / name, folder, weights, "--overwrite") == 2
+    assert "would be replaced by the results" in capsys.readouterr().err
+    assert [path.read_bytes() for path in folder.iterdir()] == [before]
+    (folder / "segments.csv").write_text("mine")  # no table of ours beside it
+    assert run(walks, folder, weights, "--overwrite") == 0
+    assert (folder / "segments.csv").read_text() == "mine"
+
+
+def test_folders_made_for_nothing_go(tmp_path, walks, weights, capsys):
+    out = tmp_path / "a" / "b" / "out"
+    assert run(walks, out, weights, "--scheduler", "tcp://127.0.0.1:9") == 2
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path, walks, weights, capsys, monkeypatch):
+    monkeypatch.setattr("main.utils.sources.KEPT_POINTS", 0)
+    assert run(walks, tmp_path / "same", weights) == 0
+    capsys.readouterr()
+    real, readings = infer.read_tracks, []
+
+    def read(path, *options):
+        tracks = real(path, *options)
+        readings.append(path)
+        if len(readings) == 2:
+            tracks.table = tracks.table.iloc[:-1]
+        return tracks
+
+    monkeypatch.setattr("main.infer.read_tracks", read)
+    refused(capsys, run(walks, tmp_path / "out", weights), "changed while it was read", tmp_path / "out")
 
 
 def test_different_units_are_refused(tmp_path, walks, weights, capsys):

@@ -9,10 +9,14 @@ import pytest
 from main import kinetics as command
 from main.utils.kinetics import (
     FEWEST_FILES,
+    FEWEST_SEEN,
     SHORTEST,
     compare,
+    compare_conditions,
     dwells,
     estimate,
+    interval,
+    interval_of,
     kinetics,
     level_sums,
     levels,
@@ -20,12 +24,14 @@ from main.utils.kinetics import (
     survival,
     track_sums,
 )
+from main.utils.tracks import InputError
 
 UNITS = {"msd_1": "um^2", "k": "um^2/s^alpha"}
 
 
 def record(interval):
-    inputs = [{"path": f"{name}.csv", "frame_interval_s": interval} for name in "ab"]
+    inputs = [{"path": f"{file}.csv", "frame_interval_s": interval, "condition": name}
+              for file, name in (("a", "wt"), ("b", "mutant"))]  # fmt: skip
     return {"inputs": inputs, "units": UNITS}
 
 
@@ -40,7 +46,8 @@ def table_of(rows):
 def telegraph(rates, n_tracks, n_frames, seed):
     """Segments of tracks that switch between free (2) and trapped (0), exponential dwells of these rates per frame.
 
-    Stays that last under 3 frames, as rounded to frames, are not seen: what is before and after them is one.
+    Stays that last under 3 frames, as rounded to frames, are not seen, at the ends of a track neither: what is before
+    and after them is one.
     """
     rng, rows = np.random.default_rng(seed), []
     for track in range(n_tracks):
@@ -51,7 +58,10 @@ def telegraph(rates, n_tracks, n_frames, seed):
             labels[int(np.ceil(time)) : int(np.ceil(end))] = state
             time, state = end, 2 - state
         edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), n_frames]
-        seen = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a >= SHORTEST or b == n_frames or a == 0]
+        seen = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a >= SHORTEST]
+        if not seen:
+            continue
+        seen[0], seen[-1] = (0, seen[0][1]), (seen[-1][0], n_frames)
         merged = []
         for a, b in seen:
             if merged and merged[-1][2] == labels[a]:
@@ -80,16 +90,25 @@ def test_neighbours_of_one_state_are_one_dwell():
     sums = track_sums(table).sum(0)
     counts = sums[:, 4:]
     assert counts.sum() == 3 and counts[1, 3] == counts[3, 1] == counts[2, 0] == 1
-    assert sums[:, 2].tolist() == [0, 0, 0, 1] and sums[:, 3].tolist() == [7, 2, 0, 18]  # ends seen, frames at risk
+    assert sums[:, 2].tolist() == [0, 0, 0, 1] and sums[:, 3].tolist() == [5, 0, 0, 18]  # ends seen, frames at risk
     found = quantities(sums)
     assert found["occupancy_frames"] == pytest.approx(np.array([20, 15, 20, 20]) / 75)
     assert found["occupancy_tracks"] == pytest.approx([0.25, 15 / 70, 0.25, 20 / 70])
 
 
+@pytest.mark.parametrize("n_frames", [20, 30, 100])
+@pytest.mark.parametrize("mean", [10.0, 25.0])
+def test_a_known_exponential_comes_back_from_short_tracks_too(mean, n_frames):
+    """Changes near a track's end are not seen, and frames there not at risk."""
+    sums = track_sums(dwells(telegraph((1 / 200, 1 / mean), 400_000 // n_frames, n_frames, seed=n_frames))).sum(0)
+    spread = mean / np.sqrt(sums[2, 2])
+    assert quantities(sums)["mean_dwell"][2] == pytest.approx(mean, rel=0.05, abs=max(0.05 * mean, 2.5 * spread))
+
+
 @pytest.mark.parametrize("mean", [10.0, 25.0])
 def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
     """Though half of the dwells are cut off; of the other state stays are long, so that few hidden ones join dwells."""
-    table = dwells(telegraph((1 / 200, 1 / mean), 15_000, 100, seed=int(mean)))
+    table = dwells(telegraph((1 / 200, 1 / mean), 40_000, 100, seed=int(mean)))
     assert 0.1 < (~table["end_seen"]).mean()
     assert quantities(track_sums(table).sum(0))["mean_dwell"][2] == pytest.approx(mean, rel=0.05)
     seen = table[(table["state"] == 2) & table["start_seen"] & table["end_seen"]]
@@ -197,3 +216,68 @@ def test_command_compares_conditions(tmp_path, capsys):
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert set(table["condition"]) == {"mutant"} and (table["resampled"] == "tracks").all()
     assert set(pd.read_csv(tmp_path / "kinetics.csv")["condition"]) == {"wt", "mutant"}
+
+
+def test_intervals_of_few_hold_as_often_as_they_say():
+    """Where plain percentiles of five draws hold three times in four."""
+    rng, held, plain = np.random.default_rng(0), [], []
+    for _ in range(600):
+        values = rng.normal(1.0, 0.3, 5)
+        resampled = values[rng.integers(5, size=(400, 5))].mean(axis=1)
+        low, high = interval(values.mean(), resampled, 5)
+        held.append(low <= 1.0 <= high)
+        plain.append(np.quantile(resampled, 0.05) <= 1.0 <= np.quantile(resampled, 0.95))
+    assert 0.86 < np.mean(held) < 0.94 and np.mean(plain) < 0.82
+
+
+def test_intervals_on_other_scales():
+    drawn = np.array([0.5, 1.0, 2.0, np.inf, np.nan] * 20)
+    low, high = interval(1.0, drawn, 30, "log")
+    assert 0.4 < low < 0.5 and high == np.inf  # a fourth of the draws has no end: no upper bound
+    assert interval(0.95, np.linspace(0.8, 1, 50), 5, "share")[1] == 1.0
+    assert np.isnan(interval(1.0, np.array([1.0, 2.0]), 1)).all()
+
+
+def test_dwells_whose_end_few_tracks_show_have_no_upper_bound():
+    """Six ends, all in one of 12 tracks: a third of the resamples has none."""
+    rows = [(0, 10 * i, 10 * i + 9, 2 * (i % 2), i == 0, i == 12) for i in range(13)]
+    rows += [row for track in range(1, 12) for row in ((track, 0, 9, 0, True, False), (track, 10, 99, 2, False, True))]
+    row = kinetics(estimate(table_of(rows), 1.0, 300)).set_index(["state", "quantity"]).loc[("free", "mean_dwell")]
+    assert row["n"] == 6 and row["high"] == np.inf and 0 < row["low"] < row["value"]
+
+
+def test_rates_rest_on_ends_of_dwells_that_were_seen_to_start():
+    rows = []
+    for track in range(20):  # free from the start, then trapped: the end is seen, the start is not
+        rows += [(track, 0, 9, 2, True, False), (track, 10, 99, 0, False, True)]
+    rows += [(20, 0, 9, 0, True, False), (20, 10, 19, 2, False, False), (20, 20, 59, 0, False, True)]
+    table = kinetics(estimate(table_of(rows), 1.0, 50)).set_index(["state", "quantity"])
+    rate = table.loc[("free", "rate_to_trapped")]
+    assert rate["n"] == 1 < FEWEST_SEEN and np.isnan(rate["low"])
+    at_once = table_of([(0, 0, 9, 0, True, False), (0, 10, 12, 2, False, False), (0, 13, 40, 0, False, True)])
+    table = kinetics(estimate(at_once, 1.0, 20)).set_index(["state", "quantity"])
+    assert np.isnan(table.loc[("free", "mean_dwell"), "value"])
+
+
+def test_frame_intervals_that_differ(tmp_path, capsys):
+    """Times are compared in seconds, the MSD at one frame is not; within a condition they may not differ."""
+    parts = [telegraph((1 / 20, 1 / 25), 80, 100, seed=i).assign(condition=name, file=f"{file}.csv")
+             for i, (name, file) in enumerate((("wt", "a"), ("mutant", "b")))]  # fmt: skip
+    parts[1]["track_id"] += 80
+    given = record(0.01)
+    given["inputs"][1]["frame_interval_s"] = 0.02
+    pd.concat(parts).to_parquet(tmp_path / "segments.parquet")
+    (tmp_path / "run.json").write_text(json.dumps(given))
+    assert command.main([str(tmp_path)]) == 0 and "frame intervals differ" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "comparison.csv").set_index(["state", "quantity"])
+    assert table.loc[("trapped", "mean_dwell"), "ratio"] == pytest.approx(2, rel=0.3)
+    assert ("free", "msd_1_frames") not in table.index and ("free", "alpha_frames") in table.index
+    with pytest.raises(InputError, match="different frame intervals"):
+        interval_of(pd.concat(parts).assign(condition="wt"), given)
+
+
+def test_nothing_is_compared_without_the_first_condition():
+    found = estimate(telegraph((1 / 20, 1 / 25), 50, 100, seed=1), 1.0, 20)
+    assert compare_conditions({"mutant": found, "other": found}, record(1.0)).empty
+    table = compare_conditions({"mutant": found, "wt": found}, record(1.0))
+    assert set(table["reference"]) == {"wt"} and set(table["condition"]) == {"mutant"}

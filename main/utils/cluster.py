@@ -15,23 +15,25 @@ from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
 
 from main.utils.inference import load_predictor
+from main.utils.results import PACKAGES, version
 from main.utils.tables import Results, tabulate
 from main.utils.tracks import InputError, Tracks
 
 AHEAD = 3  # blocks per thread that are handed out: one runs, the others wait; few are lost with a worker
-FOLDERS = ("models", "utils")  # code that the results depend on
+CODE = ("main/models", "main/utils", "simulations")  # that the results depend on
 
 
 @cache
 def code() -> dict[str, str]:
-    """A digest of this project's code, as it was when first asked."""
-    root = Path(__file__).parents[1]
-    files = sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
-    return {"main": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]}
+    """Versions of packages and a digest of this project's code, as it was when first asked."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted(path for folder in CODE for path in (root / folder).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return {"tracewise": digest.hexdigest()[:8]} | {name: version(name) for name in PACKAGES}
 
 
 @cache
-def predictor_of(weights: str, sha256: tuple):
+def predictor_of(weights: str, device: str, sha256: tuple):
     """Networks of a worker, loaded once.
 
     Raises
@@ -39,20 +41,20 @@ def predictor_of(weights: str, sha256: tuple):
     InputError
         If it has no such weights, or others.
     """
-    predictor, config = load_predictor(weights, "auto")
+    predictor, config = load_predictor(weights, device)
     if sorted(config.get("sha256", {}).items()) != list(sha256):
         raise InputError(f"A worker has other weights named {weights} than are here, install the same there.")
     return predictor, config
 
 
-def work(block: Tracks, weights: str, sha256: tuple, needed: dict, options: dict) -> Results:
+def work(block: Tracks, networks: tuple, needed: dict, options: dict) -> Results:
     """The tables of a block, on a worker."""
     if code() != needed:  # one that joined later
         raise InputError("A worker has other code than is here, install the same there and start it again.")
-    return tabulate(block, *predictor_of(weights, sha256), **options)
+    return tabulate(block, *predictor_of(*networks), **options)
 
 
-def tabulate_on(client: Client, blocks: Iterable, weights: str, config: dict, options: dict) -> Iterator:
+def tabulate_on(client: Client, blocks: Iterable, networks: tuple, config: dict, options: dict) -> Iterator:
     """Tables of blocks from the workers of `client`.
 
     Parameters
@@ -60,8 +62,10 @@ def tabulate_on(client: Client, blocks: Iterable, weights: str, config: dict, op
     client : distributed.Client
         Of `simulations.scheduler.connect`.
     blocks : iterable of (anything, Tracks)
-    weights, config : str, dict
-        The weights' name and configuration.
+    networks : (str, str)
+        The weights' name, and the device to run them on.
+    config : dict
+        The weights' configuration.
     options : dict
         For `tabulate`.
 
@@ -75,10 +79,10 @@ def tabulate_on(client: Client, blocks: Iterable, weights: str, config: dict, op
     InputError
         If workers die with every attempt, cannot do the work, or the scheduler goes away.
     """
-    sha256, running = tuple(sorted(config.get("sha256", {}).items())), deque()
+    networks, running = (*networks, tuple(sorted(config.get("sha256", {}).items()))), deque()
     try:
         for label, block in blocks:
-            future = client.submit(work, block, str(weights), sha256, code(), options, pure=False)
+            future = client.submit(work, block, networks, code(), options, pure=False)
             running.append((label, block, future))
             if len(running) >= AHEAD * max(sum(client.nthreads().values()), 1):
                 yield settled(*running.popleft())

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import CensoredData, ecdf
+from scipy.stats import CensoredData, ecdf, norm
+from scipy.stats import t as student
 
 from main.utils.bootstrap import LEVEL, N_RESAMPLES, resampled_totals
 from main.utils.segments import TRAPPED
+from main.utils.tracks import InputError
 from simulations.parameters import STATES
 
 SHORTEST = 3  # frames; the shortest dwell that is seen
 FEWEST_SEEN = 5  # events below which a bootstrap interval would be too narrow, and none is given
 FEWEST_FILES = 5  # of a condition, for files to be resampled instead of tracks
+SCALES = {"occupancy_frames": "share", "occupancy_tracks": "share", "alpha_frames": "plain", "alpha_tracks": "plain"}
 LEVELS = ("msd_1", "k_", "alpha")  # beginnings of the names of what only a moving particle has
 
 
@@ -50,18 +53,32 @@ def dwells(segments: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval_of(segments: pd.DataFrame, record: dict) -> tuple[float | None, str]:
-    """Seconds between frames of some segments, and the unit of their times; None and "frames" if files differ.
+    """Seconds between frames of the segments of one condition or file, and the unit of their times.
 
     Parameters
     ----------
     segments : pandas.DataFrame
     record : dict
         The run's run.json.
+
+    Returns
+    -------
+    interval : float or None
+        None if it is not known.
+    unit : {"s", "frames"}
+
+    Raises
+    ------
+    InputError
+        If files with different intervals are in one condition.
     """
     by_file = {given["path"]: given["frame_interval_s"] for given in record["inputs"]}
     files = segments["file"].unique() if "file" in segments else list(by_file)
     found = {by_file.get(str(name)) for name in files}
-    interval = found.pop() if len(found) == 1 else None
+    if len(found) > 1:
+        named = f"Condition {segments['condition'].iloc[0]}" if "condition" in segments else "The run"
+        raise InputError(f"{named} has files of different frame intervals, analyse them as conditions of their own.")
+    interval = found.pop()
     return interval, "s" if interval else "frames"
 
 
@@ -85,7 +102,9 @@ def survival(dwell: pd.DataFrame, state: int) -> pd.DataFrame:
     own = dwell[(dwell["state"] == state) & dwell["start_seen"]]
     if not own["end_seen"].any():
         return pd.DataFrame(columns=["frames", "survival", "low", "high"], dtype=float)
-    frames, seen = own["frames"].to_numpy(float), own["end_seen"].to_numpy()
+    seen = own["end_seen"].to_numpy()
+    frames = own["frames"].to_numpy(float) - SHORTEST * ~seen  # an end nearer to the track's would not have been seen
+    frames, seen = frames[frames >= SHORTEST], seen[frames >= SHORTEST]
     estimate = ecdf(CensoredData(uncensored=frames[seen], right=frames[~seen])).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where all or none are left, the interval is undefined: nan
@@ -99,7 +118,7 @@ def track_sums(dwell: pd.DataFrame) -> np.ndarray:
 
     The last axis: frames; share of the track's frames; ends that were seen of dwells whose start was seen; frames at
     risk of such an end; changes to each of the four states. Of a dwell the first `SHORTEST` - 1 frames are not at risk,
-    since none that short is seen, nor of a censored one the last, after which nobody looked.
+    since none that short is seen, nor of a censored one the last `SHORTEST`: what followed would have been too short.
     """
     track, n_tracks = dwell["track_id"].astype("category").cat.codes.to_numpy(), dwell["track_id"].nunique()
     state, frames = dwell["state"].to_numpy(int), dwell["frames"].to_numpy(float)
@@ -108,7 +127,7 @@ def track_sums(dwell: pd.DataFrame) -> np.ndarray:
     np.add.at(sums, (track, state, 0), frames)
     sums[..., 1] = sums[..., 0] / sums[..., 0].sum(1, keepdims=True)
     np.add.at(sums, (track, state, 2), started & ended & (frames >= SHORTEST))
-    np.add.at(sums, (track, state, 3), started * np.maximum(frames - (SHORTEST - 1) - ~ended, 0))
+    np.add.at(sums, (track, state, 3), started * np.maximum(frames - (SHORTEST - 1) - SHORTEST * ~ended, 0))
     np.add.at(sums, (track[ended], state[ended], 4 + dwell["next_state"].to_numpy(int)[ended]), 1)
     return sums
 
@@ -140,13 +159,14 @@ def quantities(sums: np.ndarray) -> dict[str, np.ndarray]:
         occupancy_frames, occupancy_tracks (of the states; every frame counts alike, or every track: long tracks are
         those that stay in view), mean_dwell (frames), rate_to_trapped ... rate_to_directed (per frame), each (..., 4).
         Rates take the chance to leave as independent of the time spent; -log(1 - p) makes a rate of the chance p per
-        frame. nan where no dwell of a state was seen to start.
+        frame; a rate of 0 gives endless dwells. nan where no dwell of a state was seen to start.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = -np.log1p(-np.minimum(sums[..., 2] / sums[..., 3], 1 - 1e-12))
+        rate = -np.log1p(-sums[..., 2] / sums[..., 3])
+        rate = np.where(sums[..., 2] < sums[..., 3], rate, np.nan)  # that every dwell ends at once says no rate
         share = sums[..., 4:] / sums[..., 4:].sum(-1, keepdims=True)
         occupied = sums[..., :2] / sums[..., :2].sum(-2, keepdims=True)
-        dwell = np.where(rate > 0, 1 / rate, np.nan)
+        dwell = 1 / rate
     result = {"occupancy_frames": occupied[..., 0], "occupancy_tracks": occupied[..., 1], "mean_dwell": dwell}
     return result | {f"rate_to_{name}": rate * share[..., i] for i, name in enumerate(STATES)}
 
@@ -174,15 +194,21 @@ class Estimate:
     Parameters
     ----------
     value, resampled, n : dict of quantity -> array
-        n: dwells (occupancies), ends that were seen (mean_dwell), changes (rates), segments (levels).
+        n: dwells (occupancies), ends that were seen of dwells whose start was seen (mean_dwell), changes or such ends,
+        whichever are fewer (rates), segments (levels).
     by : {"tracks", "files"}
         What was drawn.
+    n_drawn : int
+        How many of these there are.
+    frame_interval : float
     """
 
     value: dict
     resampled: dict
     n: dict
     by: str
+    n_drawn: int
+    frame_interval: float
 
 
 def estimate(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: int = N_RESAMPLES, seed: int = 0):
@@ -222,13 +248,14 @@ def estimate(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: i
     total = sums.sum(0)
     seen = np.bincount(table["state"], minlength=len(STATES))
     n = {"occupancy_frames": seen, "occupancy_tracks": seen, "mean_dwell": total[:, 2]}
-    n |= {f"rate_to_{name}": total[:, 4 + i] for i, name in enumerate(STATES)}
+    n |= {f"rate_to_{name}": np.minimum(total[:, 4 + i], total[:, 2]) for i, name in enumerate(STATES)}
     n |= dict.fromkeys(levels(level.sum(0)), np.bincount(segments["state"], minlength=len(STATES)))
     value = all_of(drawn.sum(0))
     for name in value:
         if name.startswith(("mean_dwell", "rate")):
             value[name] = np.where(total[:, 2] > 0, value[name], np.nan)  # no end was seen
-    return Estimate(value, all_of(resampled_totals(drawn, n_resamples, seed)), n, by)
+    resampled = all_of(resampled_totals(drawn, n_resamples, seed))
+    return Estimate(value, resampled, n, by, len(drawn), frame_interval)
 
 
 def _scale(name: str, frame_interval: float) -> float:
@@ -248,7 +275,8 @@ def kinetics(found: Estimate) -> pd.DataFrame:
     for i, name in _every(found):
         value = found.value[name][i]
         known = np.isfinite(value) and found.n[name][i] >= FEWEST_SEEN
-        ends = _interval(found.resampled[name][:, i]) if known else (np.nan, np.nan)
+        drawn = found.resampled[name][:, i]
+        ends = interval(value, drawn, found.n_drawn, SCALES.get(name, "log")) if known else (np.nan, np.nan)
         rows.append((STATES[i], name, value, *ends, int(found.n[name][i]), found.by))
     return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n", "resampled"])
 
@@ -260,21 +288,49 @@ def compare(reference: Estimate, other: Estimate) -> pd.DataFrame:
     -------
     pandas.DataFrame
         state, quantity, value_reference, value, difference, difference_low, difference_high, ratio, ratio_low,
-        ratio_high, resampled; only what was seen in both, the intervals nan where in one n is below `FEWEST_SEEN`.
+        ratio_high, resampled; only what was seen in both, the intervals nan where in one n is below `FEWEST_SEEN`, and
+        no msd_1 where the two differ in the time of a frame.
     """
-    rows = []
+    rows, n_drawn = [], min(reference.n_drawn, other.n_drawn)
     for i, name in _every(reference):
+        if name.startswith("msd_1") and reference.frame_interval != other.frame_interval:
+            continue
         a, b = reference.value[name][i], other.value[name][i]
         n = min(one.n[name][i] for one in (reference, other))
         if n == 0 or not np.isfinite(a) or not np.isfinite(b):
             continue
         x, y = (one.resampled[name][:, i] if n >= FEWEST_SEEN else np.array([]) for one in (reference, other))
         with np.errstate(divide="ignore", invalid="ignore"):
-            difference, ratio = _interval(y - x), _interval(y / x)
+            ratio = b / a
+            ends = interval(b - a, y - x, n_drawn, "plain"), interval(ratio, y / x, n_drawn, "log")
         by = " and ".join(dict.fromkeys((reference.by, other.by)))
-        rows.append((STATES[i], name, a, b, b - a, *difference, b / a, *ratio, by))
+        rows.append((STATES[i], name, a, b, b - a, *ends[0], ratio, *ends[1], by))
     ends = [f"{what}{end}" for what in ("difference", "ratio") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["state", "quantity", "value_reference", "value", *ends, "resampled"])
+
+
+def compare_conditions(found: dict[str, Estimate], record: dict) -> pd.DataFrame:
+    """`compare` of every condition with the first that was given.
+
+    Parameters
+    ----------
+    found : dict of str -> Estimate
+        By condition.
+    record : dict
+        The run's run.json, which has the conditions in order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of `compare`, with columns condition and reference; empty with fewer than two conditions, or where no track
+        of the first was long enough to analyse.
+    """
+    first = record["inputs"][0].get("condition")
+    others = [name for name in found if name != first]
+    if first not in found or not others:
+        return pd.DataFrame()
+    tables = [compare(found[first], found[name]).assign(condition=name, reference=first) for name in others]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _every(found: Estimate):
@@ -283,7 +339,30 @@ def _every(found: Estimate):
             if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(LEVELS))]  # fmt: skip
 
 
-def _interval(resampled: np.ndarray) -> tuple[float, float]:
-    """Ends of the 90 % interval of the finite ones."""
-    finite = resampled[np.isfinite(resampled)]
-    return tuple(np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])) if len(finite) else (np.nan, np.nan)
+def interval(value: float, resampled: np.ndarray, n_drawn: int, scale: str = "plain") -> tuple[float, float]:
+    """Ends of the 90 % interval around a value, from a bootstrap of a few or many.
+
+    The percentiles of a bootstrap are too narrow for few: their distances from the value are stretched by
+    sqrt(n / (n - 1)) and by Student's over the normal quantile (Hesterberg, The American Statistician 69, 371, 2015).
+
+    Parameters
+    ----------
+    value : float
+    resampled : numpy.ndarray, shape (n_resamples,)
+        nan is left out, inf counts.
+    n_drawn : int
+        Tracks or files that each resample draws.
+    scale : {"plain", "log", "share"}
+        On which the distances are; shares stay within 0 and 1.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if not len(known) or n_drawn < 2:
+        return np.nan, np.nan
+    ends = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+    tail = (1 + LEVEL) / 2
+    wider = np.sqrt(n_drawn / (n_drawn - 1)) * student.ppf(tail, n_drawn - 1) / norm.ppf(tail)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scale == "log":
+            return tuple(value * (ends / value) ** wider)
+        ends = value + wider * (ends - value)
+    return tuple(np.clip(ends, 0, 1) if scale == "share" else ends)

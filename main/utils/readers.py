@@ -51,7 +51,7 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
     check_file(path)
     if format == "trackmate-xml" or (format == "auto" and path.suffix.lower() == ".xml"):
         return read_trackmate_xml(path)
-    return read_table(read_raw(path), path, format, columns)
+    return read_table(read_raw(path, format in ("auto", "trackmate-csv") and not columns), path, format, columns)
 
 
 def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
@@ -81,11 +81,11 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: the file is empty.")
 
 
-def read_raw(path: Path) -> pd.DataFrame:
+def read_raw(path: Path, described: bool = True) -> pd.DataFrame:
     """The table of a CSV or Parquet file as it stands, index 0..N-1 counting its data rows.
 
     TrackMate's rows of names and units go to its `attrs`, under "described" (column -> list of str): among numbers
-    they would make every column text.
+    they would make every column text. `described` says whether to look for them.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def read_raw(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # text in places: `numbers` finds it
             given = {"sep": separator, "encoding": encoding, "index_col": False, "skip_blank_lines": False}
-            described = described_rows(pd.read_csv(path, nrows=3, dtype="string", **given))
-            raw = pd.read_csv(path, skiprows=range(1, len(described) + 1), **given)
+            rows = described_rows(pd.read_csv(path, nrows=3 * described, dtype="string", **given))
+            raw = pd.read_csv(path, skiprows=range(1, len(rows) + 1), **given)
     except InputError:
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
@@ -112,7 +112,7 @@ def read_raw(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
     raw.columns = [str(name).strip() for name in raw.columns]
     raw = raw.iloc[: len(raw) - _trailing_blank(raw)].reset_index(drop=True)
-    raw.attrs = {"described": described.to_dict("list")} if len(described) else {}
+    raw.attrs = {"described": rows.to_dict("list")} if len(rows) else {}
     return raw
 
 

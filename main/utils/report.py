@@ -10,7 +10,7 @@ from string import Template
 import numpy as np
 import pandas as pd
 
-from main.utils.kinetics import compare, estimate, interval_of, kinetics
+from main.utils.kinetics import compare_conditions, estimate, interval_of, kinetics
 from main.utils.report_data import (
     break_at,
     colours_of,
@@ -77,13 +77,13 @@ def report(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame, r
             "units": units_text(record), "positionUnit": record["units"]["x"].replace("um", "µm"),
             "colours": colours_of(points), "breakAt": break_at() * every, "every": every, "groups": names, "by": by,
             "histograms": histograms(segments, group, len(names))}
-    found = {name: estimate(segments[group == i], interval_of(segments, record)[0] or 1.0, seed=i)
+    found = {name: estimate(segments[group == i], time_of(segments[group == i], record)[0] or 1.0, seed=i)
              for i, name in enumerate(names) if (group == i).any()}
     diagrams, rates, data["dwells"] = dwell_section(segments, record, group, names, found)
     title = ", ".join(Path(i["path"]).name for i in record["inputs"][:3]) + (" …" if len(record["inputs"]) > 3 else "")
     parts = {"title": escape(title), "style": read("style.css"), "summary": summary(tracks, segments, record),
              "map_note": map_note(tracks, every), "groups_note": groups_note(names, by, record),
-             "diagrams": diagrams, "dwells": rates, "comparison": compared(found, by, segments, record),
+             "diagrams": diagrams, "dwells": rates, "comparison": compared(segments, record),
              "k_unit": units_text(record)["k"],
              "limits": limits(tracks, segments, record, training_range(record)),
              "provenance": provenance(record), "empty": "" if len(points) else "empty",
@@ -121,7 +121,7 @@ def groups_note(names: list[str], by: str, record: dict) -> str:
     if by:
         return f"There is a line for each of the {len(names)} {by}s, or one for each state."
     several = len(record["inputs"]) > 1
-    return f"All files are pooled (up to {MAX_GROUPS} would be shown side by side)." if several else ""
+    return f"All tracks are pooled (up to {MAX_GROUPS} conditions or files would be shown side by side)." * several
 
 
 def map_note(tracks: pd.DataFrame, every: int) -> str:
@@ -131,22 +131,32 @@ def map_note(tracks: pd.DataFrame, every: int) -> str:
     return " ".join(notes + [f"One frame in {every} is kept in this report."] * (every > 1))
 
 
-def compared(found: dict, by: str, segments: pd.DataFrame, record: dict) -> Html:
+def compared(segments: pd.DataFrame, record: dict) -> Html:
     """How every condition differs from the first; nothing where there are no conditions."""
-    if by != "condition" or len(found) < 2:
+    if "condition" not in segments:
         return Html()
-    first, *others = found
-    differences = {name: compare(found[first], found[name]) for name in others}
-    return comparison(first, differences, interval_of(segments, record)[1], record["units"])
+    times = {name: time_of(own, record) for name, own in segments.groupby("condition", sort=False)}
+    found = {name: estimate(own, times[name][0] or 1.0, seed=i)
+             for i, (name, own) in enumerate(segments.groupby("condition", sort=False))}
+    differences = compare_conditions(found, record)
+    return Html() if differences.empty else comparison(differences, record["units"])
+
+
+def time_of(segments: pd.DataFrame, record: dict) -> tuple[float | None, str]:
+    """Seconds between frames and the unit of times; frames where files of different intervals are pooled."""
+    try:
+        return interval_of(segments, record)
+    except InputError:
+        return None, "frames"
 
 
 def dwell_section(segments, record, group, names, found) -> tuple[Html, Html, list[dict]]:
     """Diagrams, tables with notes, and the curves that the browser draws, of every group."""
     diagrams, tables, curves = [], [], []
-    interval, unit = interval_of(segments, record)
-    per = "1/s" if interval else "1/frame"
     for name, estimated in found.items():
         own, rates = segments[group == names.index(name)], kinetics(estimated)
+        interval, unit = time_of(own, record)
+        per = "1/s" if interval else "1/frame"
         caption = element("figcaption", "Changes between states: area by share of frames; width and number by rate "
                           f"({per}), n changes seen; arrows in the colour of the state that is left.")
         shown = {"class_": "group", "data_group": len(curves)}

@@ -62,8 +62,9 @@ def sentence(tracks, segments, record) -> str:
 
 def key_numbers(tracks, segments, record) -> Html:
     """The table of key numbers with units."""
-    counts, units, given = record["counts"], record["units"], record["inputs"][0]
-    interval, frames = given["frame_interval_s"], tracks["n_frames"]
+    counts, units, frames = record["counts"], record["units"], tracks["n_frames"]
+    intervals = {given["frame_interval_s"] for given in record["inputs"]}
+    interval = intervals.pop() if len(intervals) == 1 else None
     moving = segments[segments["state"] != TRAPPED]
     dropped = ", ".join(f"{n:,} {reason}" for reason, n in counts["dropped"].items()) or "none"
     typical = [weighted_median(moving[name], moving["n_frames"]) for name in ("msd_1", "alpha")]
@@ -155,43 +156,44 @@ def interval(row, form=number, seen=None) -> Html:
     """A value with its interval, and the number of changes behind a rate."""
     if not np.isfinite(row["value"]) or seen == 0:
         return Html("–")
-    if not np.isfinite(row["low"]):
+    if np.isnan(row["low"]):
         return Html(f"{raised(form(row['value']))} <small>n = {int(row['n']):,}: no interval</small>")
-    ends = raised(f"{form(row['low'])} to {form(row['high'])}")
+    ends = raised(span(row, form=form))
     count = "" if seen is None else f", n = {int(seen):,}"
     return Html(f"{raised(form(row['value']))} <small>{ends}{count}</small>")
 
 
-def comparison(first: str, others: dict[str, pd.DataFrame], time: str, units: dict) -> Html:
-    """How other conditions differ from the first: a table of ratios and differences.
+def comparison(differences: pd.DataFrame, units: dict) -> Html:
+    """How conditions differ from the first: a table of differences and ratios.
 
     Parameters
     ----------
-    first : str
-        Name of the reference.
-    others : dict of str -> pandas.DataFrame
-        Condition -> as of `main.utils.kinetics.compare`.
-    time : str
-        Unit of mean dwells.
+    differences : pandas.DataFrame
+        As of `main.utils.kinetics.compare_conditions`.
     units : dict
         As under "units" in run.json.
     """
+    time = "s" if units["k"].endswith("/s^alpha") else "frames"
     names = {"occupancy_frames": "share of frames", "alpha_frames": "alpha", "mean_dwell": f"mean dwell ({time})",
              "msd_1_frames": Html(f"MSD at one frame ({unit_html(units['msd_1'])})")}  # fmt: skip
-    rows = []
-    for other, found in others.items():
-        for _, row in found[found["quantity"].isin(names)].iterrows():
-            ends = [Html("–") if not np.isfinite(row[f"{what}_low"]) else
-                    f"{number(row[what])} ({number(row[f'{what}_low'])} to {number(row[f'{what}_high'])})"
-                    for what in ("difference", "ratio")]  # fmt: skip
-            rows.append([other, row["state"], names[row["quantity"]], number(row["value_reference"]),
-                         number(row["value"]), *map(raised, ends)])
-    by = next(iter(others.values()))["resampled"].iloc[0] if len(rows) else "tracks"
+    rows, first = [], differences["reference"].iloc[0]
+    for _, row in differences[differences["quantity"].isin(names)].iterrows():
+        ends = [Html("–") if np.isnan(row[f"{what}_low"]) else f"{number(row[what])} ({span(row, what)})"
+                for what in ("difference", "ratio")]  # fmt: skip
+        rows.append([row["condition"], row["state"], names[row["quantity"]], number(row["value_reference"]),
+                     number(row["value"]), *map(raised, ends)])
+    by = " and ".join(differences["resampled"].unique())
     note = ("Tracks of one recording are alike. With fewer than 5 files in a condition tracks are resampled, and the "
             "intervals say nothing about how recordings differ.") if "tracks" in by else ""
     header = ["condition", "state", "quantity", first, "condition's value", "difference (90 %)", "ratio (90 %)"]
     shown = table(header, rows, f"Against {first}, with 90 % intervals from resampling {by}; every frame counts alike")
     return element("h3", "Conditions compared") + shown + (element("p", note, class_="note") if note else Html())
+
+
+def span(row, what: str = "", form=number) -> str:
+    """The interval of a value in words; without an upper end "a or more"."""
+    low, high = (row[f"{what}_{end}" if what else end] for end in ("low", "high"))
+    return f"{form(low)} to {form(high)}" if np.isfinite(high) else f"{form(low)} or more"
 
 
 def dwell_notes(segments: pd.DataFrame) -> Html:

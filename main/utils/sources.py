@@ -1,6 +1,7 @@
 """The files of a run: read once to be checked, and read again if all together would be too much to keep."""
 
 import glob
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,15 +38,25 @@ class Source:
     format: str = ""
     dropped: dict = None
     warnings: list = None
+    sha256: str = ""
     n_points: int = 0
     track_ids: np.ndarray = None
     kept: Tracks | None = None
 
     def tracks(self) -> Tracks:
-        """Its tracks, without the columns that no result has."""
+        """Its tracks, without the columns that no result has.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or is not what it was at the first reading.
+        """
         if self.kept is not None:
             return self.kept
         tracks = self.read(self.path)
+        if self.track_ids is not None and (len(tracks.table) != self.n_points
+                                           or not np.array_equal(tracks.table["track_id"].unique(), self.track_ids)):
+            raise InputError(f"{self.path}: changed while it was read.")
         return replace(tracks, table=tracks.table[[n for n in (*COLUMNS, "sigma") if n in tracks.table]])
 
 
@@ -65,6 +76,8 @@ def open_sources(paths, read) -> list[Source]:
         tracks = source.tracks()
         for name in ("units", "format", "dropped", "warnings"):
             setattr(source, name, getattr(tracks, name))
+        with open(path, "rb") as file:
+            source.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         source.n_points, source.track_ids = len(tracks.table), tracks.table["track_id"].unique()
         n_points, n_tracks = n_points + source.n_points, n_tracks + len(source.track_ids)
         source.kept = tracks if n_points <= KEPT_POINTS else None

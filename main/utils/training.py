@@ -100,6 +100,8 @@ def net_config(options: Options) -> dict:
     """
     if options.features not in N_FEATURES:
         raise ValueError(f"unknown features {options.features!r}: expected one of {', '.join(N_FEATURES)}")
+    if options.gaps > 0 and options.features != "default":
+        raise ValueError(f"missing frames are told by the default features, not by {options.features}")
     config = {"body": options.body, "target": options.target, "in_features": N_FEATURES[options.features],
               "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
     if options.intervals:
@@ -161,7 +163,7 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
                disable=not first)  # fmt: skip
     with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            net.train(options.only not in ("intervals", "gaps"))  # a frozen body reads without dropout
+            _mode(net, options)
             loss = loss_of(model, batch, options, weights, device)
             _update(net, optimizer, loss["loss"], options.clip)
             if options.schedule != "plateau":
@@ -192,6 +194,15 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     bar.close()
     folder.close()
     return net
+
+
+def _mode(net: TrackNet, options: Options) -> None:
+    """Training mode; a frozen body reads without dropout."""
+    net.train(options.only not in ("intervals", "gaps"))
+    if options.only == "gaps":  # cuDNN goes back through LSTMs in training mode only; they have no dropout of their own
+        for module in net.modules():
+            if isinstance(module, torch.nn.LSTM):
+                module.train()
 
 
 @contextmanager
