@@ -15,6 +15,7 @@ N_CHANGES = (0, 4)  # changepoints of a track, all numbers equally often
 MIN_SEGMENT = 5  # frames
 LOG10_NOISE = (-6.0, 1.0)  # range of the localisation error; beside it a share of tracks has none
 NOISELESS, SHORT = 0.25, 0.3  # shares of tracks without localisation error, and of fewer frames than the others
+NARROW, NARROWEST = 0.5, 0.1  # share of tracks whose segments are nearer to each other than chance, decades at the least
 FRAMES = (20, 200)
 
 
@@ -87,8 +88,7 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         short = (FRAMES[0] + uniform(n) * (FRAMES[1] - FRAMES[0] + 1)).long()
         length = torch.where(uniform(n) < SHORT, short, length)
     segment = segments_of(length, n_changes, uniform)  # (n, T)
-    log10_d = LOG10_D[0] + (LOG10_D[1] - LOG10_D[0]) * uniform(n, n_changes[1] + 1)
-    k = 10 ** log10_d.gather(1, segment)
+    k = 10 ** log10_d_of(n, n_changes[1] + 1, uniform).gather(1, segment)
     steps = torch.randn(*k.shape, 2, generator=generator, device=device) * (2 * k).sqrt()[..., None]
     xy = torch.cat([torch.zeros_like(steps[:, :1]), steps[:, :-1]], 1).double().cumsum(1)
     sigma = 10 ** (LOG10_NOISE[0] + (LOG10_NOISE[1] - LOG10_NOISE[0]) * uniform(n))
@@ -99,6 +99,17 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
     ones = torch.ones_like(k)
     return {"xy": (xy - xy[:, :1]).float(), "length": length, "sigma": sigma, "k": k, "alpha": ones,
             "state": 2 * ones.long()}  # fmt: skip
+
+
+def log10_d_of(n: int, n_segments: int, uniform) -> torch.Tensor:
+    """log10 of D of each segment, (n, n_segments): over all decades, or over a part of them, from `NARROWEST` on.
+
+    Over all decades a change is hardly ever small, and a network would not learn to look for such.
+    """
+    whole = LOG10_D[1] - LOG10_D[0]
+    part = whole * (NARROWEST / whole) ** uniform(n, 1)
+    part = torch.where(uniform(n, 1) < NARROW, part, whole)
+    return LOG10_D[0] + (whole - part) * uniform(n, 1) + part * uniform(n, n_segments)
 
 
 def segments_of(length: torch.Tensor, n_changes, uniform) -> torch.Tensor:
