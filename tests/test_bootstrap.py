@@ -54,7 +54,8 @@ def test_same_seed_same_intervals_and_same_tracks_for_all_methods(tracks):
     sums = track_sums(truths, preds)
     one = bootstrap(exp, {"a": sums}, n_resamples=50)["a"]
     two = bootstrap(exp, {"a": sums, "b": sums}, n_resamples=50)
-    assert one.equals(two["a"]) and one.equals(two["b"])
+    for other in two.values():  # a matrix product of another width may round its sums in another order
+        pd.testing.assert_frame_equal(one, other, rtol=1e-12)
     assert not one.equals(bootstrap(exp, {"a": sums}, n_resamples=50, seed=1)["a"])
 
 
