@@ -26,7 +26,8 @@ def ship(runs: list[Path], folder: Path) -> dict:
     Parameters
     ----------
     runs : list of paths
-        One run of target "combined", or one each of "k", "alpha" and "state".
+        One run of target "combined", or one each of "k", "alpha" and "state"; or one of "k" alone, which
+        `main.utils.diffusion` reads.
     folder : path
         Where the set goes; a segmentation fitted for an earlier set there is kept, else that of the weights that
         the runs were fine-tuned from is taken over.
@@ -39,12 +40,13 @@ def ship(runs: list[Path], folder: Path) -> dict:
     Raises
     ------
     ValueError
-        If the runs do not give K, alpha and state once each, or differ in their features.
+        If the runs do not give K, or K, alpha and state, once each, or differ in their features.
     """
     params = {run: json.loads((run / "params.json").read_text()) for run in runs}
     targets = sorted(p["target"] for p in params.values())
-    if targets not in (["combined"], ["alpha", "k", "state"]):
-        raise ValueError(f"runs of {', '.join(targets)}: expected one combined run, or one each of k, alpha, state")
+    if targets not in (["combined"], ["alpha", "k", "state"], ["k"]):
+        raise ValueError(f"runs of {', '.join(targets)}: expected one combined run, one each of k, alpha, state, or "
+                         "one of k for D(t) of Brownian motion")
     kinds = {p["features"] for p in params.values()}
     if len(kinds) > 1:
         raise ValueError(f"runs with different features ({', '.join(sorted(kinds))}) do not make one set")

@@ -201,6 +201,8 @@ def load_predictor(weights, device: str):
     try:
         nets, config = load_weights(weights, device)
         segmentation_options(config)
+        if set(nets) == {"k"}:
+            raise ValueError(f"{weights}: weights that read D alone, of Brownian motion (main.utils.diffusion)")
         if config.get("features", "default") not in N_FEATURES:
             raise ValueError(f"{weights}: weights for unknown features {config['features']!r}")
     except KeyError as error:

@@ -1,0 +1,57 @@
+"""The diffusion coefficient in time, read by a network that knows segmented Brownian motion alone.
+
+What anomalous diffusion does to D(t) of such a network shows what an exponent of the whole track hides: scaled Brownian
+motion ages, D(t) ~ t^(alpha - 1) (Requena et al., Biophysical Journal 122, 4360, 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from main.utils.features import features
+from main.utils.weights import load_weights
+
+BATCH = 128  # tracks
+
+
+@torch.inference_mode()
+def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool = False) -> np.ndarray:
+    """D of every step of many tracks of one length.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (N, T, 2)
+        Positions at successive frames, at most 200.
+    sigma : float or numpy.ndarray of shape (N,)
+        Localisation error, unit of xy; NaN where it is unknown.
+    weights : str
+        Weights with a network of K: shipped ones or a folder.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, T)
+        length^2/frame; entry t belongs to the step from frame t to t + 1, the last to none.
+
+    Raises
+    ------
+    ValueError
+        If there are no such weights, they have no network of K, or a track is too long.
+    """
+    nets, _ = load_weights(weights)
+    if "k" not in nets:
+        raise ValueError(f"{weights}: weights without a network of their own for K")
+    xy = np.asarray(xy, dtype=np.float64)
+    if xy.shape[1] > 200:
+        raise ValueError(f"tracks of {xy.shape[1]} frames, expected 200 or fewer")
+    sigma, found = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy)), []
+    for first in tqdm(range(0, len(xy), BATCH), "D(t)", unit="batch", disable=not progress):
+        part = slice(first, first + BATCH)
+        own = torch.as_tensor(xy[part] - xy[part, :1], dtype=torch.float32)
+        length = torch.full((len(own),), own.shape[1])
+        feats, log10_scale = features(own, length, torch.as_tensor(sigma[part].copy()))
+        found.append((nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy())
+    return 10 ** np.concatenate(found)
