@@ -58,7 +58,7 @@ class BrownianStream(ResumableBatches):
 
 
 def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = None, log10_noise=None,
-                    n_changes=N_CHANGES, device="cpu") -> dict:
+                    n_changes=N_CHANGES, narrow: float = NARROW, device="cpu") -> dict:
     """Segmented Brownian tracks with localisation error.
 
     Parameters
@@ -73,6 +73,8 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         log10 of the localisation error of every track, -inf for none; by default drawn.
     n_changes : (int, int)
         Fewest and most changepoints.
+    narrow : float
+        Share of tracks with smaller jumps than chance gives.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         short = (FRAMES[0] + uniform(n) * (FRAMES[1] - FRAMES[0] + 1)).long()
         length = torch.where(uniform(n) < SHORT, short, length)
     segment = segments_of(length, n_changes, uniform)  # (n, T)
-    k = 10 ** log10_d_of(n, n_changes[1] + 1, uniform).gather(1, segment)
+    k = 10 ** log10_d_of(n, n_changes[1] + 1, narrow, uniform).gather(1, segment)
     steps = torch.randn(*k.shape, 2, generator=generator, device=device) * (2 * k).sqrt()[..., None]
     xy = torch.cat([torch.zeros_like(steps[:, :1]), steps[:, :-1]], 1).double().cumsum(1)
     sigma = 10 ** (LOG10_NOISE[0] + (LOG10_NOISE[1] - LOG10_NOISE[0]) * uniform(n))
@@ -101,14 +103,14 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
             "state": 2 * ones.long()}  # fmt: skip
 
 
-def log10_d_of(n: int, n_segments: int, uniform) -> torch.Tensor:
+def log10_d_of(n: int, n_segments: int, narrow: float, uniform) -> torch.Tensor:
     """log10 of D of each segment, (n, n_segments): over all decades, or over a part of them, from `NARROWEST` on.
 
     Over all decades a change is hardly ever small, and a network would not learn to look for such.
     """
     whole = LOG10_D[1] - LOG10_D[0]
     part = whole * (NARROWEST / whole) ** uniform(n, 1)
-    part = torch.where(uniform(n, 1) < NARROW, part, whole)
+    part = torch.where(uniform(n, 1) < narrow, part, whole)
     return LOG10_D[0] + (whole - part) * uniform(n, 1) + part * uniform(n, n_segments)
 
 
