@@ -15,7 +15,7 @@ N_CHANGES = (0, 4)  # changepoints of a track, all numbers equally often
 MIN_SEGMENT = 5  # frames
 LOG10_NOISE = (-6.0, 1.0)  # range of the localisation error; beside it a share of tracks has none
 NOISELESS, SHORT = 0.25, 0.3  # shares of tracks without localisation error, and of fewer frames than the others
-NARROW, NARROWEST = 0.5, 0.1  # share of tracks with smaller jumps; decades, the least
+NARROW, NARROWEST = 0.8, 0.3  # share of tracks with smaller jumps; decades, the least
 FRAMES = (20, 200)
 
 

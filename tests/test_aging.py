@@ -40,7 +40,7 @@ def test_windows_see_aging_where_their_middle_is():
     assert law.exponent_low < law.exponent < law.exponent_high
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("alpha", [0.1, 0.3, 0.5, 0.7])
 def test_the_network_sees_scaled_brownian_motion_age(alpha):
     """Trained on nothing but segmented Brownian motion."""
     d = diffusion_in_time(theory_tracks("sbm", alpha, 3000, seed=3))[:, :-1]

@@ -11,12 +11,12 @@ import torch
 from tqdm import tqdm
 
 from main.utils.features import features
+from main.utils.inference import workers
 from main.utils.weights import load_weights
 
-BATCH = 128  # tracks
+BATCH = 32  # tracks
 
 
-@torch.inference_mode()
 def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool = False) -> np.ndarray:
     """D of every step of many tracks of one length.
 
@@ -47,11 +47,17 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
     xy = np.asarray(xy, dtype=np.float64)
     if xy.shape[1] > 200:
         raise ValueError(f"tracks of {xy.shape[1]} frames, expected 200 or fewer")
-    sigma, found = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy)), []
-    for first in tqdm(range(0, len(xy), BATCH), "D(t)", unit="batch", disable=not progress):
+    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy))
+
+    @torch.inference_mode()
+    def read(first):
         part = slice(first, first + BATCH)
         own = torch.as_tensor(xy[part] - xy[part, :1], dtype=torch.float32)
         length = torch.full((len(own),), own.shape[1])
         feats, log10_scale = features(own, length, torch.as_tensor(sigma[part].copy()))
-        found.append((nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy())
+        return (nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
+
+    firsts = range(0, len(xy), BATCH)
+    with workers(torch.device("cpu")) as pool:
+        found = list(tqdm(pool.map(read, firsts), "D(t)", len(firsts), unit="batch", disable=not progress))
     return 10 ** np.concatenate(found)
