@@ -9,11 +9,12 @@ import torch
 
 from main.utils.changepoints import segment_many
 from main.utils.inference import Predictor
-from main.utils.weights import WEIGHTS_DIR, load_weights
+from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
 from simulations.fgn import fractional_noise
 
 GOLDEN = Path(__file__).parent / "golden.json"
-SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json"))
+SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json")
+              if set(read_config(p.parent)["nets"]) != {"k"})  # that reads D(t) alone: tests/test_aging.py  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=SETS)
