@@ -6,7 +6,7 @@ import torch
 
 from main.utils.aging import power_law, step_times, window_times
 from main.utils.diffusion import diffusion_in_time
-from main.utils.estimators import cramer_rao_bound, sliding_d
+from main.utils.estimators import cramer_rao_bound, ensemble_msd, sliding_d
 from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
 from simulations.brownian import brownian_tracks
@@ -21,6 +21,15 @@ def test_steps_of_scaled_brownian_motion_have_the_stated_variance():
     assert np.array_equal(tracks[:5], theory_tracks("sbm", 0.3, 5, 60, seed=1)) and (tracks[:, 0] == 0).all()
     with pytest.raises(ValueError, match="unknown model 'levy'"):
         theory_tracks("levy", 0.3, 1)
+
+
+@pytest.mark.parametrize(("model", "alpha"), [("attm", 0.5), ("ctrw", 0.5), ("fbm", 0.5), ("fbm", 1.5)])
+def test_the_other_models_give_whole_tracks_that_spread_as_they_should(model, alpha):
+    tracks = theory_tracks(model, alpha, 400, seed=1)
+    assert tracks.shape == (400, 200, 2) and np.isfinite(tracks).all() and (tracks[:, 0] == 0).all()
+    time = np.array([5, 20, 80])
+    slope = np.polyfit(np.log(time), np.log(ensemble_msd(tracks)[time]), 1)[0]
+    assert slope == pytest.approx(alpha, abs=0.1 if model == "fbm" else 0.3)
 
 
 def test_a_power_law_is_found_with_an_interval_that_holds_it():

@@ -12,6 +12,7 @@ from main.utils.gaps import bridge as straight
 from main.utils.inference import Prediction, load_predictor
 from main.utils.training import Options, fit, network
 from main.utils.weights import load_weights
+from misc.limits import stretches
 from simulations.gaps import LONGEST, bridge, with_gaps
 from simulations.stream import TrackStream
 
@@ -103,7 +104,8 @@ def test_a_gap_costs_less_than_cutting(name):
     stream = TrackStream(["broad", "challenge"], 64, "cpu", 71005, 512)
     batch = stream.simulate_chunk(0)
     long = [i for i, length in enumerate(batch["length"].tolist()) if length >= 60][:150]
-    tracks = [{n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha")} for i in long]
+    names = ("xy", "k", "alpha", "state")
+    tracks = [{n: batch[n][i, : batch["length"][i]].double().numpy() for n in names} for i in long]
     rng, predictor = np.random.default_rng(0), load_predictor(name, "cpu")[0]
     seen = [rng.random(len(t["xy"])) > 1 / 15 for t in tracks]
     for there in seen:
@@ -119,12 +121,8 @@ def test_a_gap_costs_less_than_cutting(name):
 
 def cut_and_predict(predictor, tracks, sigma, seen):
     """Predictions, truth and "seen" of the stretches between gaps, as tracks of their own."""
-    pieces = []
-    for track, error, there in zip(tracks, sigma, seen, strict=True):
-        frames = np.flatnonzero(there)
-        for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
-            if len(part) > 1:
-                pieces.append({n: track[n][part] for n in ("xy", "k", "alpha")} | {"sigma": error})
+    given = [track | {"sigma": error} for track, error in zip(tracks, sigma, strict=True)]
+    pieces = [piece for track, there in zip(given, seen, strict=True) for piece in stretches(track, there)]
     predictions = predictor.predict([p["xy"] for p in pieces], [p["sigma"] for p in pieces])
     return predictions, pieces, [np.ones(len(p["xy"]), bool) for p in pieces]
 

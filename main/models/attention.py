@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from main.models.conv_lstm import mask_padding
+from main.models.transformer import Attention
 
 WIDTHS = (1, 2, 4)  # of the residual blocks, in units of `hidden`
 
@@ -33,29 +34,13 @@ class ResidualBlock(nn.Module):
         return F.relu(y + self.shortcut(x))
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention without positions, as STEP's; padding is never attended."""
-
-    def __init__(self, size: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(size, 3 * size)
-        self.out = nn.Linear(size, size)
-
-    def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """x (B, T, C), valid (B, T) -> (B, T, C)."""
-        B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if valid.all() else valid[:, None, None])
-        return self.out(y.transpose(1, 2).reshape(B, T, C))
-
-
 class EncoderLayer(nn.Module):
-    """Self-attention, then a two-layer perceptron as wide as its input."""
+    """Self-attention without positions, as STEP's, then a two-layer perceptron as wide as its input."""
 
     def __init__(self, size: int, heads: int, dropout: float):
         super().__init__()
-        self.attention, self.first, self.second = SelfAttention(size, heads), nn.LayerNorm(size), nn.LayerNorm(size)
+        self.attention = Attention(size, heads, reach=0)
+        self.first, self.second = nn.LayerNorm(size), nn.LayerNorm(size)
         self.mlp = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(size, size))
         self.dropout = nn.Dropout(dropout)
 

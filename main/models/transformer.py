@@ -8,19 +8,25 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a learnt bias per head and clipped frame distance; padding is never attended."""
+    """Multi-head self-attention, with a learnt bias per head and clipped frame distance; padding is never attended.
+
+    With `reach` 0 it knows no positions, which is several times as fast.
+    """
 
     def __init__(self, size: int, heads: int, reach: int = 64):
         super().__init__()
         self.heads, self.reach = heads, reach
         self.qkv = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size)
-        self.bias = nn.Parameter(torch.zeros(heads, 2 * reach + 1))
+        self.bias = nn.Parameter(torch.zeros(heads, 2 * reach + 1)) if reach else None
 
     def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """x (B, T, C), valid (B, T) -> (B, T, C)."""
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
+        if self.bias is None:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=valid[:, None, None])
+            return self.out(y.transpose(1, 2).reshape(B, T, C))
         time = torch.arange(T, device=x.device)
         distance = (time[None] - time[:, None]).clamp(-self.reach, self.reach) + self.reach
         bias = self.bias[:, distance][None].masked_fill(~valid[:, None, None], float("-inf"))  # (B, H, T, T)

@@ -369,6 +369,7 @@ def plot_distributions(groups: dict[str, object], units: dict[str, str]) -> Figu
     units : dict
         Column -> unit, as under "units" in run.json.
     """
+    n_groups = len(groups)
     groups = {name: own[own["state"] != 0] for name, own in list(groups.items())[:8]}
     rows = [("msd_1", f"MSD at one frame ({pretty_unit(units['msd_1'])})"), ("k", f"K ({pretty_unit(units['k'])})"),
             ("alpha", r"$\alpha$")]  # fmt: skip
@@ -387,7 +388,7 @@ def plot_distributions(groups: dict[str, object], units: dict[str, str]) -> Figu
     for ax, by in zip(axes[0], ("frame", "track"), strict=True):
         ax.set_title(f"every {by} counts alike")
     if len(groups) > 1:
-        axes[0, 0].legend(fontsize=7)
+        axes[0, 0].legend(fontsize=7, title=f"first 8 of {n_groups}" if n_groups > 8 else None)
     return fig
 
 
