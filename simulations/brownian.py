@@ -58,7 +58,7 @@ class BrownianStream(ResumableBatches):
 
 
 def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = None, log10_noise=None,
-                    n_changes=N_CHANGES, narrow: float = NARROW, device="cpu") -> dict:
+                    n_changes=N_CHANGES, narrow: float = NARROW, min_segment: int = MIN_SEGMENT, device="cpu") -> dict:
     """Segmented Brownian tracks with localisation error.
 
     Parameters
@@ -75,6 +75,8 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         Fewest and most changepoints.
     narrow : float
         Share of tracks with smaller jumps than chance gives.
+    min_segment : int
+        Frames of the shortest segment.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
     if frames is None:
         short = (FRAMES[0] + uniform(n) * (FRAMES[1] - FRAMES[0] + 1)).long()
         length = torch.where(uniform(n) < SHORT, short, length)
-    segment = segments_of(length, n_changes, uniform)  # (n, T)
+    segment = segments_of(length, n_changes, min_segment, uniform)  # (n, T)
     k = 10 ** log10_d_of(n, n_changes[1] + 1, narrow, uniform).gather(1, segment)
     steps = torch.randn(*k.shape, 2, generator=generator, device=device) * (2 * k).sqrt()[..., None]
     xy = torch.cat([torch.zeros_like(steps[:, :1]), steps[:, :-1]], 1).double().cumsum(1)
@@ -114,15 +116,15 @@ def log10_d_of(n: int, n_segments: int, narrow: float, uniform) -> torch.Tensor:
     return LOG10_D[0] + (whole - part) * uniform(n, 1) + part * uniform(n, n_segments)
 
 
-def segments_of(length: torch.Tensor, n_changes, uniform) -> torch.Tensor:
-    """Number of the segment of each frame, (n, T): changepoints anywhere that leaves `MIN_SEGMENT` frames to each."""
+def segments_of(length: torch.Tensor, n_changes, shortest: int, uniform) -> torch.Tensor:
+    """Number of the segment of each frame, (n, T): changepoints anywhere that leaves `shortest` frames to each."""
     n, most = len(length), n_changes[1]
     number = (n_changes[0] + uniform(n) * (most - n_changes[0] + 1)).long()
-    number = torch.minimum(number, length // MIN_SEGMENT - 1).clamp_min(0)
-    free = (length - MIN_SEGMENT * (number + 1)).clamp_min(0)  # frames that lie beyond the shortest segments
+    number = torch.minimum(number, length // shortest - 1).clamp_min(0)
+    free = (length - shortest * (number + 1)).clamp_min(0)  # frames that lie beyond the shortest segments
     drawn = torch.where(torch.arange(most, device=length.device) < number[:, None], uniform(n, most), 2.0)
     place = (drawn.sort(1).values * (free[:, None] + 1)).long()
-    place = place + MIN_SEGMENT * torch.arange(1, most + 1, device=length.device)
+    place = place + shortest * torch.arange(1, most + 1, device=length.device)
     place = torch.where(torch.arange(most, device=length.device) < number[:, None], place, length.max() + 1)
     time = torch.arange(int(length.max()), device=length.device)
     return (time[None, :, None] >= place[:, None, :]).sum(-1)

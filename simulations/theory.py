@@ -39,3 +39,38 @@ def theory_tracks(model: str, alpha: float, n: int, frames: int = 200, seed: int
     with seeded(np.random.SeedSequence(seed)):
         drawn = [make(frames, alpha, 2) for _ in range(n)]
     return np.array(drawn).reshape(n, 2, frames).transpose(0, 2, 1)
+
+
+def annealed_tracks(n: int, sigma: float, gamma: float, shortest: int = 5, frames: int = 200, seed: int = 0):
+    """Tracks of the annealed transit-time model, whose exponents are the same for all, with their true D.
+
+    Each segment draws D between 0 and 1 with the density D^(sigma - 1) and lasts shortest / D^gamma frames: slow ones
+    last long, and for sigma < gamma < sigma + 1 the ensemble spreads as t^(sigma / gamma). `theory_tracks` draws
+    sigma anew for every track.
+
+    Parameters
+    ----------
+    n : int
+        Tracks.
+    sigma, gamma : float
+        Above 0.
+    shortest : int
+        Frames of a segment of D = 1.
+    frames, seed : int
+
+    Returns
+    -------
+    xy : numpy.ndarray, shape (n, frames, 2)
+        From the origin, without localisation error.
+    d : numpy.ndarray, shape (n, frames)
+        D of the step that starts at the frame, length^2/frame.
+
+    Source: Massignan et al., Phys. Rev. Lett. 112, 150603 (2014).
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((n, frames // shortest + 1)) ** (1 / sigma)
+    ends = np.rint(shortest * drawn**-gamma).cumsum(axis=1)
+    segment = (np.arange(frames)[None, :, None] >= ends[:, None]).sum(axis=-1)
+    d = np.take_along_axis(drawn, segment, axis=1)
+    steps = rng.normal(size=(n, frames, 2)) * np.sqrt(2 * d)[..., None]
+    return np.concatenate([np.zeros((n, 1, 2)), steps[:, :-1].cumsum(axis=1)], axis=1), d

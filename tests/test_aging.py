@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from main.utils.aging import power_law, step_times, window_times
-from main.utils.diffusion import diffusion_in_time
-from main.utils.estimators import cramer_rao_bound, ensemble_msd, sliding_d
+from main.utils.aging import pareto_exponent, power_law, segments_in_time, step_kurtosis, step_times, window_times
+from main.utils.diffusion import diffusion_in_time, kernel_changepoints
+from main.utils.estimators import cramer_rao_bound, ensemble_msd, msd, sliding_d
 from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
 from simulations.brownian import brownian_tracks
-from simulations.theory import theory_tracks
+from simulations.theory import annealed_tracks, theory_tracks
 
 
 def test_steps_of_scaled_brownian_motion_have_the_stated_variance():
@@ -75,6 +75,73 @@ def test_segmented_tracks_are_read_as_well_as_published():
     log_d = np.log10(found)
     errors = [abs(10 ** log_d[i, a:b].mean() / row[a] - 1) for i, row in enumerate(k) for a, b in pieces(row)]
     assert np.mean(errors) < 0.189
+
+
+def test_annealed_tracks_follow_the_laws_of_their_exponents():
+    xy, d = annealed_tracks(4000, 0.3, 0.6, 5, seed=1)
+    assert xy.shape == (4000, 200, 2) and (xy[:, 0] == 0).all() and (d > 0).all() and (d <= 1).all()
+    assert (np.diff(xy, axis=1) ** 2 / d[:, :-1, None]).mean() == pytest.approx(2, rel=0.01)
+    table = segments_in_time(d, [(np.flatnonzero(np.diff(row)) + 1).tolist() for row in d])
+    ended = table[table["whole"]]
+    assert (ended["frames"] - 5 * ended["d"] ** -0.6).abs().max() < 1  # as long as D says, rounded
+    assert pareto_exponent(1 / table["d"], 1.0, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, rel=0.03)
+    assert pareto_exponent(table["frames"], 20, table["whole"], table["track"])[0] == pytest.approx(0.5, rel=0.06)
+    time, lags = np.array([10, 40, 160]), np.array([1, 4, 16])
+    assert np.polyfit(np.log(time), np.log(ensemble_msd(xy)[time]), 1)[0] == pytest.approx(0.5, abs=0.1)
+    assert np.polyfit(np.log(lags), np.log(msd(xy, 16).mean(axis=0)[lags - 1]), 1)[0] == pytest.approx(1, abs=0.1)
+
+
+def test_the_exponent_of_a_tail_allows_for_what_was_cut_off():
+    rng, track = np.random.default_rng(2), np.repeat(np.arange(500), 20)
+    values = 3 * rng.random(10_000) ** (-1 / 0.8)
+    seen = np.minimum(values, 30.0)
+    exponent, low, high = pareto_exponent(seen, 6.0, values < 30, track)
+    assert exponent == pytest.approx(0.8, rel=0.05) and low < 0.8 < high
+    as_if_ended = pareto_exponent(seen, 6.0, np.ones(10_000, bool), track)[0]
+    assert as_if_ended == pytest.approx(0.8 / (1 - 5**-0.8), rel=0.05)  # too steep
+    with pytest.raises(ValueError, match="no whole value of 1e\\+06 or more"):
+        pareto_exponent(values, 1e6, values < 30, track)
+
+
+def test_segments_have_their_mean_and_the_last_is_not_whole():
+    table = segments_in_time(np.array([[1.0, 1.0, 100.0, 1.0], [2.0, 2.0, 2.0, 2.0]]), [[2], []])
+    assert table.to_dict("list") == {
+        "track": [0, 0, 1], "start": [0, 2, 0], "frames": [2, 2, 4], "d": pytest.approx([1, 10, 2]),
+        "whole": [True, False, False]}  # fmt: skip
+
+
+def test_the_network_finds_the_exponents_of_annealed_transit_times_segment_by_segment():
+    xy, _ = annealed_tracks(3000, 0.3, 0.6, 5, seed=4)
+    d = diffusion_in_time(xy)[:, :-1]
+    table = segments_in_time(d, kernel_changepoints(np.log10(d)))
+    assert pareto_exponent(1 / table["d"], 10, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, abs=0.04)
+    assert pareto_exponent(table["frames"], 20, table["whole"], table["track"])[0] == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_random_walk_ages_in_the_mean_but_its_steps_are_not_brownian():
+    """The control: its D(t) has the same power law, and is the wrong picture."""
+    walk, scaled = (theory_tracks(model, 0.5, 1000, seed=5) for model in ("ctrw", "sbm"))
+    d_walk, d_scaled = (diffusion_in_time(xy)[:, :-1] for xy in (walk, scaled))
+    assert power_law(step_times(200), d_walk).exponent == pytest.approx(-0.5, abs=0.15)
+    assert step_kurtosis(scaled, d_scaled) == pytest.approx(3, abs=0.25)
+    assert step_kurtosis(walk, d_walk) > 50
+
+
+def test_localisation_error_belongs_to_the_size_of_a_step():
+    rng = np.random.default_rng(6)
+    xy = rng.normal(0, np.sqrt(2), (500, 100, 2)).cumsum(axis=1) + rng.normal(0, 1, (500, 100, 2))
+    d = np.where(rng.random((500, 99)) < 0.5, 1e-6, 1.0)  # wrong for every other step
+    assert step_kurtosis(xy, d, 100.0) == pytest.approx(3, abs=0.05) and step_kurtosis(xy, d) > 5
+
+
+def test_tracks_of_different_lengths_are_read_together():
+    xy, rng = np.zeros((3, 60, 2)), np.random.default_rng(7)
+    lengths = np.array([60, 25, 40])
+    for row, n in zip(xy, lengths, strict=True):
+        row[:n] = rng.normal(size=(n, 2)).cumsum(axis=0)
+    together = diffusion_in_time(xy, [0.1, np.nan, 0.0], length=lengths)
+    for row, n, sigma, found in zip(xy, lengths, (0.1, np.nan, 0.0), together, strict=True):
+        assert found[:n] == pytest.approx(diffusion_in_time(row[None, :n], sigma)[0], rel=1e-4)
 
 
 def pieces(row):

@@ -1,10 +1,11 @@
-"""Does diffusion age? The power law of D(t), with its interval over tracks."""
+"""Does diffusion age, and why? The power law of D(t), exponents of segments, and the test that steps are Brownian."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from main.utils.bootstrap import LEVEL, resampled_totals
 
@@ -75,3 +76,86 @@ def step_times(frames: int) -> np.ndarray:
 def window_times(frames: int, window: int) -> np.ndarray:
     """Time in the middle of each sliding window, (frames - window + 1,), as `step_times` counts it."""
     return np.arange(frames - window + 1) + (window - 1) / 2 + 1
+
+
+def segments_in_time(d: np.ndarray, cuts: list[list[int]]) -> pd.DataFrame:
+    """Segments of tracks between changepoints.
+
+    Parameters
+    ----------
+    d : numpy.ndarray, shape (N, M)
+        D of each step, length^2/frame.
+    cuts : list of list of int
+        Changepoints of each track: first steps of new segments.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per segment: track, start (step), frames (steps it lasts), d (geometric mean, length^2/frame), whole
+        (False for the last of a track: it goes on where the track ends; the first begins with the motion).
+    """
+    rows = [(i, a, b) for i, own in enumerate(cuts) for a, b in zip([0, *own], [*own, d.shape[1]], strict=True)]
+    table = pd.DataFrame(rows, columns=["track", "start", "end"])
+    total = np.pad(np.log(d), ((0, 0), (1, 0))).cumsum(axis=1)
+    frames = table["end"] - table["start"]
+    mean = (total[table["track"], table["end"]] - total[table["track"], table["start"]]) / frames
+    whole = table["end"] < d.shape[1]
+    return table.drop(columns="end").assign(frames=frames, d=np.exp(mean), whole=whole)
+
+
+def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[float, float, float]:
+    """Exponent a of the tail P(x > value) ~ value^-a, and its 90 % interval over tracks.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (M,)
+    least : float
+        Where the tail begins; smaller values are left out.
+    whole : numpy.ndarray of bool, shape (M,)
+        False where the value is known to be at least this much (censored).
+    track : numpy.ndarray of int, shape (M,)
+        Track of each value.
+    seed : int
+        Of the resampling of tracks.
+
+    Returns
+    -------
+    exponent, low, high : float
+
+    Raises
+    ------
+    ValueError
+        If no whole value lies in the tail.
+
+    Source: the maximum likelihood estimator of Hill, Annals of Statistics 3, 1163 (1975), for censored values.
+    """
+    values, whole, track = np.asarray(values, float), np.asarray(whole, bool), np.asarray(track)
+    tail = values >= least
+    if not (tail & whole).any():
+        raise ValueError(f"no whole value of {least:g} or more")
+    counts = np.bincount(track[tail & whole], minlength=track.max() + 1)
+    logs = np.bincount(track[tail], np.log(values[tail] / least), minlength=track.max() + 1)
+    resampled = resampled_totals(np.stack([counts, logs], axis=1).astype(float), N_RESAMPLES, seed)
+    ends = np.quantile(resampled[:, 0] / resampled[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(counts.sum() / logs.sum()), *map(float, ends)
+
+
+def step_kurtosis(xy: np.ndarray, d: np.ndarray, sigma: float = 0.0) -> float:
+    """Kurtosis of steps over the size that D gives them: 3 if each step is Brownian with the D that was read.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (N, T, 2)
+        Positions.
+    d : numpy.ndarray, shape (N, T - 1)
+        D of each step, length^2/frame.
+    sigma : float
+        Localisation error of the positions; the more of it, the nearer to 3, whatever moves.
+
+    Returns
+    -------
+    float
+        Of both coordinates together, about zero.
+    """
+    size = np.diff(xy, axis=1) / np.sqrt(2 * d + 2 * sigma**2)[..., None]
+    return float((size**4).mean() / (size**2).mean() ** 2)

@@ -70,14 +70,14 @@ def _mean_by(code, values, n) -> np.ndarray:
     return np.bincount(code, values, minlength=n) / np.bincount(code, minlength=n)
 
 
-def cve(xy: np.ndarray, sigma: float | None = None, blur: float = 0.0) -> np.ndarray:
+def cve(xy: np.ndarray, sigma=None, blur: float = 0.0) -> np.ndarray:
     """Covariance-based estimator of the diffusion coefficient of Brownian tracks; unbiased, blurred or not.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (..., T, 2)
         Positions at successive frames, T >= 3, or 2 with a known localisation error.
-    sigma : float, optional
+    sigma : float or numpy.ndarray of shape (...), optional
         Localisation error, unit of xy, where it is known.
     blur : float
         Motion blur coefficient, 0 to 1/4; without `sigma` it makes no difference.
@@ -190,7 +190,7 @@ def fit_msd(xy: np.ndarray, max_lag: int, sigma: float, floor: float) -> tuple[f
     return float(np.exp(log_4k) / 4.0), float(alpha)
 
 
-def step_spectrum(n_steps: int, k, sigma: float, blur: float = 0.0) -> np.ndarray:
+def step_spectrum(n_steps: int, k, sigma, blur: float = 0.0) -> np.ndarray:
     """Variance of each sine component of n Brownian steps seen with localisation noise, per coordinate.
 
     Parameters
@@ -198,7 +198,7 @@ def step_spectrum(n_steps: int, k, sigma: float, blur: float = 0.0) -> np.ndarra
     n_steps : int
     k : float or (..., 1) array
         Diffusion coefficient, length^2/frame.
-    sigma : float
+    sigma : float or (..., 1) array
         Localisation error, length.
     blur : float
         Motion blur coefficient.
@@ -213,14 +213,14 @@ def step_spectrum(n_steps: int, k, sigma: float, blur: float = 0.0) -> np.ndarra
     return 2 * np.asarray(k) + 2 * (sigma**2 - 2 * np.asarray(k) * blur) * (1 - np.cos(angle))
 
 
-def mle(xy: np.ndarray, sigma: float, blur: float = 0.0, n_iterations: int = 20):
+def mle(xy: np.ndarray, sigma, blur: float = 0.0, n_iterations: int = 20):
     """Diffusion coefficient of largest likelihood of Brownian tracks, localisation error known.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (..., T, 2)
         Positions at successive frames, T >= 2.
-    sigma : float
+    sigma : float, or numpy.ndarray of shape (...)
         Localisation error, unit of xy.
     blur : float
         Motion blur coefficient.
@@ -236,7 +236,7 @@ def mle(xy: np.ndarray, sigma: float, blur: float = 0.0, n_iterations: int = 20)
     transforms make the steps independent, Vestergaard et al. (2014).
     """
     power = (dst(np.diff(xy, axis=-2), type=1, axis=-2, norm="ortho") ** 2).mean(axis=-1)  # (..., T - 1)
-    noise = step_spectrum(power.shape[-1], 0.0, sigma)
+    noise = step_spectrum(power.shape[-1], 0.0, np.asarray(sigma)[..., None])
     per_k = step_spectrum(power.shape[-1], 1.0, 0.0, blur)
     floor = 1e-9 * np.maximum(power.mean(axis=-1, keepdims=True), 1e-300)
     k = np.maximum((power - noise).mean(axis=-1, keepdims=True) / per_k.mean(), floor)

@@ -61,10 +61,10 @@ def pair_changepoints(truth, pred):
     return cost[linear_sum_assignment(cost)]
 
 
-def changepoint_counts(truth, pred):
+def changepoint_counts(truth, pred, tolerance=CP_TOLERANCE):
     """Contribution of one track to the official Jaccard index.
 
-    A track without true and predicted changepoints counts as one hit; pairs 10 frames or more apart count as
+    A track without true and predicted changepoints counts as one hit; pairs `tolerance` frames or more apart count as
     a miss and a false alarm.
 
     Returns
@@ -75,7 +75,7 @@ def changepoint_counts(truth, pred):
     if not len(truth) and not len(pred):
         return 1, 0, 0, 0.0
     distance = pair_changepoints(truth, pred)
-    close = distance[distance < CP_TOLERANCE]
+    close = distance[distance < tolerance]
     return len(close), len(pred) - len(close), len(truth) - len(close), float((close**2).sum())
 
 

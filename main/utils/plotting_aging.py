@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import CensoredData, ecdf
 
 from main.utils.aging import FIRST, LAST, PowerLaw
-from main.utils.plotting import COLOURS, TRUTH_COLOUR, new_figure, styled
+from main.utils.plotting import CHANGE_COLOUR, COLOURS, TRUTH_COLOUR, new_figure, styled
+
+LINES = tuple(COLOURS.values())
 
 
 @styled
 def plot_aging(laws: dict[float, dict[str, PowerLaw]]) -> Figure:
     """Mean D(t) over tracks, log-log, beside the power law that is expected; one panel for each exponent.
+
+    Each is scaled to lie on the expected law in the mean of its logarithm over the fit.
 
     Parameters
     ----------
@@ -19,15 +25,69 @@ def plot_aging(laws: dict[float, dict[str, PowerLaw]]) -> Figure:
         alpha -> method -> what it found.
     """
     fig, axes = new_figure(3.1 * len(laws), 3.0, 1, len(laws))
-    colours = (COLOURS["k"], COLOURS["alpha"], COLOURS["state"])
     for ax, (alpha, found) in zip(axes[0], laws.items(), strict=True):
-        for colour, (name, law) in zip(colours, found.items(), strict=False):
-            scale = 1 / np.interp(FIRST, law.time, law.d)
+        for colour, (name, law) in zip(LINES, found.items(), strict=False):
+            fitted = (law.time >= FIRST) & (law.time <= LAST)
+            scale = np.exp(-np.log(law.d * (law.time / FIRST) ** (1 - alpha))[fitted].mean())
             ax.plot(law.time, scale * law.d, color=colour, label=f"{name}: {law.exponent:.2f}")
             ax.fill_between(law.time, scale * law.low, scale * law.high, color=colour, alpha=0.25, lw=0)
         time = np.array([FIRST, LAST])
         ax.plot(time, (time / FIRST) ** (alpha - 1), color=TRUTH_COLOUR, ls="--", label=f"expected: {alpha - 1:.1f}")
         ax.set(xscale="log", yscale="log", title=rf"$\alpha$ = {alpha:g}", xlabel="time (frames)")
         ax.legend(fontsize=7)
-    axes[0, 0].set_ylabel(f"D(t) / D({FIRST} frames)")
+    axes[0, 0].set_ylabel(f"D(t), scaled (law at {FIRST} frames: 1)")
+    return fig
+
+
+@styled
+def plot_transit_times(found: dict[str, pd.DataFrame], sigma: float, gamma: float, shortest: int) -> Figure:
+    """D and residence times of the segments of annealed transit times, beside the laws of the model.
+
+    Parameters
+    ----------
+    found : dict of str -> pandas.DataFrame
+        Name -> `segments_in_time`.
+    sigma, gamma : float
+        Exponents of the model.
+    shortest : int
+        Frames of a segment of D = 1.
+    """
+    fig, axes = new_figure(7.6, 3.2, 1, 2)
+    for colour, (name, table) in zip((TRUTH_COLOUR, *LINES), found.items(), strict=False):
+        below = ecdf(table["d"]).cdf
+        axes[0, 0].plot(below.quantiles, below.probabilities, color=colour, label=name)
+        frames, whole = table["frames"].to_numpy(float), table["whole"].to_numpy()
+        longer = ecdf(CensoredData(uncensored=frames[whole], right=frames[~whole])).sf
+        axes[0, 1].step(longer.quantiles, longer.probabilities, where="post", color=colour, label=name)
+    d, time = np.array([1e-4, 1.0]), np.array([shortest, 200.0])
+    axes[0, 0].plot(d, d**sigma, color=CHANGE_COLOUR, ls="--", label=rf"$D^{{{sigma:g}}}$")
+    axes[0, 1].plot(time, (time / shortest) ** (-sigma / gamma), color=CHANGE_COLOUR, ls="--",
+                    label=rf"$t^{{-{sigma / gamma:g}}}$")  # fmt: skip
+    axes[0, 0].set(xscale="log", yscale="log", xlim=(1e-4, 2), ylim=(0.03, 1.1), xlabel="D (length²/frame)",
+                   ylabel="share of segments with less")  # fmt: skip
+    axes[0, 1].set(xscale="log", yscale="log", xlim=(4, 200), ylim=(0.03, 1.1), xlabel="residence time (frames)",
+                   ylabel="share of segments that last longer")  # fmt: skip
+    for ax in axes[0]:
+        ax.legend(fontsize=7)
+    return fig
+
+
+@styled
+def plot_single_tracks(examples: dict[str, tuple[np.ndarray, np.ndarray | None]]) -> Figure:
+    """D of each step of one track of each model, as the network reads it and as it is.
+
+    Parameters
+    ----------
+    examples : dict of str -> (numpy.ndarray, numpy.ndarray or None)
+        Model -> D of each step (T,) by the network, and its true D where the model has one.
+    """
+    fig, axes = new_figure(2.5 * len(examples), 2.6, 1, len(examples))
+    for ax, (name, (found, true)) in zip(axes[0], examples.items(), strict=True):
+        ax.plot(found, color=COLOURS["k"], label="network")
+        if true is not None:
+            ax.plot(true, color=TRUTH_COLOUR, ls="--", lw=1, label="true")
+        top = max(found.max(), 0 if true is None else true.max())
+        ax.set(yscale="log", ylim=(1e-5 * top, 3 * top), title=name, xlabel="frame")
+        ax.legend(fontsize=7, loc="lower left")
+    axes[0, 0].set_ylabel("D(t) (length²/frame)")
     return fig
