@@ -1,11 +1,12 @@
 """Diffusion in time: estimators of D(t), the power law, and what the shipped network sees of aging."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from main.utils.aging import pareto_exponent, power_law, segments_in_time, step_kurtosis, step_times, window_times
-from main.utils.diffusion import diffusion_in_time, kernel_changepoints
+from main.utils.diffusion import diffusion_in_time, diffusion_of_tracks, kernel_changepoints
 from main.utils.estimators import cramer_rao_bound, ensemble_msd, msd, sliding_d
 from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
@@ -142,6 +143,32 @@ def test_tracks_of_different_lengths_are_read_together():
     together = diffusion_in_time(xy, [0.1, np.nan, 0.0], length=lengths)
     for row, n, sigma, found in zip(xy, lengths, (0.1, np.nan, 0.0), together, strict=True):
         assert found[:n] == pytest.approx(diffusion_in_time(row[None, :n], sigma)[0], rel=1e-4)
+
+
+def table_of(track, frame, xy):
+    return pd.DataFrame({"track_id": track, "frame": frame, "x": xy[:, 0], "y": xy[:, 1]})
+
+
+def test_measured_tracks_are_cut_where_frames_are_missing_and_long_ones_have_no_seam():
+    rng = np.random.default_rng(8)
+    xy = rng.normal(0, np.sqrt(2), (550, 2)).cumsum(axis=0)
+    frame = np.r_[np.arange(450), np.arange(40), np.arange(50, 107), 200, 201, 202]
+    found = diffusion_of_tracks(table_of(np.r_[[3] * 450, [5] * 100], frame, xy))
+    d = found["d"].to_numpy()
+    ends = [449, 489, 546]
+    assert np.isnan(d[ends]).all() and np.isnan(d[547:]).all() and np.isnan(d).sum() == 3 + 3
+    inner = np.setdiff1d(np.arange(547), ends)
+    assert (np.abs(np.log10(d[inner])) < 0.5).all() and np.abs(np.diff(np.log10(d[:449]))).max() < 0.2
+    assert d[450:489] == pytest.approx(diffusion_in_time(xy[None, 450:490], np.nan)[0, :-1], rel=1e-3)
+    assert np.isnan(diffusion_of_tracks(table_of([1, 1], [0, 1], xy[:2]))["d"]).all()
+
+
+def test_a_known_localisation_error_is_used():
+    rng = np.random.default_rng(9)
+    xy = rng.normal(0, np.sqrt(2), (60, 2)).cumsum(axis=0) + rng.normal(0, 2, (60, 2))
+    table = table_of([1] * 60, np.arange(60), xy)
+    found = diffusion_of_tracks(table.assign(sigma=2.0))["d"].to_numpy()
+    assert found[:-1] == pytest.approx(diffusion_in_time(xy[None], 2.0)[0, :-1], rel=1e-3)
 
 
 def pieces(row):
