@@ -73,21 +73,23 @@ def plot_transit_times(found: dict[str, pd.DataFrame], sigma: float, gamma: floa
 
 
 @styled
-def plot_single_tracks(examples: dict[str, tuple[np.ndarray, np.ndarray | None]]) -> Figure:
-    """D of each step of one track of each model, as the network reads it and as it is.
+def plot_single_tracks(examples: dict[str, tuple], unit: str = "length²/frame") -> Figure:
+    """D of each step of single tracks, as the network reads it and as it is.
 
     Parameters
     ----------
-    examples : dict of str -> (numpy.ndarray, numpy.ndarray or None)
-        Model -> D of each step (T,) by the network, and its true D where the model has one.
+    examples : dict of str -> (array, array, array or None)
+        Title -> frame of each step (T,), its D by the network (NaN: none), and its true D where it has one.
+    unit : str
+        Of D.
     """
-    fig, axes = new_figure(2.5 * len(examples), 2.6, 1, len(examples))
-    for ax, (name, (found, true)) in zip(axes[0], examples.items(), strict=True):
-        ax.plot(found, color=COLOURS["k"], label="network")
+    fig, axes = new_figure(max(2.5 * len(examples), 4.5), 2.6, 1, len(examples))
+    for ax, (name, (frame, found, true)) in zip(axes[0], examples.items(), strict=True):
+        ax.plot(frame, found, color=COLOURS["k"], label="network")
         if true is not None:
-            ax.plot(true, color=TRUTH_COLOUR, ls="--", lw=1, label="true")
-        top = max(found.max(), 0 if true is None else true.max())
-        ax.set(yscale="log", ylim=(1e-5 * top, 3 * top), title=name, xlabel="frame")
+            ax.plot(frame, true, color=TRUTH_COLOUR, ls="--", lw=1, label="true")
+        bottom, top = np.nanmin(found), np.nanmax(found)
+        ax.set(yscale="log", ylim=(max(0.2 * bottom, 1e-5 * top), 5 * top), title=name, xlabel="frame")
         ax.legend(fontsize=7, loc="lower left")
-    axes[0, 0].set_ylabel("D(t) (length²/frame)")
+    axes[0, 0].set_ylabel(f"D(t) ({unit})")
     return fig
