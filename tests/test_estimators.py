@@ -9,6 +9,7 @@ from main.utils.estimators import (
     cve,
     cve_by_track,
     ensemble_msd,
+    fit_ensemble_msd,
     fit_msd,
     mle,
     msd,
@@ -114,6 +115,40 @@ def test_many_tracks_at_once_are_as_one_by_one():
     assert mle(tracks, 0.1) == pytest.approx([mle(track, 0.1) for track in tracks])
     assert msd(tracks, 4) == pytest.approx(np.array([msd(track, 4) for track in tracks]))
     assert cve(tracks) == pytest.approx(cve_by_track(table_of(tracks)).to_numpy())
+
+
+@pytest.mark.parametrize("max_lag", [2, 4])
+def test_a_line_through_the_msd_is_unbiased_and_scatters_as_a_quadratic_form_does(max_lag):
+    """D is a quadratic form q of the steps, which are normal with covariance S: its variance is twice 2 tr(q S q S)."""
+    n, d, sigma = 25, 0.7, 0.4
+    lags = np.arange(1, max_lag + 1)
+    weight = (lags - lags.mean()) / ((lags - lags.mean()) ** 2).sum() / 4
+    q = np.zeros((n - 1, n - 1))
+    for lag, w in zip(lags, weight, strict=True):
+        for i in range(n - lag):
+            q[i : i + lag, i : i + lag] += w / (n - lag)
+    covariance = (2 * d + 2 * sigma**2) * np.eye(n - 1) - sigma**2 * (np.eye(n - 1, k=1) + np.eye(n - 1, k=-1))
+    found = sliding_d(brownian(np.random.default_rng(10), 40_000, n, d, sigma), n, max_lag)[:, 0]
+    assert 2 * np.trace(q @ covariance) == pytest.approx(d)  # unbiased, localisation error in the offset
+    assert found.mean() == pytest.approx(d, rel=0.015)
+    assert found.var() == pytest.approx(2 * 2 * np.trace(q @ covariance @ q @ covariance), rel=0.03)
+
+
+def test_the_ensemble_msd_gives_k_and_alpha_with_the_noise_taken_off():
+    rng = np.random.default_rng(11)
+    tracks = brownian(rng, 10_000, 150, 0.3, 0.0)
+    tracks = tracks - tracks[:, :1]
+    assert fit_ensemble_msd(tracks, 2, 140) == pytest.approx((0.3, 1.0), rel=0.04)  # a square scatters by 1 %
+    noisy = tracks + rng.normal(0, 2.0, tracks.shape)
+    assert fit_ensemble_msd(noisy, 2, 140, sigma=2.0) == pytest.approx((0.3, 1.0), rel=0.15)
+    assert fit_ensemble_msd(noisy, 2, 140)[1] < 0.75  # forgotten noise looks like subdiffusion
+
+
+def test_each_track_has_its_own_localisation_error():
+    rng, sigma = np.random.default_rng(12), np.array([0.1, 1.0, 0.5])
+    tracks = brownian(rng, 3, 40, 0.5, 0.2)
+    assert mle(tracks, sigma) == pytest.approx([mle(track, s) for track, s in zip(tracks, sigma, strict=True)])
+    assert cve(tracks, sigma) == pytest.approx([cve(track, s) for track, s in zip(tracks, sigma, strict=True)])
 
 
 def test_sliding_window_follows_d_and_leaves_noise_out():

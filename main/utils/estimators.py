@@ -124,6 +124,35 @@ def ensemble_msd(xy: np.ndarray) -> np.ndarray:
     return ((xy - xy[:, :1]) ** 2).sum(axis=-1).mean(axis=0)
 
 
+def fit_ensemble_msd(xy: np.ndarray, first: int, last: int, sigma: float = 0.0) -> tuple[float, float]:
+    """Generalised diffusion coefficient and anomalous exponent of the spread of many tracks from where they began.
+
+    Parameters
+    ----------
+    xy : numpy.ndarray, shape (N, T, 2)
+        Positions at successive frames, of motion that begins with the track.
+    first, last : int
+        Frames between which the line is fitted, at ten times in equal ratios; 1 or more, below T.
+    sigma : float
+        Localisation error; 4 sigma^2 is taken off the MSD.
+
+    Returns
+    -------
+    k : float
+        length^2/frame^alpha.
+    alpha : float
+
+    Notes
+    -----
+    MSD(t) = 4 K t^alpha + 4 sigma^2. It is that of single tracks, averaged over time (`fit_msd`), only if motion does
+    not age: the two differ for the continuous-time random walk, annealed transit times and scaled Brownian motion
+    (Metzler et al., Phys. Chem. Chem. Phys. 16, 24128, 2014).
+    """
+    time = np.unique(np.geomspace(first, last, 10).round().astype(int))
+    alpha, log_4k = np.polyfit(np.log(time), np.log(ensemble_msd(xy)[time] - 4 * sigma**2), 1)
+    return float(np.exp(log_4k) / 4), float(alpha)
+
+
 def sliding_d(xy: np.ndarray, window: int = 20, max_lag: int = 2) -> np.ndarray:
     """D(t) from a line through the time-averaged MSD at the first lags, in a window that slides along the track.
 
