@@ -3,14 +3,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from main.utils.aging import pareto_exponent, power_law, segments_in_time, step_kurtosis, step_times, window_times
-from main.utils.diffusion import diffusion_in_time, diffusion_of_tracks, kernel_changepoints
+from main.utils.diffusion import (
+    diffusion_in_time,
+    diffusion_of_tracks,
+    kernel_changepoints,
+    segment_means,
+)
 from main.utils.estimators import cramer_rao_bound, ensemble_msd, msd, sliding_d
 from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
-from simulations.brownian import brownian_tracks
 from simulations.theory import annealed_tracks, theory_tracks
 
 
@@ -26,19 +29,20 @@ def test_steps_of_scaled_brownian_motion_have_the_stated_variance():
 
 @pytest.mark.parametrize(("model", "alpha"), [("attm", 0.5), ("ctrw", 0.5), ("fbm", 0.5), ("fbm", 1.5)])
 def test_the_other_models_give_whole_tracks_that_spread_as_they_should(model, alpha):
-    tracks = theory_tracks(model, alpha, 400, seed=1)
-    assert tracks.shape == (400, 200, 2) and np.isfinite(tracks).all() and (tracks[:, 0] == 0).all()
+    tracks = theory_tracks(model, alpha, 1500, seed=1)
+    assert tracks.shape == (1500, 200, 2) and np.isfinite(tracks).all() and (tracks[:, 0] == 0).all()
     time = np.array([5, 20, 80])
     slope = np.polyfit(np.log(time), np.log(ensemble_msd(tracks)[time]), 1)[0]
-    assert slope == pytest.approx(alpha, abs=0.1 if model == "fbm" else 0.3)
+    assert slope == pytest.approx(alpha, abs=0.06 if model == "fbm" else 0.2)
 
 
 def test_a_power_law_is_found_with_an_interval_that_holds_it():
     time, rng = step_times(200), np.random.default_rng(0)
     exact = power_law(time, np.tile(time**-0.6, (50, 1)))
     assert exact.exponent == pytest.approx(-0.6) and exact.exponent_low == pytest.approx(exact.exponent_high)
-    held = [power_law(time, time**-0.6 * rng.gamma(2, 0.5, (100, 199)), seed).exponent for seed in range(3)]
-    assert held == pytest.approx([-0.6] * 3, abs=0.05)
+    found = [power_law(time, time**-0.6 * rng.gamma(2, 0.5, (100, 199)), seed) for seed in range(60)]
+    assert [law.exponent for law in found] == pytest.approx([-0.6] * 60, abs=0.05)
+    assert 45 < sum(law.exponent_low < -0.6 < law.exponent_high for law in found) < 60  # 54 are expected of 90 %
     with pytest.raises(ValueError, match="times between 10 and 150"):
         power_law(np.arange(1, 9.0), np.ones((3, 8)))
 
@@ -62,20 +66,8 @@ def test_stationary_tracks_are_read_as_well_as_can_be():
     rng = np.random.default_rng(4)
     for n in (20, 60, 200):
         xy = np.cumsum(rng.normal(0, np.sqrt(2), (2000, n, 2)), axis=1) + rng.normal(0, 0.12, (2000, n, 2))
-        d = 10 ** np.log10(diffusion_in_time(xy, 0.12)).mean(axis=1)
+        d = 10 ** np.log10(diffusion_in_time(xy, 0.12)[:, :-1]).mean(axis=1)
         assert np.sqrt(((d - 1) ** 2).mean()) < 1.15 * cramer_rao_bound(n, 1.0, 0.12)
-
-
-def test_segmented_tracks_are_read_as_well_as_published():
-    """Mean relative error of D over six decades: .226 of frames, .189 of true segments (STEP's figures)."""
-    tracks = brownian_tracks(8000, torch.Generator().manual_seed(6), frames=200, log10_noise=-np.inf, n_changes=(1, 4),
-                             narrow=0.0)  # fmt: skip
-    k = tracks["k"].double().numpy()
-    found = diffusion_in_time(tracks["xy"].numpy())
-    assert (np.abs(found - k) / k)[:, :-1].mean() < 0.226
-    log_d = np.log10(found)
-    errors = [abs(10 ** log_d[i, a:b].mean() / row[a] - 1) for i, row in enumerate(k) for a, b in pieces(row)]
-    assert np.mean(errors) < 0.189
 
 
 def test_annealed_tracks_follow_the_laws_of_their_exponents():
@@ -86,7 +78,7 @@ def test_annealed_tracks_follow_the_laws_of_their_exponents():
     ended = table[table["whole"]]
     assert (ended["frames"] - 5 * ended["d"] ** -0.6).abs().max() < 1  # as long as D says, rounded
     assert pareto_exponent(1 / table["d"], 1.0, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, rel=0.03)
-    assert pareto_exponent(table["frames"], 20, table["whole"], table["track"])[0] == pytest.approx(0.5, rel=0.06)
+    assert pareto_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, rel=0.06)
     time, lags = np.array([10, 40, 160]), np.array([1, 4, 16])
     assert np.polyfit(np.log(time), np.log(ensemble_msd(xy)[time]), 1)[0] == pytest.approx(0.5, abs=0.1)
     assert np.polyfit(np.log(lags), np.log(msd(xy, 16).mean(axis=0)[lags - 1]), 1)[0] == pytest.approx(1, abs=0.1)
@@ -116,23 +108,34 @@ def test_the_network_finds_the_exponents_of_annealed_transit_times_segment_by_se
     d = diffusion_in_time(xy)[:, :-1]
     table = segments_in_time(d, kernel_changepoints(np.log10(d)))
     assert pareto_exponent(1 / table["d"], 10, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, abs=0.04)
-    assert pareto_exponent(table["frames"], 20, table["whole"], table["track"])[0] == pytest.approx(0.5, abs=0.08)
+    assert pareto_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_random_walk_ages_in_the_mean_but_its_steps_are_not_brownian():
-    """The control: its D(t) has the same power law, and is the wrong picture."""
-    walk, scaled = (theory_tracks(model, 0.5, 1000, seed=5) for model in ("ctrw", "sbm"))
-    d_walk, d_scaled = (diffusion_in_time(xy)[:, :-1] for xy in (walk, scaled))
-    assert power_law(step_times(200), d_walk).exponent == pytest.approx(-0.5, abs=0.15)
-    assert step_kurtosis(scaled, d_scaled) == pytest.approx(3, abs=0.25)
-    assert step_kurtosis(walk, d_walk) > 50
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_a_random_walk_ages_in_the_mean_but_its_steps_are_not_brownian(error):
+    """The control: its D(t) has the same power law, and is the wrong picture; error in root mean square steps."""
+    kurtosis = {}
+    for model in ("ctrw", "sbm", "fbm"):
+        xy = theory_tracks(model, 0.5, 1000, seed=5)
+        sigma = error * np.diff(xy, axis=1).std()
+        xy = xy + np.random.default_rng(5).normal(0, sigma, xy.shape)
+        d = diffusion_in_time(xy, sigma)[:, :-1]
+        if model == "ctrw" and not error:
+            assert power_law(step_times(200), d).exponent == pytest.approx(-0.5, abs=0.15)
+        kurtosis[model] = step_kurtosis(np.diff(xy, axis=1), segment_means(d, kernel_changepoints(np.log10(d))), sigma)
+    assert kurtosis.pop("ctrw") > 50
+    assert kurtosis == pytest.approx({"sbm": 3, "fbm": 3}, abs=0.25)
 
 
 def test_localisation_error_belongs_to_the_size_of_a_step():
     rng = np.random.default_rng(6)
     xy = rng.normal(0, np.sqrt(2), (500, 100, 2)).cumsum(axis=1) + rng.normal(0, 1, (500, 100, 2))
     d = np.where(rng.random((500, 99)) < 0.5, 1e-6, 1.0)  # wrong for every other step
-    assert step_kurtosis(xy, d, 100.0) == pytest.approx(3, abs=0.05) and step_kurtosis(xy, d) > 5
+    steps = np.diff(xy, axis=1)
+    assert step_kurtosis(steps, d, 100.0) == pytest.approx(3, abs=0.05) and step_kurtosis(steps, d) > 5
+    d[:, ::2] = np.nan
+    assert step_kurtosis(steps, d, 100.0) == pytest.approx(3, abs=0.05)
+    assert np.isnan(step_kurtosis(steps, np.full_like(d, np.nan)))
 
 
 def test_tracks_of_different_lengths_are_read_together():
@@ -141,8 +144,9 @@ def test_tracks_of_different_lengths_are_read_together():
     for row, n in zip(xy, lengths, strict=True):
         row[:n] = rng.normal(size=(n, 2)).cumsum(axis=0)
     together = diffusion_in_time(xy, [0.1, np.nan, 0.0], length=lengths)
-    for row, n, sigma, found in zip(xy, lengths, (0.1, np.nan, 0.0), together, strict=True):
-        assert found[:n] == pytest.approx(diffusion_in_time(row[None, :n], sigma)[0], rel=1e-4)
+    for row, n, sigma, d in zip(xy, lengths, (0.1, np.nan, 0.0), together, strict=True):
+        alone = diffusion_in_time(row[None, :n], sigma)
+        assert d[: n - 1] == pytest.approx(alone[0, :-1], rel=1e-4) and np.isnan(d[n - 1 :]).all()
 
 
 def table_of(track, frame, xy):
@@ -160,7 +164,23 @@ def test_measured_tracks_are_cut_where_frames_are_missing_and_long_ones_have_no_
     inner = np.setdiff1d(np.arange(547), ends)
     assert (np.abs(np.log10(d[inner])) < 0.5).all() and np.abs(np.diff(np.log10(d[:449]))).max() < 0.2
     assert d[450:489] == pytest.approx(diffusion_in_time(xy[None, 450:490], np.nan)[0, :-1], rel=1e-3)
-    assert np.isnan(diffusion_of_tracks(table_of([1, 1], [0, 1], xy[:2]))["d"]).all()
+    assert np.isfinite(found["d_segment"]).equals(np.isfinite(found["d"]))
+    assert np.isnan(diffusion_of_tracks(table_of([1, 1], [0, 1], xy[:2]))[["d", "d_segment"]]).all(axis=None)
+
+
+def test_measured_tracks_have_the_mean_of_their_segments():
+    rng = np.random.default_rng(10)
+    d = np.repeat([1.0, 100.0], 60)
+    xy = np.cumsum(rng.normal(size=(120, 2)) * np.sqrt(2 * d)[:, None], axis=0)
+    found = diffusion_of_tracks(table_of([1] * 120, np.arange(120), xy)).iloc[:-1]
+    slow, fast = found["d_segment"][:58], found["d_segment"][61:]
+    assert slow.nunique() == fast.nunique() == 1 and 30 < fast.iloc[0] / slow.iloc[0] < 300
+    assert slow.iloc[0] == pytest.approx(np.exp(np.log(found["d"][:58]).mean()), rel=0.05)
+
+
+def test_kernel_changepoints_leave_out_what_is_no_step():
+    signal = np.r_[np.zeros(30), 2 * np.ones(20), [np.nan] * 10]
+    assert kernel_changepoints(signal[None]) == [[30]] and kernel_changepoints(np.zeros((1, 9))) == [[]]
 
 
 def test_a_known_localisation_error_is_used():
@@ -169,12 +189,6 @@ def test_a_known_localisation_error_is_used():
     table = table_of([1] * 60, np.arange(60), xy)
     found = diffusion_of_tracks(table.assign(sigma=2.0))["d"].to_numpy()
     assert found[:-1] == pytest.approx(diffusion_in_time(xy[None], 2.0)[0, :-1], rel=1e-3)
-
-
-def pieces(row):
-    """Start and end of each true segment."""
-    edges = [0, *(np.flatnonzero(np.diff(row)) + 1), len(row)]
-    return zip(edges, edges[1:], strict=False)
 
 
 def test_weights_of_d_alone_are_not_for_infer():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.fft import dst
 
 from main.utils.estimators import (
     cramer_rao_bound,
@@ -14,6 +15,7 @@ from main.utils.estimators import (
     mle,
     msd,
     sliding_d,
+    step_spectrum,
 )
 
 
@@ -108,6 +110,19 @@ def test_maximum_likelihood_is_within_a_tenth_of_the_bound(blur, make):
     assert found.mean() == pytest.approx(d, rel=0.01)
     assert found.std() / d == pytest.approx(cramer_rao_bound(40, d, sigma, blur), rel=0.1)
     assert cramer_rao_bound(41, 1.0, 0.0) == pytest.approx(1 / np.sqrt(40))
+
+
+def test_maximum_likelihood_comes_to_rest_under_noise_and_without_motion():
+    rng = np.random.default_rng(13)
+    tracks = brownian(rng, 20, 30, 0.1, 1.0)
+    grid = np.geomspace(1e-4, 10, 3000)[:, None]
+    power = (dst(np.diff(tracks, axis=1), type=1, axis=1, norm="ortho") ** 2).mean(axis=-1)  # (20, 29)
+    variance = step_spectrum(29, grid, 1.0)  # (3000, 29)
+    likelihood = -(np.log(variance)[None] + power[:, None] / variance[None]).sum(axis=-1)
+    best = grid[likelihood.argmax(axis=1), 0]
+    inside = best > 2e-4
+    assert inside.sum() > 5 and mle(tracks, 1.0)[inside] == pytest.approx(best[inside], rel=0.01)
+    assert mle(np.ones((12, 2)), 0.0) == pytest.approx(0, abs=1e-12)
 
 
 def test_many_tracks_at_once_are_as_one_by_one():

@@ -35,9 +35,9 @@ class ResidualBlock(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention that looks less far in each further head, then a two-layer perceptron as wide as its input.
+    """Self-attention, then a two-layer perceptron as wide as its input.
 
-    STEP's knows no positions at all; with half a million tracks it learns more from them (misc/LOG.md).
+    The first head knows no positions, as none of STEP's does; of the others, each looks farther than the one before.
     """
 
     def __init__(self, size: int, heads: int, dropout: float):

@@ -68,14 +68,17 @@ def power_law(time: np.ndarray, d: np.ndarray, seed: int = 0) -> PowerLaw:
     return PowerLaw(time, d.mean(axis=0), low, high, float(slope(d.mean(axis=0))), *map(float, ends))
 
 
-def step_times(frames: int) -> np.ndarray:
-    """Time in the middle of each step of a track, (frames - 1,), of motion that began a frame before the track."""
-    return np.arange(frames - 1) + 1.5
+def step_times(frames: int, age: float = 1.0) -> np.ndarray:
+    """Time in the middle of each step of a track, (frames - 1,), of motion that began `age` frames before the track.
+
+    The first position of the library's scaled Brownian motion is a frame old.
+    """
+    return np.arange(frames - 1) + 0.5 + age
 
 
-def window_times(frames: int, window: int) -> np.ndarray:
+def window_times(frames: int, window: int, age: float = 1.0) -> np.ndarray:
     """Time in the middle of each sliding window, (frames - window + 1,), as `step_times` counts it."""
-    return np.arange(frames - window + 1) + (window - 1) / 2 + 1
+    return np.arange(frames - window + 1) + (window - 1) / 2 + age
 
 
 def segments_in_time(d: np.ndarray, cuts: list[list[int]]) -> pd.DataFrame:
@@ -110,7 +113,7 @@ def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[
     ----------
     values : numpy.ndarray, shape (M,)
     least : float
-        Where the tail begins; smaller values are left out.
+        Where the tail begins; smaller values are left out. Of whole numbers from n on, n - 1/2.
     whole : numpy.ndarray of bool, shape (M,)
         False where the value is known to be at least this much (censored).
     track : numpy.ndarray of int, shape (M,)
@@ -140,22 +143,26 @@ def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[
     return float(counts.sum() / logs.sum()), *map(float, ends)
 
 
-def step_kurtosis(xy: np.ndarray, d: np.ndarray, sigma: float = 0.0) -> float:
-    """Kurtosis of steps over the size that D gives them: 3 if each step is Brownian with the D that was read.
+def step_kurtosis(steps: np.ndarray, d: np.ndarray, sigma=0.0) -> float:
+    """Kurtosis of steps over the size that D gives them: 3 if each is drawn from a normal distribution of that D.
+
+    Steps of too many sizes for their D, as of particles that rest and jump, give more. That steps follow on each other
+    at random is not tested.
 
     Parameters
     ----------
-    xy : numpy.ndarray, shape (N, T, 2)
-        Positions.
-    d : numpy.ndarray, shape (N, T - 1)
-        D of each step, length^2/frame.
-    sigma : float
-        Localisation error of the positions; the more of it, the nearer to 3, whatever moves.
+    steps : numpy.ndarray, shape (..., 2)
+    d : numpy.ndarray, shape (...)
+        D of each step, length^2/frame, of a segment (`segment_means`): that of the single step would follow it. Steps
+        without (NaN) are left out.
+    sigma : float, or numpy.ndarray of shape (...)
+        Localisation error of the positions.
 
     Returns
     -------
     float
-        Of both coordinates together, about zero.
+        Of both coordinates together, about zero; NaN without steps.
     """
-    size = np.diff(xy, axis=1) / np.sqrt(2 * d + 2 * sigma**2)[..., None]
-    return float((size**4).mean() / (size**2).mean() ** 2)
+    size = steps / np.sqrt(2 * d + 2 * np.asarray(sigma) ** 2)[..., None]
+    size = size[np.isfinite(d)]
+    return float((size**4).mean() / (size**2).mean() ** 2) if len(size) else np.nan

@@ -1,4 +1,4 @@
-"""How well D and its changepoints are read from segmented Brownian motion, beside what can be read at all.
+"""How well D and its changepoints are read from segmented Brownian motion, beside what the tracks allow.
 
 The benchmark of Requena et al. (Biophysical Journal 122, 4360, 2023), on tracks of our own. D belongs to steps: entry t
 to that from frame t to t + 1; a changepoint is the first step of another D.
@@ -11,12 +11,13 @@ import pandas as pd
 from scipy.special import gammaln
 
 from main.utils.diffusion import diffusion_in_time
+from main.utils.dynamic import windows
 from main.utils.estimators import cramer_rao_bound, cve, mle, sliding_d
 from main.utils.metrics import changepoint_counts
 from simulations.brownian import LOG10_D
 
+DISPLACEMENT_PENALTY = 6.0  # of a changepoint on `log_displacements`, as Requena et al. have it
 TOLERANCE = 5  # frames; a changepoint counts as found closer than this
-EXACT_PRICE = 4.0  # nats; what a changepoint must bring in `exact_changepoints`
 COUNTS = ("hits", "false_alarms", "misses", "squared")
 MEAN_OF_NORMAL = np.sqrt(2 / np.pi)  # mean of |error| over its standard deviation
 
@@ -58,56 +59,81 @@ def jaccard_of(table: pd.DataFrame, by=None):
     return sums["hits"] / (sums["hits"] + sums["false_alarms"] + sums["misses"])
 
 
-def exact_changepoints(xy: np.ndarray, most: int = 4, min_size: int = 10, price: float = EXACT_PRICE):
-    """Most probable changepoints of Brownian tracks without localisation error: what the tracks allow.
+def posterior_changes(xy: np.ndarray, numbers=(1, 4), shortest: int = 10) -> np.ndarray:
+    """Probability of a changepoint at each step of Brownian tracks without localisation error, by Bayes' rule.
 
-    It knows the model, the range of D and the most changepoints there can be, and tries all partitions.
+    For a reader who knows how the tracks were made: all numbers of changepoints alike, all places alike, log D of each
+    segment uniform. `probable_changepoints` of it is what the tracks allow, nearly: it is made for this score.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (N, T, 2)
-    most : int
-        Changepoints of a track.
-    min_size : int
-        Steps of the shortest segment.
-    price : float
-        Of a changepoint, nats.
+    numbers : (int, int)
+        Fewest and most changepoints, the fewest 1 or more.
+    shortest : int
+        Frames of the shortest segment (of the last, one step less).
 
     Returns
     -------
-    list of list of int
+    numpy.ndarray, shape (N, T)
+        Probability that the step has another D than the step before.
 
     Notes
     -----
-    A segment of n steps whose squares sum to 4 S has the likelihood Gamma(n) S^-n once log D, uniform in its range, is
-    integrated over.
+    A segment of n steps whose squares sum to 4 S has the likelihood Gamma(n) S^-n, log D integrated over (with no ends,
+    which matters only near them); sums over all partitions by forward and backward recursion.
     """
     squares = (np.diff(xy, axis=1) ** 2).sum(axis=-1) / 4
     steps = squares.shape[1]
     size = np.subtract.outer(np.arange(steps + 1), np.arange(steps + 1)).T  # [first, end]
-    allowed, size = size >= min_size, np.maximum(size, 1)
+    allowed = size >= shortest
+    allowed[:, -1] = size[:, -1] >= shortest - 1
+    size = np.maximum(size, 1)
     constant = gammaln(size) - np.log((LOG10_D[1] - LOG10_D[0]) * np.log(10))
-    found = []
-    for row in squares:
+    most, found = numbers[1], np.zeros(xy.shape[:2])
+    free = [steps + 1 - shortest * (m + 1) for m in range(most + 1)]  # frames beyond the shortest segments
+    log_ways = [gammaln(f + m + 1) - gammaln(f + 1) - gammaln(m + 1) for m, f in enumerate(free)]
+    for row, out in zip(squares, found, strict=True):
         total = np.concatenate([[0.0], row.cumsum()])
         inside = np.maximum(total[None] - total[:, None], np.finfo(float).tiny)
         gain = np.where(allowed, constant - size * np.log(inside), -np.inf)
-        found.append(best_partition(gain, most, price))
+        forward, backward = [gain[0]], [gain[:, -1]]
+        for _ in range(most):
+            forward.append(_log_sum(forward[-1][:, None] + gain, 0))
+            backward.append(_log_sum(gain + backward[-1][None], 1))
+        evidence = np.array([forward[m][-1] - log_ways[m] for m in range(numbers[0], most + 1)])
+        weights = np.exp(evidence - evidence.max()) / np.exp(evidence - evidence.max()).sum()
+        for m, weight in zip(range(numbers[0], most + 1), weights, strict=True):
+            for before in range(m):
+                out[:steps] += weight * np.exp(forward[before] + backward[m - 1 - before] - forward[m][-1])[:steps]
     return found
 
 
-def best_partition(gain: np.ndarray, most: int, price: float) -> list[int]:
-    """Borders of the segments of largest total gain[first, end], less a price for each border; `most` at most."""
-    best, back = [gain[0]], []
-    for _ in range(most):
-        value = best[-1][:, None] + gain - price
-        back.append(value.argmax(axis=0))
-        best.append(value.max(axis=0))
-    number = int(np.argmax([row[-1] for row in best]))
-    borders = [gain.shape[0] - 1]
-    for origin in reversed(back[:number]):
-        borders.append(int(origin[borders[-1]]))
-    return borders[:0:-1]
+def _log_sum(values: np.ndarray, axis: int) -> np.ndarray:
+    """log of the sum of exponentials, -inf where all are."""
+    top = np.maximum(values.max(axis=axis, keepdims=True), -1e300)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis)
+
+
+def probable_changepoints(p_change: np.ndarray) -> list[list[int]]:
+    """Changepoints where as many steps as count as one hold one with a probability above a half.
+
+    Parameters
+    ----------
+    p_change : numpy.ndarray, shape (N, T)
+        Probability that a step has another D than the step before.
+
+    Returns
+    -------
+    list of list of int
+        Of each track, the first steps of new segments: the mean place in each window.
+    """
+    found = [[] for _ in p_change]
+    for track, first, last in windows(p_change, 0.5, 1, 2 * TOLERANCE - 1):
+        inside = p_change[track, first:last]
+        found[track].append(round(float(np.arange(first, last) @ inside / inside.sum())))
+    return found
 
 
 def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, np.ndarray] | None = None):
@@ -119,7 +145,7 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
     k : numpy.ndarray, shape (N, T)
         True D of each step.
     sigma : float or numpy.ndarray of shape (N,)
-        Localisation error, which CVE and MLE are told.
+        Localisation error, which MLE is told.
     networks : dict of str -> numpy.ndarray of shape (N, T)
         Name -> its D of each step of the whole tracks.
 
@@ -127,8 +153,9 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
     -------
     pandas.DataFrame
         A row per segment: track, start, frames (positions), k, noise (sigma^2 / D), bound (Cramer-Rao, of the relative
-        error), and per estimator its D: the networks' (geometric mean over the segment), CVE, MLE, and MSD (a line
-        through lags 1 and 2).
+        error, sigma known), and per estimator its D: the networks' (geometric mean over the segment, of the reading of
+        the whole track), and of the segment's own positions MLE, CVE (which is told no localisation error) and MSD (a
+        line through lags 1 and 2); NaN for fewer than 3 positions.
     """
     sigma = np.broadcast_to(np.asarray(sigma, float), len(xy))
     rows = [(i, a, b) for i, cuts in enumerate(changepoints_of(k))
@@ -138,20 +165,20 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
     table = table.assign(frames=table["end"] - start + 1, k=k[track, start])
     table["noise"] = sigma[track] ** 2 / table["k"]
     for name, d in (networks or {}).items():
-        total = np.pad(np.log10(d), ((0, 0), (1, 0))).cumsum(axis=1)
+        total = np.pad(np.log10(d[:, :-1]), ((0, 0), (1, 0))).cumsum(axis=1)
         table[name] = 10 ** ((total[track, table["end"]] - total[track, start]) / (table["end"] - start))
     for frames, group in table.groupby("frames"):
         own = np.array([xy[i, a : a + frames] for i, a in zip(group["track"], group["start"], strict=True)])
-        error = sigma[group["track"]]
-        table.loc[group.index, "MLE"] = mle(own, error)
-        table.loc[group.index, "CVE"] = cve(own, error)
-        table.loc[group.index, "MSD"] = sliding_d(own, frames)[:, 0] if frames > 2 else np.nan
+        if frames > 2:
+            table.loc[group.index, "MLE"] = mle(own, sigma[group["track"]])
+            table.loc[group.index, "CVE"] = cve(own)
+            table.loc[group.index, "MSD"] = sliding_d(own, frames)[:, 0]
     bound = [cramer_rao_bound(n, 1.0, np.sqrt(x)) for n, x in zip(table["frames"], table["noise"], strict=True)]
     return table.drop(columns="end").assign(bound=bound)
 
 
 def relative_errors(table: pd.DataFrame, methods: list[str], bins) -> pd.DataFrame:
-    """Mean of |D found - D| / D in bins of segments, and its least value.
+    """Mean of |D found - D| / D in bins of segments, beside that of an efficient estimator.
 
     Parameters
     ----------
@@ -165,8 +192,7 @@ def relative_errors(table: pd.DataFrame, methods: list[str], bins) -> pd.DataFra
     Returns
     -------
     pandas.DataFrame
-        A row per bin, a column per method, and bound: the mean of |error| of an unbiased estimator with normal errors
-        of the Cramer-Rao size.
+        A row per bin, a column per method, and bound: the mean of |error| of normal errors of the Cramer-Rao size.
     """
     errors = (table[methods].div(table["k"], axis=0) - 1).abs().assign(bound=MEAN_OF_NORMAL * table["bound"])
     return errors.groupby(np.asarray(bins)).mean()
@@ -182,12 +208,10 @@ def cut_segments(xy: np.ndarray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
 
 
 def read_segments(xy: np.ndarray, table: pd.DataFrame, weights: str = "brownian", sigma=0.0) -> np.ndarray:
-    """D of each true segment by a network that sees nothing but it: geometric mean, (M,)."""
+    """D of each step (M, T) of each true segment by a network that sees nothing but it, NaN beyond its end."""
     cut, frames = cut_segments(xy, table)
     error = np.broadcast_to(np.asarray(sigma, float), len(xy))[table["track"]]
-    log_d = np.log10(diffusion_in_time(cut, error, weights, length=frames))
-    inside = np.arange(cut.shape[1]) < frames[:, None] - 1
-    return 10 ** ((log_d * inside).sum(axis=1) / inside.sum(axis=1))
+    return diffusion_in_time(cut, error, weights, length=frames)
 
 
 def geometric_bins(values, n: int = 9) -> np.ndarray:
@@ -218,7 +242,7 @@ def stationary(frames: int, n: int, weights: str = "brownian", seed: int = 0, no
     """
     rng, sigma = np.random.default_rng([seed, frames]), np.sqrt(noise)
     motion = rng.normal(0, np.sqrt(2), (n, frames, 2)).cumsum(axis=1)
-    log_d = np.log10(diffusion_in_time(motion + rng.normal(0, sigma, motion.shape), sigma, weights))
-    error = 10 ** log_d[:, :-1].mean(axis=1) - 1
+    log_d = np.log10(diffusion_in_time(motion + rng.normal(0, sigma, motion.shape), sigma, weights)[:, :-1])
+    error = 10 ** log_d.mean(axis=1) - 1
     rms = float(np.sqrt((error**2).mean()))
     return {"frames": frames, "rms over bound": rms / cramer_rao_bound(frames, 1.0, sigma), "mean error": error.mean()}

@@ -17,10 +17,9 @@ from main.utils.inference import WINDOW, window_starts, window_weights, workers
 from main.utils.weights import load_weights
 
 BATCH = 32  # tracks
-SHORTEST = 5  # points of a piece between missing frames that is read
-MIN_SIZE = 5  # frames; the shortest segment that `kernel_changepoints` finds
-PENALTY = 1.0  # price of a changepoint, decades^2
-PENALTY_STEPS = 6.0  # on the logarithms of raw displacements, as STEP has it
+SHORTEST = 10  # points of a piece between missing frames that is read; of 5 points D would come out a tenth too large
+MIN_SIZE = 5  # steps; the shortest segment that `kernel_changepoints` finds
+PENALTY = 1.3  # price of a changepoint, decades^2; STEP has 2
 
 
 def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool = False, length=None) -> np.ndarray:
@@ -42,12 +41,12 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
     Returns
     -------
     numpy.ndarray, shape (N, T)
-        length^2/frame; entry t belongs to the step from frame t to t + 1, the last of a track to none.
+        length^2/frame; entry t belongs to the step from frame t to t + 1. NaN where there is no step.
 
     Raises
     ------
     ValueError
-        If there are no such weights, they have no network of K, or a track is too long.
+        If there are no such weights, they have no network of their own for K, or a track is too long.
     """
     nets, _ = load_weights(weights)
     if "k" not in nets:
@@ -57,20 +56,21 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
         raise ValueError(f"tracks of {xy.shape[1]} frames, expected {WINDOW} or fewer")
     sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy))
     frames = np.broadcast_to(xy.shape[1] if length is None else np.asarray(length), len(xy))
-    log_d = np.zeros(xy.shape[:2])
+    log_d = np.full(xy.shape[:2], np.nan)
 
     @torch.inference_mode()
     def read(first):
         part = slice(first, first + BATCH)
+        longest = frames[part].max()
+        own = torch.as_tensor(xy[part, :longest] - xy[part, :1], dtype=torch.float32)
         length = torch.as_tensor(frames[part].copy())
-        own = torch.as_tensor(xy[part, : length.max()] - xy[part, :1], dtype=torch.float32)
         feats, log10_scale = features(own, length, torch.as_tensor(sigma[part].copy()))
-        log_d[part, : length.max()] = (nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
+        log_d[part, :longest] = (nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
 
     firsts = range(0, len(xy), BATCH)
     with workers(torch.device("cpu")) as pool:
         list(tqdm(pool.map(read, firsts), "D(t)", len(firsts), unit="batch", disable=not progress))
-    return 10**log_d
+    return np.where(np.arange(xy.shape[1]) < frames[:, None] - 1, 10**log_d, np.nan)
 
 
 def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress: bool = False) -> pd.DataFrame:
@@ -88,35 +88,35 @@ def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress
     Returns
     -------
     pandas.DataFrame
-        The table with the column d, (unit of x)^2/frame, of the step that starts at the point; NaN where none does, and
-        in pieces of fewer than `SHORTEST` points. Where windows of 200 frames overlap, log D is averaged.
+        The table with the columns d, (unit of x)^2/frame, of the step that starts at the point, and d_segment, its
+        geometric mean between changepoints. NaN where no step starts, and in pieces of fewer than `SHORTEST` points.
+        Where windows of 200 frames overlap, log D is averaged.
     """
     starts = (table["track_id"].diff() != 0) | (table["frame"].diff() != 1)
     first = np.flatnonzero(starts)
     length = np.diff([*first, len(table)])
-    windows = [(a + shift, min(n, WINDOW), shift, n) for a, n in zip(first, length, strict=True) if n >= SHORTEST
-               for shift in window_starts(n)]  # fmt: skip
+    pieces = [(a, n) for a, n in zip(first, length, strict=True) if n >= SHORTEST]
+    windows = [(a + shift, min(n, WINDOW), shift, n) for a, n in pieces for shift in window_starts(n)]
     windows.sort(key=lambda window: window[1])
-    xy, sigma = table[["x", "y"]].to_numpy(), table["sigma"].to_numpy() if "sigma" in table else None
+    xy = table[["x", "y"]].to_numpy()
+    sigma = table["sigma"].to_numpy() if "sigma" in table else np.full(len(table), np.nan)
     cut = np.zeros((len(windows), max((window[1] for window in windows), default=0), 2))
     for row, (a, n, *_) in zip(cut, windows, strict=True):
         row[:n] = xy[a : a + n] - xy[a]
-    total, weight = np.zeros(len(table)), np.zeros(len(table))
-    if windows:
-        error = np.nan if sigma is None else np.array([sigma[a] for a, *_ in windows])
-        log_d = np.log10(diffusion_in_time(cut, error, weights, progress, np.array([n for _, n, *_ in windows])))
-    for i, (a, n, shift, whole) in enumerate(windows):
-        own = window_weights(n, shift, whole)
-        total[a : a + n] += own * log_d[i, :n]
-        weight[a : a + n] += own
-    total[first + length - 1] = np.nan  # the last point of a piece starts no step
+    begin, frames = ([window[i] for window in windows] for i in (0, 1))
+    found = diffusion_in_time(cut, sigma[begin], weights, progress, np.array(frames, dtype=int))
+    total, weight = np.zeros((2, len(table)))
+    for d, (a, n, shift, whole) in zip(found, windows, strict=True):
+        own = window_weights(n, shift, whole)[: n - 1]
+        total[a : a + n - 1] += own * np.log10(d[: n - 1])
+        weight[a : a + n - 1] += own
     with np.errstate(invalid="ignore"):
-        return table.assign(d=10 ** (total / weight))
-
-
-def log10_steps(xy: np.ndarray) -> np.ndarray:
-    """log10 of what each single step says of D, a quarter of its square: (N, T, 2) -> (N, T - 1)."""
-    return np.log10(np.maximum((np.diff(xy, axis=-2) ** 2).sum(axis=-1) / 4, np.finfo(float).tiny))
+        log_d = total / weight
+    mean = np.full(len(table), np.nan)
+    for a, n in pieces:
+        own = log_d[None, a : a + n - 1]
+        mean[a : a + n - 1] = segment_means(10**own, kernel_changepoints(own))[0]
+    return table.assign(d=10**log_d, d_segment=mean)
 
 
 def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY, min_size: int = MIN_SIZE) -> list[list[int]]:
@@ -125,7 +125,7 @@ def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY, min_size:
     Parameters
     ----------
     signals : numpy.ndarray, shape (N, M)
-        log10 of D of each step, or `log10_steps`.
+        log10 of D of each step, or `log_displacements`; NaN where there is no step, at the end.
     penalty : float
         Price of a changepoint, unit of the squared signal.
     min_size : int
@@ -134,9 +134,28 @@ def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY, min_size:
     Returns
     -------
     list of list of int
-        Of each track, the first steps of new segments.
+        Of each track, the first steps of new segments; none in tracks too short for two segments.
 
     Source: ruptures (Truong et al., Signal Processing 167, 107299, 2020), as Requena et al. (2023) use it.
     """
-    search = KernelCPD(kernel="linear", min_size=min_size)
-    return [search.fit(signal[:, None]).predict(pen=penalty)[:-1] for signal in signals]
+    search, found = KernelCPD(kernel="linear", min_size=min_size), []
+    for signal in signals:
+        own = signal[~np.isnan(signal)]
+        long_enough = len(own) >= 2 * min_size
+        found.append(search.fit(own[:, None]).predict(pen=penalty)[:-1] if long_enough else [])
+    return found
+
+
+def log_displacements(xy: np.ndarray) -> np.ndarray:
+    """Natural logarithm of the length of each step, (N, T, 2) -> (N, T - 1); of no use where particles rest."""
+    return np.log(np.maximum(np.sqrt((np.diff(xy, axis=-2) ** 2).sum(axis=-1)), np.finfo(float).tiny))
+
+
+def segment_means(d: np.ndarray, cuts: list[list[int]]) -> np.ndarray:
+    """D of each step (N, M) replaced by its geometric mean between changepoints."""
+    mean = np.empty_like(d)
+    for row, out, own in zip(np.log(d), mean, cuts, strict=True):
+        edges = [0, *own, len(row)]
+        for a, b in zip(edges, edges[1:], strict=False):
+            out[a:b] = np.exp(row[a:b].mean())
+    return mean

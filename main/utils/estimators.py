@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.fft import dst
 
+MLE_STEPS = 2000  # at most; a few where the steps are seen, hundreds where they are far below the noise
+
 
 def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
     """Moments of the steps between neighbouring frames, for every track of a table at once.
@@ -242,7 +244,7 @@ def step_spectrum(n_steps: int, k, sigma, blur: float = 0.0) -> np.ndarray:
     return 2 * np.asarray(k) + 2 * (sigma**2 - 2 * np.asarray(k) * blur) * (1 - np.cos(angle))
 
 
-def mle(xy: np.ndarray, sigma, blur: float = 0.0, n_iterations: int = 20):
+def mle(xy: np.ndarray, sigma, blur: float = 0.0):
     """Diffusion coefficient of largest likelihood of Brownian tracks, localisation error known.
 
     Parameters
@@ -253,8 +255,6 @@ def mle(xy: np.ndarray, sigma, blur: float = 0.0, n_iterations: int = 20):
         Localisation error, unit of xy.
     blur : float
         Motion blur coefficient.
-    n_iterations : int
-        Steps of Fisher scoring, each a weighted mean; the last ones change nothing.
 
     Returns
     -------
@@ -267,12 +267,15 @@ def mle(xy: np.ndarray, sigma, blur: float = 0.0, n_iterations: int = 20):
     power = (dst(np.diff(xy, axis=-2), type=1, axis=-2, norm="ortho") ** 2).mean(axis=-1)  # (..., T - 1)
     noise = step_spectrum(power.shape[-1], 0.0, np.asarray(sigma)[..., None])
     per_k = step_spectrum(power.shape[-1], 1.0, 0.0, blur)
-    floor = 1e-9 * np.maximum(power.mean(axis=-1, keepdims=True), 1e-300)
+    floor = 1e-9 * np.maximum(power.mean(axis=-1, keepdims=True), 1e-100)
     k = np.maximum((power - noise).mean(axis=-1, keepdims=True) / per_k.mean(), floor)
-    for _ in range(n_iterations):
+    for _ in range(MLE_STEPS):  # of Fisher scoring, each a weighted mean
+        last = k
         weight = per_k / (per_k * k + noise) ** 2
         excess, scale = ((weight * v).sum(axis=-1, keepdims=True) for v in (power - noise, per_k))
         k = np.maximum(excess / scale, floor)
+        if (np.abs(k - last) <= 1e-6 * last).all():
+            break
     return float(k[0]) if xy.ndim == 2 else k[..., 0]
 
 

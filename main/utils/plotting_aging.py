@@ -73,7 +73,7 @@ def plot_transit_times(found: dict[str, pd.DataFrame], sigma: float, gamma: floa
 
 
 @styled
-def plot_single_tracks(examples: dict[str, tuple], unit: str = "length²/frame") -> Figure:
+def plot_single_tracks(examples: dict[str, tuple], unit: str = "length²/frame", dashed: str = "true") -> Figure:
     """D of each step of single tracks, as the network reads it and as it is.
 
     Parameters
@@ -82,12 +82,14 @@ def plot_single_tracks(examples: dict[str, tuple], unit: str = "length²/frame")
         Title -> frame of each step (T,), its D by the network (NaN: none), and its true D where it has one.
     unit : str
         Of D.
+    dashed : str
+        Label of the third.
     """
-    fig, axes = new_figure(max(2.5 * len(examples), 4.5), 2.6, 1, len(examples))
-    for ax, (name, (frame, found, true)) in zip(axes[0], examples.items(), strict=True):
+    fig, axes = new_figure(max(2.5 * len(examples), 4.5), 2.6, 1, max(len(examples), 1))
+    for ax, (name, (frame, found, true)) in zip(axes[0], examples.items(), strict=False):
         ax.plot(frame, found, color=COLOURS["k"], label="network")
         if true is not None:
-            ax.plot(frame, true, color=TRUTH_COLOUR, ls="--", lw=1, label="true")
+            ax.plot(frame, true, color=TRUTH_COLOUR, ls="--", lw=1, label=dashed)
         bottom, top = np.nanmin(found), np.nanmax(found)
         ax.set(yscale="log", ylim=(max(0.2 * bottom, 1e-5 * top), 5 * top), title=name, xlabel="frame")
         ax.legend(fontsize=7, loc="lower left")

@@ -12,7 +12,7 @@ from main.utils.plotting import CHANGE_COLOUR, COLOURS, TRUTH_COLOUR, new_figure
 
 LINES = (COLOURS["k"], COLOURS["alpha"], COLOURS["state"], "#0072B2", CHANGE_COLOUR, "#999999", "#CC79A7")
 RATIOS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0)  # |log10| of the ratio of D
-POSITIONS = np.linspace(10, 190, 10)  # frames
+POSITIONS = np.linspace(9.5, 190.5, 10)  # frames
 
 
 @styled
