@@ -16,6 +16,8 @@ from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
 from simulations.theory import annealed_tracks, theory_tracks
 
+NETWORKS = ["brownian", "brownian_attention"]
+
 
 def test_steps_of_scaled_brownian_motion_have_the_stated_variance():
     tracks = theory_tracks("sbm", 0.3, 4000, 60, seed=1)
@@ -54,19 +56,21 @@ def test_windows_see_aging_where_their_middle_is():
     assert law.exponent_low < law.exponent < law.exponent_high
 
 
+@pytest.mark.parametrize("weights", NETWORKS)
 @pytest.mark.parametrize("alpha", [0.1, 0.3, 0.5, 0.7])
-def test_the_network_sees_scaled_brownian_motion_age(alpha):
+def test_the_network_sees_scaled_brownian_motion_age(alpha, weights):
     """Trained on nothing but segmented Brownian motion."""
-    d = diffusion_in_time(theory_tracks("sbm", alpha, 3000, seed=3))[:, :-1]
+    d = diffusion_in_time(theory_tracks("sbm", alpha, 3000, seed=3), weights=weights)[:, :-1]
     assert power_law(step_times(200), d).exponent == pytest.approx(alpha - 1, abs=0.05)
 
 
-def test_stationary_tracks_are_read_as_well_as_can_be():
+@pytest.mark.parametrize("weights", NETWORKS)
+def test_stationary_tracks_are_read_as_well_as_can_be(weights):
     """Relative RMS error of D within 15 % of the Cramer-Rao bound, sigma^2 / D = .0144 (Requena et al. 2023)."""
     rng = np.random.default_rng(4)
     for n in (20, 60, 200):
         xy = np.cumsum(rng.normal(0, np.sqrt(2), (2000, n, 2)), axis=1) + rng.normal(0, 0.12, (2000, n, 2))
-        d = 10 ** np.log10(diffusion_in_time(xy, 0.12)[:, :-1]).mean(axis=1)
+        d = 10 ** np.log10(diffusion_in_time(xy, 0.12, weights)[:, :-1]).mean(axis=1)
         assert np.sqrt(((d - 1) ** 2).mean()) < 1.15 * cramer_rao_bound(n, 1.0, 0.12)
 
 
@@ -192,8 +196,9 @@ def test_a_known_localisation_error_is_used():
 
 
 def test_weights_of_d_alone_are_not_for_infer():
-    with pytest.raises(InputError, match="read D alone"):
-        load_predictor("brownian", "cpu")
+    for weights in NETWORKS:
+        with pytest.raises(InputError, match="read D alone"):
+            load_predictor(weights, "cpu")
     with pytest.raises(ValueError, match="without a network of their own for K"):
         diffusion_in_time(np.zeros((1, 10, 2)), weights="fast")
     with pytest.raises(ValueError, match="201 frames"):

@@ -94,13 +94,14 @@ def test_a_segment_alone_is_read_as_if_it_were_the_track():
         assert np.isnan(alone[i, len(own) - 1 :]).all()
 
 
-def test_d_is_read_as_well_as_published():
+@pytest.mark.parametrize("weights", ["brownian", "brownian_attention"])
+def test_d_is_read_as_well_as_published(weights):
     """Mean relative error over six decades; STEP has .226 of frames, .189 of frames of true segments read alone."""
-    xy, k, _ = segmented(4000, seed=6)
-    d = diffusion_in_time(xy)
+    xy, k, _ = segmented(2000, seed=6)
+    d = diffusion_in_time(xy, 0.0, weights)
     assert np.nanmean(np.abs(d / k - 1)) < 0.226
     table = bench.segment_table(xy, k, 0.0, {"network": d})
-    alone = bench.read_segments(xy, table)
+    alone = bench.read_segments(xy, table, weights)
     assert np.nanmean(np.abs(alone / table["k"].to_numpy()[:, None] - 1)) < 0.189
     errors = bench.relative_errors(table, ["network", "MLE", "CVE"], np.zeros(len(table))).iloc[0]
     assert errors["network"] < 0.189 and errors["CVE"] > 1.2 * errors["MLE"]
@@ -111,8 +112,9 @@ def test_changepoints_are_found_as_well_as_published():
     xy, k, _ = segmented(4000, (1, 1), seed=8)
     steps = bench.changepoint_table(k, kernel_changepoints(log_displacements(xy), bench.DISPLACEMENT_PENALTY))
     assert bench.jaccard_of(steps) == pytest.approx(0.796, abs=0.02)  # the same benchmark as theirs
-    found = bench.changepoint_table(k, kernel_changepoints(np.log10(diffusion_in_time(xy))))
-    assert bench.jaccard_of(found) > STEP_ONE_CHANGEPOINT
+    for weights in ("brownian", "brownian_attention"):
+        found = bench.changepoint_table(k, kernel_changepoints(np.log10(diffusion_in_time(xy, 0.0, weights))))
+        assert bench.jaccard_of(found) > STEP_ONE_CHANGEPOINT
 
 
 def test_changepoints_are_found_almost_as_well_as_can_be():

@@ -56,15 +56,15 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
         raise ValueError(f"tracks of {xy.shape[1]} frames, expected {WINDOW} or fewer")
     sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy))
     frames = np.broadcast_to(xy.shape[1] if length is None else np.asarray(length), len(xy))
-    log_d = np.full(xy.shape[:2], np.nan)
+    log_d, order = np.full(xy.shape[:2], np.nan), np.argsort(frames, kind="stable")
 
     @torch.inference_mode()
     def read(first):
-        part = slice(first, first + BATCH)
+        part = order[first : first + BATCH]
         longest = frames[part].max()
         own = torch.as_tensor(xy[part, :longest] - xy[part, :1], dtype=torch.float32)
-        length = torch.as_tensor(frames[part].copy())
-        feats, log10_scale = features(own, length, torch.as_tensor(sigma[part].copy()))
+        length = torch.as_tensor(frames[part])
+        feats, log10_scale = features(own, length, torch.as_tensor(sigma[part]))
         log_d[part, :longest] = (nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
 
     firsts = range(0, len(xy), BATCH)
@@ -97,7 +97,6 @@ def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress
     length = np.diff([*first, len(table)])
     pieces = [(a, n) for a, n in zip(first, length, strict=True) if n >= SHORTEST]
     windows = [(a + shift, min(n, WINDOW), shift, n) for a, n in pieces for shift in window_starts(n)]
-    windows.sort(key=lambda window: window[1])
     xy = table[["x", "y"]].to_numpy()
     sigma = table["sigma"].to_numpy() if "sigma" in table else np.full(len(table), np.nan)
     cut = np.zeros((len(windows), max((window[1] for window in windows), default=0), 2))
