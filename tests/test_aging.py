@@ -153,6 +153,17 @@ def test_tracks_of_different_lengths_are_read_together():
         assert d[: n - 1] == pytest.approx(alone[0, :-1], rel=1e-4) and np.isnan(d[n - 1 :]).all()
 
 
+def test_time_reversed_tracks_are_read_the_same():
+    xy = theory_tracks("sbm", 0.3, 40, seed=11)
+    lengths = np.r_[np.full(20, 200), np.arange(30, 50)]
+    back = np.zeros_like(xy)
+    for row, own, n in zip(back, xy, lengths, strict=True):
+        row[:n] = own[:n][::-1]
+    forth, back = diffusion_in_time(xy, length=lengths), diffusion_in_time(back, length=lengths)
+    for a, b, n in zip(forth, back, lengths, strict=True):
+        assert a[: n - 1] == pytest.approx(b[: n - 1][::-1], rel=1e-3)
+
+
 def table_of(track, frame, xy):
     return pd.DataFrame({"track_id": track, "frame": frame, "x": xy[:, 0], "y": xy[:, 1]})
 

@@ -41,7 +41,8 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
     Returns
     -------
     numpy.ndarray, shape (N, T)
-        length^2/frame; entry t belongs to the step from frame t to t + 1. NaN where there is no step.
+        length^2/frame; entry t belongs to the step from frame t to t + 1. NaN where there is no step. Geometric mean of
+        what the network reads forwards and backwards in time, which are the same to Brownian motion.
 
     Raises
     ------
@@ -64,8 +65,14 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
         longest = frames[part].max()
         own = torch.as_tensor(xy[part, :longest] - xy[part, :1], dtype=torch.float32)
         length = torch.as_tensor(frames[part])
-        feats, log10_scale = features(own, length, torch.as_tensor(sigma[part]))
-        log_d[part, :longest] = (nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
+        last_step = length[:, None] - 2 - torch.arange(longest)
+        back = own.gather(1, (last_step + 1).clamp_min(0)[..., None].expand_as(own))
+        total = torch.zeros(own.shape[:2], dtype=torch.float64)
+        for positions in (own, back - back[:, :1]):
+            feats, log10_scale = features(positions, length, torch.as_tensor(sigma[part]))
+            one_way = nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]
+            total += one_way if positions is own else one_way.gather(1, last_step.clamp_min(0))
+        log_d[part, :longest] = total.numpy() / 2
 
     firsts = range(0, len(xy), BATCH)
     with workers(torch.device("cpu")) as pool:
