@@ -41,5 +41,5 @@ def test_notebook_is_stripped_and_small(path):
 
 
 def test_all_notebooks_of_the_design_are_there():
-    expected = {"train_k", "train_alpha", "train_state", "tune", "inference"}
+    expected = {"train_k", "train_alpha", "train_state", "tune", "inference", "benchmark", "aging", "brownian"}
     assert expected <= {path.stem for path in NOTEBOOKS}
