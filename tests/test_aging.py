@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from main.utils.aging import pareto_exponent, power_law, segments_in_time, step_kurtosis, step_times, window_times
+from main.utils.aging import pareto_exponent, power_law, step_kurtosis, step_times, window_times
 from main.utils.diffusion import (
     diffusion_in_time,
     diffusion_of_tracks,
     kernel_changepoints,
     segment_means,
+    segments_in_time,
 )
 from main.utils.estimators import cramer_rao_bound, ensemble_msd, msd, sliding_d
 from main.utils.inference import load_predictor

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from main.utils.bootstrap import LEVEL, resampled_totals
 
@@ -76,34 +75,9 @@ def step_times(frames: int, age: float = 1.0) -> np.ndarray:
     return np.arange(frames - 1) + 0.5 + age
 
 
-def window_times(frames: int, window: int, age: float = 1.0) -> np.ndarray:
-    """Time in the middle of each sliding window, (frames - window + 1,), as `step_times` counts it."""
-    return np.arange(frames - window + 1) + (window - 1) / 2 + age
-
-
-def segments_in_time(d: np.ndarray, cuts: list[list[int]]) -> pd.DataFrame:
-    """Segments of tracks between changepoints.
-
-    Parameters
-    ----------
-    d : numpy.ndarray, shape (N, M)
-        D of each step, length^2/frame.
-    cuts : list of list of int
-        Changepoints of each track: first steps of new segments.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per segment: track, start (step), frames (steps it lasts), d (geometric mean, length^2/frame), whole
-        (False for the last of a track: it goes on where the track ends; the first begins with the motion).
-    """
-    rows = [(i, a, b) for i, own in enumerate(cuts) for a, b in zip([0, *own], [*own, d.shape[1]], strict=True)]
-    table = pd.DataFrame(rows, columns=["track", "start", "end"])
-    total = np.pad(np.log(d), ((0, 0), (1, 0))).cumsum(axis=1)
-    frames = table["end"] - table["start"]
-    mean = (total[table["track"], table["end"]] - total[table["track"], table["start"]]) / frames
-    whole = table["end"] < d.shape[1]
-    return table.drop(columns="end").assign(frames=frames, d=np.exp(mean), whole=whole)
+def window_times(frames: int, window: int) -> np.ndarray:
+    """Time in the middle of each sliding window, (frames - window + 1,), of motion a frame older than the track."""
+    return np.arange(frames - window + 1) + (window - 1) / 2 + 1
 
 
 def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from main.utils.diffusion import diffusion_in_time
+from main.utils.diffusion import diffusion_in_time, geometric_means
 from main.utils.dynamic import windows
 from main.utils.estimators import cramer_rao_bound, cve, mle, sliding_d
 from main.utils.metrics import changepoint_counts
@@ -165,8 +165,7 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
     table = table.assign(frames=table["end"] - start + 1, k=k[track, start])
     table["noise"] = sigma[track] ** 2 / table["k"]
     for name, d in (networks or {}).items():
-        total = np.pad(np.log10(d[:, :-1]), ((0, 0), (1, 0))).cumsum(axis=1)
-        table[name] = 10 ** ((total[track, table["end"]] - total[track, start]) / (table["end"] - start))
+        table[name] = geometric_means(d[:, :-1], track, start, table["end"])
     for frames, group in table.groupby("frames"):
         own = np.array([xy[i, a : a + frames] for i, a in zip(group["track"], group["start"], strict=True)])
         if frames > 2:

@@ -60,7 +60,7 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
     log_d, order = np.full(xy.shape[:2], np.nan), np.argsort(frames, kind="stable")
 
     @torch.inference_mode()
-    def read(first):
+    def read(first):  # one batch, both ways
         part = order[first : first + BATCH]
         longest = frames[part].max()
         own = torch.as_tensor(xy[part, :longest] - xy[part, :1], dtype=torch.float32)
@@ -157,11 +157,36 @@ def log_displacements(xy: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(np.sqrt((np.diff(xy, axis=-2) ** 2).sum(axis=-1)), np.finfo(float).tiny))
 
 
+def segments_in_time(d: np.ndarray, cuts: list[list[int]]) -> pd.DataFrame:
+    """Segments of tracks between changepoints.
+
+    Parameters
+    ----------
+    d : numpy.ndarray, shape (N, M)
+        D of each step, length^2/frame.
+    cuts : list of list of int
+        Changepoints of each track: first steps of new segments.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per segment: track, start (step), frames (steps it lasts), d (geometric mean, length^2/frame), whole
+        (False for the last of a track: it goes on where the track ends; the first begins with the motion).
+    """
+    rows = [(i, a, b) for i, own in enumerate(cuts) for a, b in zip([0, *own], [*own, d.shape[1]], strict=True)]
+    table = pd.DataFrame(rows, columns=["track", "start", "end"])
+    mean = geometric_means(d, table["track"], table["start"], table["end"])
+    whole = table["end"] < d.shape[1]
+    return table.drop(columns="end").assign(frames=table["end"] - table["start"], d=mean, whole=whole)
+
+
 def segment_means(d: np.ndarray, cuts: list[list[int]]) -> np.ndarray:
     """D of each step (N, M) replaced by its geometric mean between changepoints."""
-    mean = np.empty_like(d)
-    for row, out, own in zip(np.log(d), mean, cuts, strict=True):
-        edges = [0, *own, len(row)]
-        for a, b in zip(edges, edges[1:], strict=False):
-            out[a:b] = np.exp(row[a:b].mean())
-    return mean
+    table = segments_in_time(d, cuts)
+    return np.repeat(table["d"].to_numpy(), table["frames"]).reshape(d.shape)
+
+
+def geometric_means(d: np.ndarray, track, start, end) -> np.ndarray:
+    """Geometric means of D (N, M) from step `start` to before `end` of the tracks `track`, all of one shape."""
+    total = np.pad(np.log(d), ((0, 0), (1, 0))).cumsum(axis=1)
+    return np.exp((total[track, end] - total[track, start]) / (np.asarray(end) - np.asarray(start)))
