@@ -201,7 +201,7 @@ def localization_errors(raw: pd.DataFrame) -> np.ndarray | None:
         if set(names) <= set(raw.columns):
             values = raw[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
             values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            return np.sqrt(np.mean(values**2, axis=1))
+            return np.hypot.reduce(values, axis=1) / np.sqrt(values.shape[1])  # hypot: squares may overflow
     return None
 
 
