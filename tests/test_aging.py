@@ -5,14 +5,16 @@ import pandas as pd
 import pytest
 
 from main.utils.aging import pareto_exponent, power_law, step_kurtosis, step_times, window_times
+from main.utils.brownian_benchmark import stationary
 from main.utils.diffusion import (
+    changepoints_of,
     diffusion_in_time,
     diffusion_of_tracks,
     kernel_changepoints,
     segment_means,
     segments_in_time,
 )
-from main.utils.estimators import cramer_rao_bound, ensemble_msd, msd, sliding_d
+from main.utils.estimators import ensemble_msd, msd, sliding_d
 from main.utils.inference import load_predictor
 from main.utils.tracks import InputError
 from simulations.theory import annealed_tracks, theory_tracks
@@ -68,18 +70,15 @@ def test_the_network_sees_scaled_brownian_motion_age(alpha, weights):
 @pytest.mark.parametrize("weights", NETWORKS)
 def test_stationary_tracks_are_read_as_well_as_can_be(weights):
     """Relative RMS error of D within 15 % of the Cramer-Rao bound, sigma^2 / D = .0144 (Requena et al. 2023)."""
-    rng = np.random.default_rng(4)
     for n in (20, 60, 200):
-        xy = np.cumsum(rng.normal(0, np.sqrt(2), (2000, n, 2)), axis=1) + rng.normal(0, 0.12, (2000, n, 2))
-        d = 10 ** np.log10(diffusion_in_time(xy, 0.12, weights)[:, :-1]).mean(axis=1)
-        assert np.sqrt(((d - 1) ** 2).mean()) < 1.15 * cramer_rao_bound(n, 1.0, 0.12)
+        assert stationary(n, 2000, weights, seed=4)["rms over bound"] < 1.15
 
 
 def test_annealed_tracks_follow_the_laws_of_their_exponents():
     xy, d = annealed_tracks(4000, 0.3, 0.6, 5, seed=1)
     assert xy.shape == (4000, 200, 2) and (xy[:, 0] == 0).all() and (d > 0).all() and (d <= 1).all()
     assert (np.diff(xy, axis=1) ** 2 / d[:, :-1, None]).mean() == pytest.approx(2, rel=0.01)
-    table = segments_in_time(d, [(np.flatnonzero(np.diff(row)) + 1).tolist() for row in d])
+    table = segments_in_time(d, changepoints_of(d))
     ended = table[table["whole"]]
     assert (ended["frames"] - 5 * ended["d"] ** -0.6).abs().max() < 1  # as long as D says, rounded
     assert pareto_exponent(1 / table["d"], 1.0, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, rel=0.03)
@@ -144,25 +143,21 @@ def test_localisation_error_belongs_to_the_size_of_a_step():
 
 
 def test_tracks_of_different_lengths_are_read_together():
-    xy, rng = np.zeros((3, 60, 2)), np.random.default_rng(7)
-    lengths = np.array([60, 25, 40])
-    for row, n in zip(xy, lengths, strict=True):
-        row[:n] = rng.normal(size=(n, 2)).cumsum(axis=0)
-    together = diffusion_in_time(xy, [0.1, np.nan, 0.0], length=lengths)
-    for row, n, sigma, d in zip(xy, lengths, (0.1, np.nan, 0.0), together, strict=True):
-        alone = diffusion_in_time(row[None, :n], sigma)
-        assert d[: n - 1] == pytest.approx(alone[0, :-1], rel=1e-4) and np.isnan(d[n - 1 :]).all()
+    rng, sigmas = np.random.default_rng(7), (0.1, np.nan, 0.0)
+    tracks = [rng.normal(size=(n, 2)).cumsum(axis=0) for n in (60, 25, 40)]
+    together = diffusion_in_time(tracks, sigmas)
+    assert together.shape == (3, 60)
+    for own, sigma, d in zip(tracks, sigmas, together, strict=True):
+        alone = diffusion_in_time([own], sigma)
+        assert d[: len(own) - 1] == pytest.approx(alone[0, :-1], rel=1e-4) and np.isnan(d[len(own) - 1 :]).all()
 
 
 def test_time_reversed_tracks_are_read_the_same():
-    xy = theory_tracks("sbm", 0.3, 40, seed=11)
-    lengths = np.r_[np.full(20, 200), np.arange(30, 50)]
-    back = np.zeros_like(xy)
-    for row, own, n in zip(back, xy, lengths, strict=True):
-        row[:n] = own[:n][::-1]
-    forth, back = diffusion_in_time(xy, length=lengths), diffusion_in_time(back, length=lengths)
-    for a, b, n in zip(forth, back, lengths, strict=True):
-        assert a[: n - 1] == pytest.approx(b[: n - 1][::-1], rel=1e-3)
+    whole = theory_tracks("sbm", 0.3, 40, seed=11)
+    tracks = [own[:n] for own, n in zip(whole, np.r_[np.full(20, 200), np.arange(30, 50)], strict=True)]
+    forth, back = diffusion_in_time(tracks), diffusion_in_time([own[::-1] for own in tracks])
+    for a, b, own in zip(forth, back, tracks, strict=True):
+        assert a[: len(own) - 1] == pytest.approx(b[: len(own) - 1][::-1], rel=1e-3)
 
 
 def table_of(track, frame, xy):
@@ -181,7 +176,9 @@ def test_measured_tracks_are_cut_where_frames_are_missing_and_long_ones_have_no_
     assert (np.abs(np.log10(d[inner])) < 0.5).all() and np.abs(np.diff(np.log10(d[:449]))).max() < 0.2
     assert d[450:489] == pytest.approx(diffusion_in_time(xy[None, 450:490], np.nan)[0, :-1], rel=1e-3)
     assert np.isfinite(found["d_segment"]).equals(np.isfinite(found["d"]))
-    assert np.isnan(diffusion_of_tracks(table_of([1, 1], [0, 1], xy[:2]))[["d", "d_segment"]]).all(axis=None)
+    short = table_of([1, 1], [0, 1], xy[:2])
+    assert np.isnan(diffusion_of_tracks(short)[["d", "d_segment"]]).all(axis=None)
+    assert diffusion_of_tracks(short.iloc[:0]).empty
 
 
 def test_measured_tracks_have_the_mean_of_their_segments():

@@ -8,7 +8,7 @@ import torch
 from scipy.special import gammaln
 
 from main.utils import brownian_benchmark as bench
-from main.utils.diffusion import diffusion_in_time, kernel_changepoints, log_displacements
+from main.utils.diffusion import changepoints_of, diffusion_in_time, kernel_changepoints, log_displacements
 from main.utils.estimators import cramer_rao_bound, cve, mle, msd
 from main.utils.metrics import changepoint_counts
 from main.utils.plotting_brownian import plot_changepoints, plot_relative_errors
@@ -26,7 +26,7 @@ def segmented(n, n_changes=(1, 4), log10_noise=-np.inf, seed=0):
 
 def test_segments_are_as_long_as_asked():
     _, k, _ = segmented(400, (4, 4))
-    for cuts in bench.changepoints_of(k):
+    for cuts in changepoints_of(k):
         assert len(cuts) == 4 and np.diff([0, *cuts, 200]).min() >= 10
 
 
@@ -123,7 +123,7 @@ def test_changepoints_are_found_almost_as_well_as_can_be():
     posterior = bench.posterior_changes(xy)
     possible = bench.changepoint_table(k, bench.probable_changepoints(posterior))
     assert bench.jaccard_of(possible) - 0.02 < bench.jaccard_of(found) < bench.jaccard_of(possible)
-    assert posterior.sum() == pytest.approx(sum(map(len, bench.changepoints_of(k))), rel=0.02)
+    assert posterior.sum() == pytest.approx(sum(map(len, changepoints_of(k))), rel=0.02)
 
 
 def test_changepoints_are_where_half_of_the_probability_is_near():

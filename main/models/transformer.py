@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class Attention(nn.Module):
     """Multi-head self-attention, with a learnt bias per head and clipped frame distance; padding is never attended.
 
-    With `reach` 0 the bias is fixed, which is several times as fast: it falls with the distance by a slope per head
-    (Press et al., ICLR 2022), except in the first head, which knows no positions.
+    With `reach` 0 the bias is fixed: it falls with the distance by a slope per head (Press et al., ICLR 2022), except
+    in the first head, which knows no positions.
     """
 
     def __init__(self, size: int, heads: int, reach: int = 64):
@@ -20,7 +20,6 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(size, 3 * size)
         self.out = nn.Linear(size, size)
         self.bias = nn.Parameter(torch.zeros(heads, 2 * reach + 1)) if reach else None
-        self.slopes = [0.0] + [2.0 ** (1 - 2 * head) for head in range(1, heads)]  # 0, 1/2, 1/8, 1/32
 
     def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """x (B, T, C), valid (B, T) -> (B, T, C)."""
@@ -29,7 +28,8 @@ class Attention(nn.Module):
         time = torch.arange(T, device=x.device)
         distance = time[None] - time[:, None]
         if self.bias is None:
-            bias = -torch.tensor(self.slopes, device=x.device)[:, None, None] * distance.abs()
+            slopes = [0.0] + [2.0 ** (1 - 2 * head) for head in range(1, self.heads)]  # 0, 1/2, 1/8, 1/32
+            bias = -torch.tensor(slopes, device=x.device)[:, None, None] * distance.abs()
         else:
             bias = self.bias[:, distance.clamp(-self.reach, self.reach) + self.reach]
         if bool(valid.all()):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from main.utils.bootstrap import LEVEL, resampled_totals
+from main.utils.kinetics import interval
 
 FIRST, LAST = 10, 150  # of the time over which the law is fitted
 N_RESAMPLES = 200
@@ -62,9 +63,10 @@ def power_law(time: np.ndarray, d: np.ndarray, seed: int = 0) -> PowerLaw:
     def slope(mean):
         return np.log(mean[..., fitted]) @ x / (x @ x)
 
-    ends = np.quantile(slope(resampled), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return PowerLaw(time, d.mean(axis=0), low, high, float(slope(d.mean(axis=0))), *map(float, ends))
+    mean = d.mean(axis=0)
+    exponent = float(slope(mean))
+    return PowerLaw(time, mean, low, high, exponent, *interval(exponent, slope(resampled), len(d)))
 
 
 def step_times(frames: int, age: float = 1.0) -> np.ndarray:
@@ -80,7 +82,7 @@ def window_times(frames: int, window: int) -> np.ndarray:
     return np.arange(frames - window + 1) + (window - 1) / 2 + 1
 
 
-def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[float, float, float]:
+def pareto_exponent(values, least: float, whole, track) -> tuple[float, float, float]:
     """Exponent a of the tail P(x > value) ~ value^-a, and its 90 % interval over tracks.
 
     Parameters
@@ -92,8 +94,6 @@ def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[
         False where the value is known to be at least this much (censored).
     track : numpy.ndarray of int, shape (M,)
         Track of each value.
-    seed : int
-        Of the resampling of tracks.
 
     Returns
     -------
@@ -112,9 +112,9 @@ def pareto_exponent(values, least: float, whole, track, seed: int = 0) -> tuple[
         raise ValueError(f"no whole value of {least:g} or more")
     counts = np.bincount(track[tail & whole], minlength=track.max() + 1)
     logs = np.bincount(track[tail], np.log(values[tail] / least), minlength=track.max() + 1)
-    resampled = resampled_totals(np.stack([counts, logs], axis=1).astype(float), N_RESAMPLES, seed)
-    ends = np.quantile(resampled[:, 0] / resampled[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(counts.sum() / logs.sum()), *map(float, ends)
+    exponent = float(counts.sum() / logs.sum())
+    drawn = resampled_totals(np.stack([counts, logs], axis=1), N_RESAMPLES)
+    return exponent, *interval(exponent, drawn[:, 0] / drawn[:, 1], len(counts))
 
 
 def step_kurtosis(steps: np.ndarray, d: np.ndarray, sigma=0.0) -> float:

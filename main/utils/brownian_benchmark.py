@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from main.utils.diffusion import diffusion_in_time, geometric_means
+from main.utils.diffusion import changepoints_of, diffusion_in_time, geometric_means, segments_in_time
 from main.utils.dynamic import windows
 from main.utils.estimators import cramer_rao_bound, cve, mle, sliding_d
 from main.utils.metrics import changepoint_counts
@@ -18,16 +18,12 @@ from simulations.brownian import LOG10_D
 
 DISPLACEMENT_PENALTY = 6.0  # of a changepoint on `log_displacements`, as Requena et al. have it
 TOLERANCE = 5  # frames; a changepoint counts as found closer than this
-COUNTS = ("hits", "false_alarms", "misses", "squared")
+STATIONARY_NOISE = 0.0144  # sigma^2 / D
+COUNTS = ["hits", "false_alarms", "misses", "squared"]
 MEAN_OF_NORMAL = np.sqrt(2 / np.pi)  # mean of |error| over its standard deviation
 
 
-def changepoints_of(k: np.ndarray) -> list[list[int]]:
-    """True changepoints of each track, from D of each step (N, T)."""
-    return [(np.flatnonzero(np.diff(row)) + 1).tolist() for row in k]
-
-
-def changepoint_table(k: np.ndarray, found: list[list[int]], tolerance: int = TOLERANCE) -> pd.DataFrame:
+def changepoint_table(k: np.ndarray, found: list[list[int]]) -> pd.DataFrame:
     """What each track adds to the Jaccard index.
 
     Parameters
@@ -36,8 +32,6 @@ def changepoint_table(k: np.ndarray, found: list[list[int]], tolerance: int = TO
         True D of each step.
     found : list of list of int
         Changepoints found in each track.
-    tolerance : int
-        Frames.
 
     Returns
     -------
@@ -46,8 +40,8 @@ def changepoint_table(k: np.ndarray, found: list[list[int]], tolerance: int = TO
         and of the first one position (frame) and ratio (of D after it to D before).
     """
     true = changepoints_of(k)
-    counts = [changepoint_counts(a, b, tolerance) for a, b in zip(true, found, strict=True)]
-    table = pd.DataFrame(counts, columns=list(COUNTS))
+    counts = [changepoint_counts(a, b, TOLERANCE) for a, b in zip(true, found, strict=True)]
+    table = pd.DataFrame(counts, columns=COUNTS)
     first = np.array([row[0] if row else 1 for row in true])
     rows = np.arange(len(k))
     return table.assign(number=[len(row) for row in true], position=first, ratio=k[rows, first] / k[rows, first - 1])
@@ -55,7 +49,7 @@ def changepoint_table(k: np.ndarray, found: list[list[int]], tolerance: int = TO
 
 def jaccard_of(table: pd.DataFrame, by=None):
     """Jaccard index of all tracks of a `changepoint_table`, or of those of each value of `by`."""
-    sums = table[list(COUNTS)].sum() if by is None else table.groupby(by, observed=True)[list(COUNTS)].sum()
+    sums = table[COUNTS].sum() if by is None else table.groupby(by, observed=True)[COUNTS].sum()
     return sums["hits"] / (sums["hits"] + sums["false_alarms"] + sums["misses"])
 
 
@@ -158,14 +152,12 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
         line through lags 1 and 2); NaN for fewer than 3 positions.
     """
     sigma = np.broadcast_to(np.asarray(sigma, float), len(xy))
-    rows = [(i, a, b) for i, cuts in enumerate(changepoints_of(k))
-            for a, b in zip([0, *cuts], [*cuts, k.shape[1] - 1], strict=True)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["track", "start", "end"])
+    table = segments_in_time(k[:, :-1], changepoints_of(k[:, :-1])).drop(columns="whole").rename(columns={"d": "k"})
     track, start = table["track"].to_numpy(), table["start"].to_numpy()
-    table = table.assign(frames=table["end"] - start + 1, k=k[track, start])
     table["noise"] = sigma[track] ** 2 / table["k"]
     for name, d in (networks or {}).items():
-        table[name] = geometric_means(d[:, :-1], track, start, table["end"])
+        table[name] = geometric_means(d[:, :-1], track, start, start + table["frames"])
+    table["frames"] += 1  # positions, of so many steps
     for frames, group in table.groupby("frames"):
         own = np.array([xy[i, a : a + frames] for i, a in zip(group["track"], group["start"], strict=True)])
         if frames > 2:
@@ -173,7 +165,7 @@ def segment_table(xy: np.ndarray, k: np.ndarray, sigma=0.0, networks: dict[str, 
             table.loc[group.index, "CVE"] = cve(own)
             table.loc[group.index, "MSD"] = sliding_d(own, frames)[:, 0]
     bound = [cramer_rao_bound(n, 1.0, np.sqrt(x)) for n, x in zip(table["frames"], table["noise"], strict=True)]
-    return table.drop(columns="end").assign(bound=bound)
+    return table.assign(bound=bound)
 
 
 def relative_errors(table: pd.DataFrame, methods: list[str], bins) -> pd.DataFrame:
@@ -197,20 +189,11 @@ def relative_errors(table: pd.DataFrame, methods: list[str], bins) -> pd.DataFra
     return errors.groupby(np.asarray(bins)).mean()
 
 
-def cut_segments(xy: np.ndarray, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """True segments as tracks of their own: positions (M, T, 2), padded, and frames (M,)."""
-    frames = table["frames"].to_numpy()
-    cut = np.zeros((len(table), frames.max(), 2))
-    for row, i, a, n in zip(cut, table["track"], table["start"], frames, strict=True):
-        row[:n] = xy[i, a : a + n] - xy[i, a]
-    return cut, frames
-
-
 def read_segments(xy: np.ndarray, table: pd.DataFrame, weights: str = "brownian", sigma=0.0) -> np.ndarray:
     """D of each step (M, T) of each true segment by a network that sees nothing but it, NaN beyond its end."""
-    cut, frames = cut_segments(xy, table)
+    rows = zip(table["track"], table["start"], table["frames"], strict=True)
     error = np.broadcast_to(np.asarray(sigma, float), len(xy))[table["track"]]
-    return diffusion_in_time(cut, error, weights, length=frames)
+    return diffusion_in_time([xy[i, a : a + n] for i, a, n in rows], error, weights)
 
 
 def geometric_bins(values, n: int = 9) -> np.ndarray:
@@ -222,8 +205,8 @@ def geometric_bins(values, n: int = 9) -> np.ndarray:
     return centres[bins]
 
 
-def stationary(frames: int, n: int, weights: str = "brownian", seed: int = 0, noise: float = 0.0144) -> dict:
-    """Error of a network on tracks of one D, beside the Cramer-Rao bound.
+def stationary(frames: int, n: int, weights: str = "brownian", seed: int = 0) -> dict:
+    """Error of a network on tracks of one D, beside the Cramer-Rao bound; it is told the localisation error.
 
     Parameters
     ----------
@@ -231,15 +214,13 @@ def stationary(frames: int, n: int, weights: str = "brownian", seed: int = 0, no
         Of a track; tracks.
     weights : str
     seed : int
-    noise : float
-        sigma^2 / D, which the network is told.
 
     Returns
     -------
     dict
         frames; "rms over bound": root mean square of the relative error of D over the bound; "mean error", relative.
     """
-    rng, sigma = np.random.default_rng([seed, frames]), np.sqrt(noise)
+    rng, sigma = np.random.default_rng([seed, frames]), np.sqrt(STATIONARY_NOISE)
     motion = rng.normal(0, np.sqrt(2), (n, frames, 2)).cumsum(axis=1)
     log_d = np.log10(diffusion_in_time(motion + rng.normal(0, sigma, motion.shape), sigma, weights)[:, :-1])
     error = 10 ** log_d.mean(axis=1) - 1

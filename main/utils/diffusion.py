@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 from ruptures import KernelCPD
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from main.utils.features import features
 from main.utils.inference import WINDOW, window_starts, window_weights, workers
+from main.utils.tables import cut_pieces
 from main.utils.weights import load_weights
 
 BATCH = 32  # tracks
@@ -22,25 +24,23 @@ MIN_SIZE = 5  # steps; the shortest segment that `kernel_changepoints` finds
 PENALTY = 1.3  # price of a changepoint, decades^2; STEP has 2
 
 
-def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool = False, length=None) -> np.ndarray:
+def diffusion_in_time(tracks, sigma=0.0, weights: str = "brownian", progress: bool = False) -> np.ndarray:
     """D of every step of many tracks.
 
     Parameters
     ----------
-    xy : numpy.ndarray, shape (N, T, 2)
-        Positions at successive frames, at most 200.
+    tracks : sequence of numpy.ndarray, each shape (T, 2), or one of shape (N, T, 2)
+        Positions at successive frames, at most 200 of a track.
     sigma : float or numpy.ndarray of shape (N,)
-        Localisation error, unit of xy; NaN where it is unknown.
+        Localisation error, unit of the positions; NaN where it is unknown.
     weights : str
         Weights with a network of K: shipped ones or a folder.
     progress : bool
         Show a progress bar.
-    length : numpy.ndarray of int, shape (N,), optional
-        Frames of each track, where they differ; by default T.
 
     Returns
     -------
-    numpy.ndarray, shape (N, T)
+    numpy.ndarray, shape (N, longest T)
         length^2/frame; entry t belongs to the step from frame t to t + 1. NaN where there is no step. Geometric mean of
         what the network reads forwards and backwards in time, which are the same to Brownian motion.
 
@@ -52,32 +52,33 @@ def diffusion_in_time(xy, sigma=0.0, weights: str = "brownian", progress: bool =
     nets, _ = load_weights(weights)
     if "k" not in nets:
         raise ValueError(f"{weights}: weights without a network of their own for K")
-    xy = np.asarray(xy, dtype=np.float64)
-    if xy.shape[1] > WINDOW:
-        raise ValueError(f"tracks of {xy.shape[1]} frames, expected {WINDOW} or fewer")
-    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(xy))
-    frames = np.broadcast_to(xy.shape[1] if length is None else np.asarray(length), len(xy))
-    log_d, order = np.full(xy.shape[:2], np.nan), np.argsort(frames, kind="stable")
-
-    @torch.inference_mode()
-    def read(first):  # one batch, both ways
-        part = order[first : first + BATCH]
-        longest = frames[part].max()
-        own = torch.as_tensor(xy[part, :longest] - xy[part, :1], dtype=torch.float32)
-        length = torch.as_tensor(frames[part])
-        last_step = length[:, None] - 2 - torch.arange(longest)
-        back = own.gather(1, (last_step + 1).clamp_min(0)[..., None].expand_as(own))
-        total = torch.zeros(own.shape[:2], dtype=torch.float64)
-        for positions in (own, back - back[:, :1]):
-            feats, log10_scale = features(positions, length, torch.as_tensor(sigma[part]))
-            one_way = nets["k"](feats, length)["k"] + 2 * log10_scale[:, None]
-            total += one_way if positions is own else one_way.gather(1, last_step.clamp_min(0))
-        log_d[part, :longest] = total.numpy() / 2
-
-    firsts = range(0, len(xy), BATCH)
+    frames = np.array([len(track) for track in tracks], dtype=int)
+    longest = frames.max(initial=0)
+    if longest > WINDOW:
+        raise ValueError(f"tracks of {longest} frames, expected {WINDOW} or fewer")
+    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(tracks))
+    order, log_d = np.argsort(frames, kind="stable"), np.full((len(tracks), longest), np.nan)
+    batches = [order[first : first + BATCH] for first in range(0, len(order), BATCH)]
     with workers(torch.device("cpu")) as pool:
-        list(tqdm(pool.map(read, firsts), "D(t)", len(firsts), unit="batch", disable=not progress))
-    return np.where(np.arange(xy.shape[1]) < frames[:, None] - 1, 10**log_d, np.nan)
+        read = pool.map(lambda batch: _log_d(nets["k"], [tracks[i] for i in batch], sigma[batch]), batches)
+        read = tqdm(read, "D(t)", len(batches), unit="batch", disable=not progress)
+        for batch, found in zip(batches, read, strict=True):
+            for i, own in zip(batch, found, strict=True):
+                log_d[i, : len(own)] = own
+    return 10**log_d
+
+
+@torch.inference_mode()
+def _log_d(net, tracks: list[np.ndarray], sigma: np.ndarray) -> list[np.ndarray]:
+    """log10 of D of the steps of a batch of tracks, (T - 1,) each, the mean of both directions of time."""
+    length, ways = torch.tensor([len(track) for track in tracks]), []
+    for way in (slice(None), slice(None, None, -1)):
+        turned = [np.asarray(track, dtype=float)[way] for track in tracks]
+        xy = pad_sequence([torch.tensor(own - own[0], dtype=torch.float32) for own in turned], batch_first=True)
+        feats, log10_scale = features(xy, length, torch.tensor(sigma))
+        log_d = (net(feats, length)["k"] + 2 * log10_scale[:, None]).double().numpy()
+        ways.append([row[: n - 1][way] for row, n in zip(log_d, length, strict=True)])
+    return [(forth + back) / 2 for forth, back in zip(*ways, strict=True)]
 
 
 def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress: bool = False) -> pd.DataFrame:
@@ -99,33 +100,34 @@ def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress
         geometric mean between changepoints. NaN where no step starts, and in pieces of fewer than `SHORTEST` points.
         Where windows of 200 frames overlap, log D is averaged.
     """
-    starts = (table["track_id"].diff() != 0) | (table["frame"].diff() != 1)
-    first = np.flatnonzero(starts)
-    length = np.diff([*first, len(table)])
-    pieces = [(a, n) for a, n in zip(first, length, strict=True) if n >= SHORTEST]
-    windows = [(a + shift, min(n, WINDOW), shift, n) for a, n in pieces for shift in window_starts(n)]
+    pieces = cut_pieces(table, SHORTEST, max_bridged=0)
+    pieces = pieces.loc[pieces["analysed"], ["first", "last"]].to_numpy()
+    windows = [(a + shift, shift, b - a) for a, b in pieces for shift in window_starts(b - a)]  # row, frame, frames
+    ends = [first + min(WINDOW, n - shift) for first, shift, n in windows]
     xy = table[["x", "y"]].to_numpy()
     sigma = table["sigma"].to_numpy() if "sigma" in table else np.full(len(table), np.nan)
-    cut = np.zeros((len(windows), max((window[1] for window in windows), default=0), 2))
-    for row, (a, n, *_) in zip(cut, windows, strict=True):
-        row[:n] = xy[a : a + n] - xy[a]
-    begin, frames = ([window[i] for window in windows] for i in (0, 1))
-    found = diffusion_in_time(cut, sigma[begin], weights, progress, np.array(frames, dtype=int))
+    cut = [xy[first:end] for (first, *_), end in zip(windows, ends, strict=True)]
+    found = diffusion_in_time(cut, sigma[[first for first, *_ in windows]], weights, progress)
     total, weight = np.zeros((2, len(table)))
-    for d, (a, n, shift, whole) in zip(found, windows, strict=True):
-        own = window_weights(n, shift, whole)[: n - 1]
-        total[a : a + n - 1] += own * np.log10(d[: n - 1])
-        weight[a : a + n - 1] += own
+    for d, (first, shift, n), end in zip(found, windows, ends, strict=True):
+        steps, own = slice(first, end - 1), window_weights(end - first, shift, n)[:-1]
+        total[steps] += own * np.log10(d[: end - first - 1])
+        weight[steps] += own
     with np.errstate(invalid="ignore"):
         log_d = total / weight
     mean = np.full(len(table), np.nan)
-    for a, n in pieces:
-        own = log_d[None, a : a + n - 1]
-        mean[a : a + n - 1] = segment_means(10**own, kernel_changepoints(own))[0]
+    for a, b in pieces:
+        own = log_d[None, a : b - 1]
+        mean[a : b - 1] = segment_means(10**own, kernel_changepoints(own))[0]
     return table.assign(d=10**log_d, d_segment=mean)
 
 
-def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY, min_size: int = MIN_SIZE) -> list[list[int]]:
+def changepoints_of(d: np.ndarray) -> list[list[int]]:
+    """True changepoints of each track, from the true D of each step (N, M): first steps of new segments."""
+    return [(np.flatnonzero(np.diff(row)) + 1).tolist() for row in d]
+
+
+def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY) -> list[list[int]]:
     """Changepoints of the mean of signals, by kernel change point detection with a linear kernel.
 
     Parameters
@@ -134,20 +136,18 @@ def kernel_changepoints(signals: np.ndarray, penalty: float = PENALTY, min_size:
         log10 of D of each step, or `log_displacements`; NaN where there is no step, at the end.
     penalty : float
         Price of a changepoint, unit of the squared signal.
-    min_size : int
-        Steps of the shortest segment.
 
     Returns
     -------
     list of list of int
-        Of each track, the first steps of new segments; none in tracks too short for two segments.
+        Of each track, the first steps of new segments, `MIN_SIZE` steps or more; none in tracks too short for two.
 
     Source: ruptures (Truong et al., Signal Processing 167, 107299, 2020), as Requena et al. (2023) use it.
     """
-    search, found = KernelCPD(kernel="linear", min_size=min_size), []
+    search, found = KernelCPD(kernel="linear", min_size=MIN_SIZE), []
     for signal in signals:
         own = signal[~np.isnan(signal)]
-        long_enough = len(own) >= 2 * min_size
+        long_enough = len(own) >= 2 * MIN_SIZE
         found.append(search.fit(own[:, None]).predict(pen=penalty)[:-1] if long_enough else [])
     return found
 

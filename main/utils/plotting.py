@@ -24,6 +24,7 @@ COLOURS = {"k": "#1B9E77", "alpha": "#E69F00", "state": "#9970AB"}
 STATE_COLOURS = ("#4D4D4D", "#0072B2", "#6CB8E6", "#D55E00")
 CHANGE_COLOUR = "#B2182B"
 TRUTH_COLOUR = "#222222"
+LINE_COLOURS = (*COLOURS.values(), "#0072B2", CHANGE_COLOUR, "#999999", "#CC79A7")  # of methods side by side
 TRAPPED_GREY = STATE_COLOURS[0]
 K_UNIT = "px^2/frame^alpha"
 STYLE = {

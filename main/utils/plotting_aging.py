@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import CensoredData, ecdf
 
 from main.utils.aging import FIRST, LAST, PowerLaw
-from main.utils.plotting import CHANGE_COLOUR, COLOURS, TRUTH_COLOUR, new_figure, styled
-
-LINES = tuple(COLOURS.values())
+from main.utils.plotting import CHANGE_COLOUR, COLOURS, LINE_COLOURS, TRUTH_COLOUR, new_figure, styled
 
 
 @styled
@@ -26,7 +26,7 @@ def plot_aging(laws: dict[float, dict[str, PowerLaw]]) -> Figure:
     """
     fig, axes = new_figure(3.1 * len(laws), 3.0, 1, len(laws))
     for ax, (alpha, found) in zip(axes[0], laws.items(), strict=True):
-        for colour, (name, law) in zip(LINES, found.items(), strict=False):
+        for colour, (name, law) in zip(cycle(LINE_COLOURS), found.items(), strict=False):
             fitted = (law.time >= FIRST) & (law.time <= LAST)
             scale = np.exp(-np.log(law.d * (law.time / FIRST) ** (1 - alpha))[fitted].mean())
             ax.plot(law.time, scale * law.d, color=colour, label=f"{name}: {law.exponent:.2f}")
@@ -53,7 +53,7 @@ def plot_transit_times(found: dict[str, pd.DataFrame], sigma: float, gamma: floa
         Frames of a segment of D = 1.
     """
     fig, axes = new_figure(7.6, 3.2, 1, 2)
-    for colour, (name, table) in zip((TRUTH_COLOUR, *LINES), found.items(), strict=False):
+    for colour, (name, table) in zip(cycle((TRUTH_COLOUR, *LINE_COLOURS)), found.items(), strict=False):
         below = ecdf(table["d"]).cdf
         axes[0, 0].plot(below.quantiles, below.probabilities, color=colour, label=name)
         frames, whole = table["frames"].to_numpy(float), table["whole"].to_numpy()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from main.utils.brownian_benchmark import jaccard_of
-from main.utils.plotting import CHANGE_COLOUR, COLOURS, TRUTH_COLOUR, new_figure, styled
+from main.utils.plotting import LINE_COLOURS, TRUTH_COLOUR, new_figure, styled
 
-LINES = (COLOURS["k"], COLOURS["alpha"], COLOURS["state"], "#0072B2", CHANGE_COLOUR, "#999999", "#CC79A7")
 RATIOS = (0.0, 0.15, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0)  # |log10| of the ratio of D
 POSITIONS = np.linspace(9.5, 190.5, 10)  # frames
 
@@ -26,7 +27,7 @@ def plot_relative_errors(errors: dict[str, pd.DataFrame]) -> Figure:
     """
     fig, axes = new_figure(4.2 * len(errors), 3.3, 1, len(errors))
     methods = dict.fromkeys(name for table in errors.values() for name in table.columns.drop("bound"))
-    colours = dict(zip(methods, LINES, strict=False))
+    colours = dict(zip(methods, cycle(LINE_COLOURS), strict=False))
     for ax, (name, table) in zip(axes[0], errors.items(), strict=True):
         for method in table.columns.drop("bound"):
             ax.plot(table.index, table[method], color=colours[method], label=method)
@@ -54,7 +55,7 @@ def plot_changepoints(tables: dict[str, pd.DataFrame]) -> Figure:
         Method -> `changepoint_table` of the same tracks.
     """
     fig, axes = new_figure(9.6, 3.1, 1, 3)
-    for colour, (name, table) in zip(LINES, tables.items(), strict=False):
+    for colour, (name, table) in zip(cycle(LINE_COLOURS), tables.items(), strict=False):
         one = table[table["number"] == 1]
         decades = np.log10(one["ratio"]).abs()
         for ax, values, edges in ((axes[0, 0], decades, RATIOS), (axes[0, 1], one["position"], POSITIONS)):

@@ -39,7 +39,7 @@ class Results:
     sample: dict | None = None
 
 
-def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
+def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = MAX_BRIDGED) -> pd.DataFrame:
     """Pieces of tracks between gaps too long to bridge.
 
     Parameters
@@ -48,6 +48,8 @@ def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
         Track table, sorted by (track_id, frame).
     min_length : int
         Points that a piece needs to be analysed.
+    max_bridged : int
+        Frames missing in a row that do not cut a track.
 
     Returns
     -------
@@ -56,9 +58,9 @@ def cut_pieces(table: pd.DataFrame, min_length: int) -> pd.DataFrame:
         (frames it covers), analysed.
     """
     track, frame = table["track_id"].to_numpy(), table["frame"].to_numpy()
-    cut = (np.diff(track) != 0) | (np.diff(frame) > MAX_BRIDGED + 1)
-    first = np.concatenate([[0], np.flatnonzero(cut) + 1])
-    last = np.append(first[1:], len(table))
+    cut = (np.diff(track) != 0) | (np.diff(frame) > max_bridged + 1)
+    first = np.concatenate([[0], np.flatnonzero(cut) + 1])[: len(table)]
+    last = np.append(first, len(table))[1:]
     pieces = pd.DataFrame({"track_id": track[first], "first": first, "last": last, "n_points": last - first,
                            "n_span": frame[last - 1] - frame[first] + 1})
     pieces["analysed"] = pieces["n_points"] >= max(min_length, 2)
