@@ -13,6 +13,7 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check --quiet .
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto
 
 bench: $(STAMP)

@@ -289,10 +289,19 @@ def parse(argv=None):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
     parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
-    parser.add_argument("--methods", nargs="+", choices=CLASSICAL + NETWORK, default=CLASSICAL + NETWORK,
-                        help="network: --weights and our segmentation; m3: the same with the original one's")
-    parser.add_argument("--adapt", choices=["none", "sample"], default="none",
-                        help="sample: also all tracks of an experiment in the light of each other (NAME+sample)")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=CLASSICAL + NETWORK,
+        default=CLASSICAL + NETWORK,
+        help="network: --weights and our segmentation; m3: the same with the original one's",
+    )
+    parser.add_argument(
+        "--adapt",
+        choices=["none", "sample"],
+        default="none",
+        help="sample: also all tracks of an experiment in the light of each other (NAME+sample)",
+    )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
     parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
     parser.add_argument("--device", default="cpu")

@@ -50,9 +50,7 @@ def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: in
     )
     spans = cut.assign(start=cut["frame_start"], end=cut["frame_end"] + 1).to_dict("records")
     changepoints = cut["frame_start"].to_numpy()[1:]
-    return plot_track_over_time(
-        prediction, changepoints, segments=spans, frames=own["frame"].to_numpy(), k_unit=k_unit
-    )
+    return plot_track_over_time(prediction, changepoints, segments=spans, frames=own["frame"].to_numpy(), k_unit=k_unit)
 
 
 def draw_results(folder: str | Path) -> list[Path]:

@@ -38,10 +38,27 @@ class Run:
         return Results(*(pd.read_parquet(self.out / f"{name}.parquet") for name in TABLES))
 
 
-def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=None,
-                localization_error=None, columns=None, weights=None, adapt="none", min_length=MIN_LENGTH,
-                device="auto", scheduler=None, andi=False, csv=False, report=False, overwrite=False,
-                progress=False, command=None) -> Run:
+def infer_files(
+    paths,
+    out,
+    *,
+    format="auto",
+    pixel_size=None,
+    frame_interval=None,
+    localization_error=None,
+    columns=None,
+    weights=None,
+    adapt="none",
+    min_length=MIN_LENGTH,
+    device="auto",
+    scheduler=None,
+    andi=False,
+    csv=False,
+    report=False,
+    overwrite=False,
+    progress=False,
+    command=None,
+) -> Run:
     """Analyse track files and write points, segments and tracks tables and run.json into a folder.
 
     Tracks are analysed and written some thousand at a time, so that memory does not grow with their number, but for
@@ -107,10 +124,20 @@ def infer_files(paths, out, *, format="auto", pixel_size=None, frame_interval=No
     weights = weights or DEFAULT_WEIGHTS[adapt]
     predictor, config = load_predictor(weights, "cpu" if scheduler else device)
     check_features(files, config)
-    options = {"format": format, "pixel_size": pixel_size, "frame_interval": frame_interval,
-               "localization_error": localization_error, "columns": columns, "weights": str(weights), "adapt": adapt,
-               "min_length": min_length, "device": device if scheduler else str(predictor.device),
-               "scheduler": scheduler, "andi": andi, "csv": csv}
+    options = {
+        "format": format,
+        "pixel_size": pixel_size,
+        "frame_interval": frame_interval,
+        "localization_error": localization_error,
+        "columns": columns,
+        "weights": str(weights),
+        "adapt": adapt,
+        "min_length": min_length,
+        "device": device if scheduler else str(predictor.device),
+        "scheduler": scheduler,
+        "andi": andi,
+        "csv": csv,
+    }
     with writing(out, files[0].units.labels(), csv) as writer:
         tally = analyse_files(files, writer, predictor, config, options, progress)
         counts, warnings = tally.counts(files), tally.warnings(files, localization_error)
@@ -200,22 +227,34 @@ class Tally:
     def counts(self, files: list[Source]) -> dict:
         """What was read, dropped, analysed and flagged."""
         dropped = sum((Counter(file.dropped) for file in files), Counter())
-        return {"files": len(files), "tracks": self.tracks, "points": sum(file.n_points for file in files),
-                "gaps": self.gaps, "analysed": self.analysed, "segments": self.segments,
-                "dropped": dict(dropped), "flags": dict(self.flags)}
+        return {
+            "files": len(files),
+            "tracks": self.tracks,
+            "points": sum(file.n_points for file in files),
+            "gaps": self.gaps,
+            "analysed": self.analysed,
+            "segments": self.segments,
+            "dropped": dict(dropped),
+            "flags": dict(self.flags),
+        }
 
     def warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
         """What the user should know: of the files, of noise that may pass for motion, of samples not decoded."""
-        found = [w for file in files for w in file.warnings
-                 if localization_error is None or "--localization-error" not in w]
+        found = [
+            w for file in files for w in file.warnings if localization_error is None or "--localization-error" not in w
+        ]
         intervals = {file.units.frame_interval_s for file in files}
         if len(intervals) > 1:
             listed = ", ".join(f"{interval:g}" for interval in sorted(intervals))
-            found.append(f"The files have different frame intervals ({listed} s): msd_1 and numbers of frames cannot "
-                         "be compared between them.")
+            found.append(
+                f"The files have different frame intervals ({listed} s): msd_1 and numbers of frames cannot "
+                "be compared between them."
+            )
         if noisy := self.flags["noise_dominated"]:
-            found.append(f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while "
-                         "the noise is unknown; give --localization-error.")
+            found.append(
+                f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while "
+                "the noise is unknown; give --localization-error."
+            )
         return found + self.not_decoded
 
 
@@ -240,8 +279,10 @@ def check_same_units(files: list[Source]) -> None:
     first = files[0]
     for other in files[1:]:
         if other.units.labels() != first.units.labels():
-            raise InputError(f"{first.path} and {other.path} would give results in different units "
-                             f"({first.units} and {other.units}), run them apart.")
+            raise InputError(
+                f"{first.path} and {other.path} would give results in different units "
+                f"({first.units} and {other.units}), run them apart."
+            )
 
 
 def check_andi_names(files: list[Source]) -> None:
@@ -259,9 +300,11 @@ def summary(counts: dict, warnings: list[str], min_length: int, out: Path) -> st
     if short:
         dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
     flags = [f"{n} {flag}" for flag, n in counts["flags"].items() if flag != "too_short"]
-    parts = [f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
-             f"dropped {', '.join(dropped) or 'nothing'}",
-             f"{counts['segments']} segments in {counts['analysed']} tracks"]
+    parts = [
+        f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
+        f"dropped {', '.join(dropped) or 'nothing'}",
+        f"{counts['segments']} segments in {counts['analysed']} tracks",
+    ]
     parts += [f"flagged {', '.join(flags)}"] if flags else []
     parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
     return "; ".join(parts) + f"; results in {out}"
@@ -300,26 +343,43 @@ class Parser(argparse.ArgumentParser):
 
 def parse(arguments=None) -> argparse.Namespace:
     """The command line."""
-    parser = Parser(prog="infer.py",
-                    description="K, alpha and state of every frame, changepoints and segments.")
+    parser = Parser(prog="infer.py", description="K, alpha and state of every frame, changepoints and segments.")
     parser.add_argument("tracks", nargs="*", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files, or patterns")
-    parser.add_argument("--condition", nargs="+", action="append", metavar=("NAME", "TRACKS"),
-                        help="a name and the files it stands for, instead of TRACKS; once for each condition")
+    parser.add_argument(
+        "--condition",
+        nargs="+",
+        action="append",
+        metavar=("NAME", "TRACKS"),
+        help="a name and the files it stands for, instead of TRACKS; once for each condition",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", default="auto", choices=list(FORMATS))
     parser.add_argument("--pixel-size", type=float, metavar="UM", help="um per pixel")
     parser.add_argument("--frame-interval", type=float, metavar="S", help="seconds between frames")
     parser.add_argument("--localization-error", type=float, metavar="SIGMA", help="in the unit of x and y")
     parser.add_argument("--columns", type=column_names, metavar="track=..,frame=..,x=..,y=..")
-    parser.add_argument("--weights", metavar="NAME",
-                        help="shipped name or a folder (default; with --adapt sample: sample)")
-    parser.add_argument("--adapt", default="none", choices=["none", "sample"],
-                        help="sample: the tracks of a file are read in the light of each other")
-    parser.add_argument("--min-length", type=int, default=MIN_LENGTH, metavar="N",
-                        help=f"points a track needs to be analysed ({MIN_LENGTH})")
+    parser.add_argument(
+        "--weights", metavar="NAME", help="shipped name or a folder (default; with --adapt sample: sample)"
+    )
+    parser.add_argument(
+        "--adapt",
+        default="none",
+        choices=["none", "sample"],
+        help="sample: the tracks of a file are read in the light of each other",
+    )
+    parser.add_argument(
+        "--min-length",
+        type=int,
+        default=MIN_LENGTH,
+        metavar="N",
+        help=f"points a track needs to be analysed ({MIN_LENGTH})",
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-                        help="analyse on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler file)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="analyse on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler file)",
+    )
     parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
     parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
     parser.add_argument("--report", action="store_true", help="also write report.html: one page to look at and pass on")

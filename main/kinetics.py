@@ -55,8 +55,10 @@ def describe(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, str, list[
         return pd.DataFrame(), pd.DataFrame(), "", []
     intervals = [interval_of(own, record) for _, own in groups]
     unit = intervals[0][1]
-    found = {name: estimate(own, interval or 1.0, seed=i)
-             for i, ((name, own), (interval, _)) in enumerate(zip(groups, intervals, strict=True))}
+    found = {
+        name: estimate(own, interval or 1.0, seed=i)
+        for i, ((name, own), (interval, _)) in enumerate(zip(groups, intervals, strict=True))
+    }
     result = _stacked({name: kinetics(one) for name, one in found.items()}, by)
     comparison = compare_conditions(found, record) if by == "condition" else pd.DataFrame()
     (folder / "comparison.csv").unlink(missing_ok=True)

@@ -45,8 +45,10 @@ def ship(runs: list[Path], folder: Path) -> dict:
     params = {run: json.loads((run / "params.json").read_text()) for run in runs}
     targets = sorted(p["target"] for p in params.values())
     if targets not in (["combined"], ["alpha", "k", "state"], ["k"]):
-        raise ValueError(f"runs of {', '.join(targets)}: expected one combined run, one each of k, alpha, state, or "
-                         "one of k for D(t) of Brownian motion")
+        raise ValueError(
+            f"runs of {', '.join(targets)}: expected one combined run, one each of k, alpha, state, or "
+            "one of k for D(t) of Brownian motion"
+        )
     kinds = {p["features"] for p in params.values()}
     if len(kinds) > 1:
         raise ValueError(f"runs with different features ({', '.join(sorted(kinds))}) do not make one set")
@@ -57,8 +59,9 @@ def ship(runs: list[Path], folder: Path) -> dict:
         net.load_state_dict(checkpoint["net"])
         nets[options["target"]] = net
         training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "data")} | {
-            "steps": checkpoint["step"], "init": Path(options.get("init") or "").name,
-        }  # fmt: skip
+            "steps": checkpoint["step"],
+            "init": Path(options.get("init") or "").name,
+        }
     config = {
         "features": kinds.pop(),
         "nets": {p["target"]: p["net"] for p in params.values()},

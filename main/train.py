@@ -1,10 +1,10 @@
 """Train one network from the shell: the twin of the training notebooks.
 
-    python main/train.py --target alpha --steps 2000 --run runs/alpha
-    python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
-    python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
-    python main/train.py --init fast --body conv_lstm --gaps 1 --only gaps --steps 1500 --run runs/gaps
-    torchrun --nproc-per-node 4 -- main/train.py --batch 1024  # on 4 GPUs of this machine, 256 tracks of a batch each
+python main/train.py --target alpha --steps 2000 --run runs/alpha
+python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
+python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
+python main/train.py --init fast --body conv_lstm --gaps 1 --only gaps --steps 1500 --run runs/gaps
+torchrun --nproc-per-node 4 -- main/train.py --batch 1024  # on 4 GPUs of this machine, 256 tracks of a batch each
 """
 
 from __future__ import annotations
@@ -33,8 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = distributed.join(device)
-        train, val = batches(args.data, args.prior, args.batch, device, options.seed, args.val_batches, args.chunk,
-                             options.body == "sample", options.gaps)  # fmt: skip
+        train, val = batches(
+            args.data,
+            args.prior,
+            args.batch,
+            device,
+            options.seed,
+            args.val_batches,
+            args.chunk,
+            options.body == "sample",
+            options.gaps,
+        )
         train.split(distributed.rank(), distributed.world())
         fit(train, val, options, args.run, args.resume, device)
         if distributed.rank() == 0:
@@ -47,8 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False,
-            gaps=0.0):
+def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False, gaps=0.0):
     """Training batches, and the same held-out batches for every run.
 
     Parameters
@@ -99,8 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
-    parser.add_argument("--prior", nargs="+", default=["broad", "challenge"],
-                        help="priors of the stream: names, or JSON files of your own; or brownian alone")  # fmt: skip
+    parser.add_argument(
+        "--prior",
+        nargs="+",
+        default=["broad", "challenge"],
+        help="priors of the stream: names, or JSON files of your own; or brownian alone",
+    )
     parser.add_argument("--batch", type=int, default=64, help="tracks per step, over all processes")
     parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once, by each process")
     parser.add_argument("--val-batches", type=int, default=8)

@@ -128,8 +128,9 @@ def held_batches(sort: bool = True) -> list[dict]:
     tracks = stream.simulate_chunk(0)
     order = tracks["length"].argsort() if sort else torch.randperm(len(tracks["length"]))
     groups = order[: 64 * 24].view(-1, 64)
-    return [{n: v[g] if v.dim() == 1 else v[g, : int(tracks["length"][g].max())] for n, v in tracks.items()}
-            for g in groups]  # fmt: skip
+    return [
+        {n: v[g] if v.dim() == 1 else v[g, : int(tracks["length"][g].max())] for n, v in tracks.items()} for g in groups
+    ]
 
 
 def seconds_per_track(batches: list[dict], bf16=False, packed=False) -> float:
@@ -277,8 +278,10 @@ PARTS = {
     "train_bf16_over_fp32": on_one_thread(train_bf16_over_fp32),
     "train_sorted_over_mixed": on_one_thread(train_sorted_over_mixed),
     "train_flipped_over_packed": on_one_thread(train_flipped_over_packed),
-    **{f"train_percent_{n}": on_one_thread(lambda n=n: train_share(n))
-       for n in ("simulation", "features", "network", "optimiser")},
+    **{
+        f"train_percent_{n}": on_one_thread(lambda n=n: train_share(n))
+        for n in ("simulation", "features", "network", "optimiser")
+    },
     "segment_tracks_per_s": on_one_thread(segment_tracks_per_s),
     "infer_tracks_per_s": infer_tracks_per_s,
     "infer_onnx_over_torch": infer_onnx_over_torch,

@@ -30,8 +30,12 @@ def main() -> None:
     """Calibrate one or more sets of weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", nargs="+", default=["default"], help="shipped names or folders")
-    parser.add_argument("--prior", nargs="+", default=["broad", "challenge", "benchmark"],
-                        help="priors of the simulated tracks: names, or JSON files of your own")  # fmt: skip
+    parser.add_argument(
+        "--prior",
+        nargs="+",
+        default=["broad", "challenge", "benchmark"],
+        help="priors of the simulated tracks: names, or JSON files of your own",
+    )
     parser.add_argument("--tracks", type=int, default=6000, help="of each prior")
     args = parser.parse_args()
     groups = []

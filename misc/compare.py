@@ -83,8 +83,9 @@ def run(name: str, steps: int, folder: Path) -> dict:
     stream = TrackStream(PRIOR, 64, "cpu", SEED, 8192, unknown_sigma=design.get("unknown_sigma", 0.4))
     held_out = list(islice(TrackStream(PRIOR, 256, "cpu", HELD_OUT_SEED, 4096, unknown_sigma=0.0), 12))
     sizes = N_FEATURES | {"default": N_FEATURES["default"] + (design.get("features") is with_scale)}
-    with mock.patch.multiple(training, features=design.get("features", FEATURES),
-                             losses=design.get("losses", LOSSES), N_FEATURES=sizes):  # fmt: skip
+    with mock.patch.multiple(
+        training, features=design.get("features", FEATURES), losses=design.get("losses", LOSSES), N_FEATURES=sizes
+    ):
         started = time.process_time()
         net = training.fit(design.get("wrap", iter_of)(stream), [], options, folder / name.replace(" ", "_"))
         seconds = time.process_time() - started
@@ -114,10 +115,17 @@ def scores(net, batches: list[dict], kind: str, plus_one: bool) -> dict:
         true = batch["k"].clamp_min(10**LOG10_K_FLOOR)
         right = out["state"].argmax(-1) == batch["state"]
         change = losses(out, batch, log10_scale)["change"] * valid.sum()
-        sums += torch.stack([moving.sum(), valid.sum(), (log10_k - true.log10()).abs()[moving].sum(),
-                             (torch.log1p(10**log10_k) - torch.log1p(true)).square()[moving].sum(),
-                             (out["alpha"] - batch["alpha"]).abs()[moving].sum(), right[valid].sum(),
-                             change]).double()  # fmt: skip
+        sums += torch.stack(
+            [
+                moving.sum(),
+                valid.sum(),
+                (log10_k - true.log10()).abs()[moving].sum(),
+                (torch.log1p(10**log10_k) - torch.log1p(true)).square()[moving].sum(),
+                (out["alpha"] - batch["alpha"]).abs()[moving].sum(),
+                right[valid].sum(),
+                change,
+            ]
+        ).double()
     moving, valid, *rest = sums.tolist()
     names = ("mae_log10_k", "msle_k", "mae_alpha", "accuracy", "change_entropy")
     return {n: round(v / d, 5) for n, v, d in zip(names, rest, (moving, moving, moving, valid, valid), strict=True)}

@@ -64,13 +64,17 @@ def to_onnx(net: TrackNet) -> onnx.ModelProto:
     ONNX's own bidirectional LSTM starts backwards from each track's `length`, which torch needs flips for.
     """
     if not isinstance(getattr(net, "body", None), ConvLSTM):
-        raise ValueError(f"only networks with a conv_lstm body can be exported, not {type(net).__name__} of "
-                         f"{type(getattr(net, 'body', net)).__name__}")
+        raise ValueError(
+            f"only networks with a conv_lstm body can be exported, not {type(net).__name__} of "
+            f"{type(getattr(net, 'body', net)).__name__}"
+        )
     graph = Graph()
     x = _layers(graph, net.body, *_convolutions(graph, net.body))
     outputs = [_head(graph, x, name, head) for name, head in net.heads.items()]
-    inputs = [helper.make_tensor_value_info("feats", TensorProto.FLOAT, ["B", "T", net.body.convs[0].in_channels]),
-              helper.make_tensor_value_info("length", TensorProto.INT64, ["B"])]
+    inputs = [
+        helper.make_tensor_value_info("feats", TensorProto.FLOAT, ["B", "T", net.body.convs[0].in_channels]),
+        helper.make_tensor_value_info("length", TensorProto.INT64, ["B"]),
+    ]
     built = helper.make_graph(graph.nodes, "tracewise", inputs, outputs, graph.constants)
     model = helper.make_model(built, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
@@ -95,8 +99,10 @@ def _layers(graph, body, y: str, feats: str) -> str:
     length = graph.add("Cast", "length", to=TensorProto.INT32)
     x = graph.add("Transpose", graph.add("Concat", y, feats, axis=1), perm=[2, 0, 1])  # (T, B, C)
     for layer in body.layers:
-        weights = [graph.constant(torch.stack([_gates(lstm, kind) for lstm in (layer.ahead, layer.back)]))
-                   for kind in ("weight_ih", "weight_hh", "bias")]  # fmt: skip
+        weights = [
+            graph.constant(torch.stack([_gates(lstm, kind) for lstm in (layer.ahead, layer.back)]))
+            for kind in ("weight_ih", "weight_hh", "bias")
+        ]
         size = layer.ahead.hidden_size
         x = graph.add("LSTM", x, *weights, length, hidden_size=size, direction="bidirectional")  # (T, 2, B, H)
         x = graph.add("Reshape", graph.add("Transpose", x, perm=[0, 2, 1, 3]), graph.constant([0, 0, 2 * size]))
@@ -149,8 +155,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     try:
-        models = {f"{Path(weights).name}_{name}": to_onnx(net)
-                  for weights in args.weights for name, net in load_weights(weights)[0].items()}  # fmt: skip
+        models = {
+            f"{Path(weights).name}_{name}": to_onnx(net)
+            for weights in args.weights
+            for name, net in load_weights(weights)[0].items()
+        }
         args.out.mkdir(parents=True, exist_ok=True)
         for name, model in models.items():
             onnx.save(model, args.out / f"{name}.onnx")

@@ -56,14 +56,16 @@ def errors(values: dict[str, np.ndarray]) -> pd.DataFrame:
     k, alpha = (values[f"predicted_{name}"] for name in ("log10_k", "alpha"))
     moving = values["state"] > 0
     log10_k = np.log10(np.where(moving, values["k"], 1.0))
-    rows = pd.DataFrame({
-        "alpha": values["alpha"],
-        "K": values["k"],
-        "median error of log10 K": np.abs(k[:, 0] - log10_k),
-        "MAE alpha": np.abs(alpha[:, 0] - values["alpha"]),
-        "K inside": (k[:, 1] <= log10_k) & (log10_k <= k[:, 2]),
-        "alpha inside": (alpha[:, 1] <= values["alpha"]) & (values["alpha"] <= alpha[:, 2]),
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "alpha": values["alpha"],
+            "K": values["k"],
+            "median error of log10 K": np.abs(k[:, 0] - log10_k),
+            "MAE alpha": np.abs(alpha[:, 0] - values["alpha"]),
+            "K inside": (k[:, 1] <= log10_k) & (log10_k <= k[:, 2]),
+            "alpha inside": (alpha[:, 1] <= values["alpha"]) & (values["alpha"] <= alpha[:, 2]),
+        }
+    )
     return rows.astype(float).where(pd.Series(moving), axis=0).assign(state=values["state"])
 
 

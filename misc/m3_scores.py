@@ -22,8 +22,14 @@ from simulations.parameters import MODELS, STATES, sample_worlds
 
 SEED = 20_261_121
 K_EDGES = (0.01, 1, 10, 100, 1e3, 1e4, 1e6)  # px^2/frame^alpha
-ORIGINAL = {"L1 of alpha": 0.1104, "L1 of log10(K+1)": 0.0751, "trapped": 1.0, "confined": 0.91, "free": 0.82,
-            "directed": 0.94}  # fmt: skip
+ORIGINAL = {
+    "L1 of alpha": 0.1104,
+    "L1 of log10(K+1)": 0.0751,
+    "trapped": 1.0,
+    "confined": 0.91,
+    "free": 0.82,
+    "directed": 0.94,
+}
 
 
 def held_out(n_per_model: int) -> list[dict]:
@@ -37,8 +43,11 @@ def held_out(n_per_model: int) -> list[dict]:
             worlds = sample_worlds("m3", model, -(-spread // (4 if model == "multi_state" else 1)), rng)
             batch = simulate_batched(worlds, generator)
             chosen = np.random.default_rng(SEED).permutation(len(batch["length"]))[:n_per_model]
-            own += [{n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha", "state")}
-                    | {"sigma": float(batch["sigma"][i])} for i in chosen]  # fmt: skip
+            own += [
+                {n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha", "state")}
+                | {"sigma": float(batch["sigma"][i])}
+                for i in chosen
+            ]
         tracks += own[:n_per_model]
     return tracks
 
@@ -58,8 +67,10 @@ def scores(predictor: Predictor, tracks: list[dict]) -> tuple[dict[str, float], 
     for low, high in pairwise(K_EDGES):
         here = (true["k"] >= low) & (true["k"] < high)
         means = [e[here].mean() for e in errors]
-        by_k.append(f"K {low:g} to {high:g}: {here.mean():.2f} of the frames, L1 of alpha {means[0]:.3f}, "
-                    f"of log10(K+1) {means[1]:.3f}")  # fmt: skip
+        by_k.append(
+            f"K {low:g} to {high:g}: {here.mean():.2f} of the frames, L1 of alpha {means[0]:.3f}, "
+            f"of log10(K+1) {means[1]:.3f}"
+        )
     return dict(zip(ORIGINAL, [*(e.mean() for e in errors), *right], strict=True)), confusion, by_k
 
 

@@ -20,13 +20,29 @@ from simulations.parameters import BOX_PX, MODELS, PRIORS, SIGMA_PX, Range, samp
 TRACKS_PER_MODEL = 12
 SAMPLES = Path(__file__).parents[1] / "samples"
 MEMBRANE = replace(
-    PRIORS["broad"], name="membrane", relative=False, k=Range(0.2, 2, log=True), alpha=Range(0.5, 1.5),
-    k_ratio=Range(0.01, 0.2, log=True), n_states=(2,), leave=Range(0.01, 0.03), directed=0.3, one_fixed=0.0,
-    sigma=Range(SIGMA_PX, SIGMA_PX), perfect=0.0, box=Range(BOX_PX, BOX_PX), fov_fraction=1 / 1.8,
-    trap_radius=Range(0.4, 1.0), trap_area=Range(0.01, 0.03), p_unbind=Range(0.01, 0.03),
-    particle_radius=Range(0.6, 1.0), particle_area=Range(0.02, 0.04), compartment_radius=Range(3, 5),
-    compartment_area=Range(0.15, 0.3), transmittance=Range(0.02, 0.05),
-)  # fmt: skip
+    PRIORS["broad"],
+    name="membrane",
+    relative=False,
+    k=Range(0.2, 2, log=True),
+    alpha=Range(0.5, 1.5),
+    k_ratio=Range(0.01, 0.2, log=True),
+    n_states=(2,),
+    leave=Range(0.01, 0.03),
+    directed=0.3,
+    one_fixed=0.0,
+    sigma=Range(SIGMA_PX, SIGMA_PX),
+    perfect=0.0,
+    box=Range(BOX_PX, BOX_PX),
+    fov_fraction=1 / 1.8,
+    trap_radius=Range(0.4, 1.0),
+    trap_area=Range(0.01, 0.03),
+    p_unbind=Range(0.01, 0.03),
+    particle_radius=Range(0.6, 1.0),
+    particle_area=Range(0.02, 0.04),
+    compartment_radius=Range(3, 5),
+    compartment_area=Range(0.15, 0.3),
+    transmittance=Range(0.02, 0.05),
+)
 
 
 def sample_tracks(seed: int = 2) -> pd.DataFrame:
@@ -38,11 +54,20 @@ def sample_tracks(seed: int = 2) -> pd.DataFrame:
         for i in torch.randperm(len(batch["length"]), generator=generator)[:TRACKS_PER_MODEL].tolist():
             n = int(batch["length"][i])
             columns = {name: batch[name][i, :n].double().numpy() for name in ("k", "alpha")}
-            parts.append(pd.DataFrame({
-                "track_id": len(parts), "frame": np.arange(n), "x": batch["xy"][i, :n, 0].double().numpy(),
-                "y": batch["xy"][i, :n, 1].double().numpy(), **columns, "state": batch["state"][i, :n].numpy(),
-                "sigma": SIGMA_PX, "model": model,
-            }))  # fmt: skip
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "track_id": len(parts),
+                        "frame": np.arange(n),
+                        "x": batch["xy"][i, :n, 0].double().numpy(),
+                        "y": batch["xy"][i, :n, 1].double().numpy(),
+                        **columns,
+                        "state": batch["state"][i, :n].numpy(),
+                        "sigma": SIGMA_PX,
+                        "model": model,
+                    }
+                )
+            )
     table = pd.concat(parts, ignore_index=True).round({"x": 4, "y": 4})
     return table.astype({"track_id": "int64", "state": "int8"})
 

@@ -113,8 +113,11 @@ def _fov_origin(world: Worlds) -> np.ndarray:
 
 def _crop(positions: np.ndarray, labels: np.ndarray, origin: np.ndarray, world: Worlds) -> list[Track]:
     """Tracks inside the field of view, from positions (T, N, 2) and labels (T, N, 3+) of all particles."""
-    spans = [(n, *span) for n in range(positions.shape[1])
-             for span in _spans_inside(positions[:, n], origin, float(world.fov[0]))]  # fmt: skip
+    spans = [
+        (n, *span)
+        for n in range(positions.shape[1])
+        for span in _spans_inside(positions[:, n], origin, float(world.fov[0]))
+    ]
     lengths = [stop - start for _, start, stop in spans]
     sigma = float(world.sigma[0])
     x_noise, y_noise = np.random.randn(sum(lengths)) * sigma, np.random.randn(sum(lengths)) * sigma

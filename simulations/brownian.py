@@ -37,8 +37,13 @@ class BrownianStream(ResumableBatches):
     def __init__(self, batch=64, device="cpu", seed=0, chunk=4096, unknown_sigma=0.5):
         self.batch, self.device, self.seed, self.chunk = batch, torch.device(device), seed, max(chunk, 2 * batch)
         self.unknown_sigma = unknown_sigma
-        self.settings = {"priors": ["brownian"], "batch": batch, "chunk": self.chunk, "seed": seed,
-                         "unknown_sigma": unknown_sigma}  # fmt: skip
+        self.settings = {
+            "priors": ["brownian"],
+            "batch": batch,
+            "chunk": self.chunk,
+            "seed": seed,
+            "unknown_sigma": unknown_sigma,
+        }
 
     def _batches(self, chunk: int) -> list:
         seeds = np.random.SeedSequence([self.seed, chunk])
@@ -57,8 +62,16 @@ class BrownianStream(ResumableBatches):
         return [lambda rows=rows: take(rows) for rows in groups]
 
 
-def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = None, log10_noise=None,
-                    n_changes=N_CHANGES, narrow: float = NARROW, min_segment: int = MIN_SEGMENT, device="cpu") -> dict:
+def brownian_tracks(
+    n: int,
+    generator: torch.Generator,
+    frames: int | None = None,
+    log10_noise=None,
+    n_changes=N_CHANGES,
+    narrow: float = NARROW,
+    min_segment: int = MIN_SEGMENT,
+    device="cpu",
+) -> dict:
     """Segmented Brownian tracks with localisation error.
 
     Parameters
@@ -84,6 +97,7 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         xy (n, T, 2), k (diffusion coefficient of the step that starts at the frame), alpha (1), state (2, free), each
         (n, T); length and sigma (n,). Lengths in one unit, times in frames.
     """
+
     def uniform(*shape):
         return torch.rand(*shape, generator=generator, device=device)
 
@@ -101,8 +115,14 @@ def brownian_tracks(n: int, generator: torch.Generator, frames: int | None = Non
         sigma = torch.full_like(sigma, 10.0**log10_noise)
     xy = xy + torch.randn(*k.shape, 2, generator=generator, device=device) * sigma[:, None, None]
     ones = torch.ones_like(k)
-    return {"xy": (xy - xy[:, :1]).float(), "length": length, "sigma": sigma, "k": k, "alpha": ones,
-            "state": 2 * ones.long()}  # fmt: skip
+    return {
+        "xy": (xy - xy[:, :1]).float(),
+        "length": length,
+        "sigma": sigma,
+        "k": k,
+        "alpha": ones,
+        "state": 2 * ones.long(),
+    }
 
 
 def log10_d_of(n: int, n_segments: int, narrow: float, uniform) -> torch.Tensor:

@@ -27,9 +27,7 @@ def autocovariance(alpha: torch.Tensor, n: int) -> torch.Tensor:
     return second
 
 
-def fractional_noise(
-    alpha: torch.Tensor, length: int, generator: torch.Generator, dims: int = 2
-) -> torch.Tensor:
+def fractional_noise(alpha: torch.Tensor, length: int, generator: torch.Generator, dims: int = 2) -> torch.Tensor:
     """Independent series of unit-variance fractional Gaussian noise by circulant embedding.
 
     Davies and Harte, Biometrika 74, 95 (1987). Eigenvalues are computed in float64 (in float32 they turn negative
@@ -63,7 +61,7 @@ def noise_series(alpha: torch.Tensor, length: int, generator: torch.Generator, d
     root[:, 1:-1] *= 0.5**0.5  # shared by real and imaginary part; the two real end points carry the full variance
     white = torch.randn(n, dims, half + 1, 2, device=device, generator=generator)
     white *= root[:, None, :, None]
-    white[:, :, :: half, 1] = 0
+    white[:, :, ::half, 1] = 0
     series = torch.fft.irfft(torch.view_as_complex(white), n=2 * half, norm="ortho")  # (N, dims, 2 half)
     return series[..., :length]
 

@@ -17,9 +17,7 @@ def switch_dimers(partner: torch.Tensor, p_unbind: torch.Tensor, generator: torc
     return (partner >= 0) & coin[leader]
 
 
-def pair_up(
-    pos: torch.Tensor, partner, released, reach: torch.Tensor, p_bind: torch.Tensor, generator
-) -> torch.Tensor:
+def pair_up(pos: torch.Tensor, partner, released, reach: torch.Tensor, p_bind: torch.Tensor, generator) -> torch.Tensor:
     """New dimers of this frame, found as andi_datasets does: particles in order, each tries its neighbours in order.
 
     A free pair within reach tosses a coin when its lower particle is treated and, if that failed, another when the

@@ -27,10 +27,14 @@ NO_TRACK = f"no track of {MIN_FRAMES} frames inside the field of view"
 SCHEMA = pa.schema(
     [pa.field("track_id", pa.int64()), pa.field("frame", pa.int64())]
     + [pa.field(name, pa.float64(), metadata={"unit": "px"}) for name in ("x", "y")]
-    + [pa.field("k", pa.float64(), metadata={"unit": "px^2/frame^alpha"}), pa.field("alpha", pa.float64()),
-       pa.field("state", pa.int8()), pa.field("sigma", pa.float64(), metadata={"unit": "px"}),
-       pa.field("model", pa.string())]
-)  # fmt: skip
+    + [
+        pa.field("k", pa.float64(), metadata={"unit": "px^2/frame^alpha"}),
+        pa.field("alpha", pa.float64()),
+        pa.field("state", pa.int8()),
+        pa.field("sigma", pa.float64(), metadata={"unit": "px"}),
+        pa.field("model", pa.string()),
+    ]
+)
 
 
 def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRACKS_PER_JOB) -> dict:
@@ -41,17 +45,27 @@ def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRAC
     ValueError
         If a value is not usable; the message names the option.
     """
-    for name, value, low in (("tracks", tracks, 1), ("tracks-per-job", tracks_per_job, 1), ("seed", seed, 0),
-                             ("frames", frames, MIN_FRAMES)):  # fmt: skip
+    for name, value, low in (
+        ("tracks", tracks, 1),
+        ("tracks-per-job", tracks_per_job, 1),
+        ("seed", seed, 0),
+        ("frames", frames, MIN_FRAMES),
+    ):
         if value < low:
             raise ValueError(f"--{name} {value}: expected {low} or more")
     for model in models:  # unknown names, and priors that have no such model, are refused here
         sample_worlds(prior, model, 1, np.random.default_rng(0))
     return {
-        "models": [m for m in MODELS if m in models], "tracks": tracks, "frames": frames, "seed": seed,
-        "prior": prior, "prior_values": repr(PRIORS[prior]), "tracks_per_job": tracks_per_job,
-        "andi_datasets": version("andi-datasets"), "numpy": np.__version__,
-    }  # fmt: skip
+        "models": [m for m in MODELS if m in models],
+        "tracks": tracks,
+        "frames": frames,
+        "seed": seed,
+        "prior": prior,
+        "prior_values": repr(PRIORS[prior]),
+        "tracks_per_job": tracks_per_job,
+        "andi_datasets": version("andi-datasets"),
+        "numpy": np.__version__,
+    }
 
 
 class Job(NamedTuple):
@@ -70,8 +84,9 @@ class Job(NamedTuple):
 def plan_jobs(parameters: dict) -> list[Job]:
     """The jobs of a run, model by model; the last of a model is short if tracks do not divide evenly."""
     size, total = parameters["tracks_per_job"], parameters["tracks"]
-    return [Job(model, i, min(size, total - i * size))
-            for model in parameters["models"] for i in range(-(-total // size))]  # fmt: skip
+    return [
+        Job(model, i, min(size, total - i * size)) for model in parameters["models"] for i in range(-(-total // size))
+    ]
 
 
 def job_seed(root: int, job: Job) -> np.random.SeedSequence:

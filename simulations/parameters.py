@@ -142,15 +142,26 @@ M3 = Prior(
     n_dimerizing=100,
     trap_count=Range(100, 300), compartment_count=Range(30, 50),
 )  # fmt: skip
-PRIORS: dict[str, Prior | str] = {"broad": BROAD, "challenge": CHALLENGE, "m3": M3, "andi2": "andi2",
-                                  "benchmark": "benchmark"}  # fmt: skip
+PRIORS: dict[str, Prior | str] = {
+    "broad": BROAD,
+    "challenge": CHALLENGE,
+    "m3": M3,
+    "andi2": "andi2",
+    "benchmark": "benchmark",
+}
 
 _PARTICLES = {"single_state": 1, "multi_state": 1, "immobile_traps": 16, "confinement": 16}
 _MAX_COUNT = 600  # traps or compartments per world
 
 
-def microscope(pixel_size_um: float, frame_interval_s: float, localization_error_um: float, k_um2_per_s_alpha,
-               alpha=(0.05, 1.99), n_frames: int = FRAMES) -> Prior:  # fmt: skip
+def microscope(
+    pixel_size_um: float,
+    frame_interval_s: float,
+    localization_error_um: float,
+    k_um2_per_s_alpha,
+    alpha=(0.05, 1.99),
+    n_frames: int = FRAMES,
+) -> Prior:
     """The prior of one's own experiment: `broad` with this noise, these K and alpha, these lengths.
 
     Parameters
@@ -175,8 +186,12 @@ def microscope(pixel_size_um: float, frame_interval_s: float, localization_error
     ValueError
         If a value cannot be; the message names it.
     """
-    sizes = {"pixel_size_um": pixel_size_um, "frame_interval_s": frame_interval_s, "smallest K": k_um2_per_s_alpha[0],
-             "localization_error_um": localization_error_um}  # fmt: skip
+    sizes = {
+        "pixel_size_um": pixel_size_um,
+        "frame_interval_s": frame_interval_s,
+        "smallest K": k_um2_per_s_alpha[0],
+        "localization_error_um": localization_error_um,
+    }
     for name, value in sizes.items():
         if not value > 0:
             raise ValueError(f"{name} {value}: expected a positive number")
@@ -190,9 +205,16 @@ def microscope(pixel_size_um: float, frame_interval_s: float, localization_error
     sigma = localization_error_um / pixel_size_um
     directed = {n: getattr(BROAD, n) * (alpha[1] > ALPHA_DIRECTED) for n in ("directed", "directed_traps")}
     return replace(
-        BROAD, name="microscope", k=k_px, alpha=Range(*alpha), n_frames=n_frames, sigma=Range(sigma / 2, 2 * sigma),
-        perfect=0.0, absolute_sigma=True, **directed,
-    )  # fmt: skip
+        BROAD,
+        name="microscope",
+        k=k_px,
+        alpha=Range(*alpha),
+        n_frames=n_frames,
+        sigma=Range(sigma / 2, 2 * sigma),
+        perfect=0.0,
+        absolute_sigma=True,
+        **directed,
+    )
 
 
 def read_prior(path) -> Prior:
@@ -209,8 +231,9 @@ def read_prior(path) -> Prior:
         raise ValueError(f"prior {path}: {error}") from None
 
 
-def sample_worlds(prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=None,
-                  n_particles=None) -> Worlds:  # fmt: skip
+def sample_worlds(
+    prior: Prior | str, model: str, n: int, rng: np.random.Generator, n_frames=None, n_particles=None
+) -> Worlds:
     """Draw `n` worlds of one model from a prior.
 
     Parameters
@@ -263,8 +286,19 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_partic
     if model == "multi_state":
         extra["transition"] = _sample_transition(prior, n, n_states, rng)
     fov = box * prior.fov_fraction if prior.fov_fraction else 20 * box  # 0: everything is seen
-    return Worlds(model, n_particles, n_frames, k, k_sd**2, alpha, np.broadcast_to(alpha_sd**2, k.shape).copy(),
-                  box, fov, sigma, **extra)  # fmt: skip
+    return Worlds(
+        model,
+        n_particles,
+        n_frames,
+        k,
+        k_sd**2,
+        alpha,
+        np.broadcast_to(alpha_sd**2, k.shape).copy(),
+        box,
+        fov,
+        sigma,
+        **extra,
+    )
 
 
 def _sample_diffusion(prior: Prior, n: int, n_states: int, directed_share: float, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -350,8 +384,19 @@ def _andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
         "dimerization": {"radius": 0.6 * full, "count": np.full(n, 0), "p_bind": full, "p_unbind": 0.01 * full},
         "confinement": {"radius": 5 * full, "count": np.full(n, 30), "transmittance": 0.1 * full},
     }.get(model, {})
-    return Worlds(model, 50, n_frames, k, 0.01 * k, alpha, np.full_like(alpha, 0.01), BOX_PX * full, FOV_PX * full,
-                  SIGMA_PX * full, **extra)  # fmt: skip
+    return Worlds(
+        model,
+        50,
+        n_frames,
+        k,
+        0.01 * k,
+        alpha,
+        np.full_like(alpha, 0.01),
+        BOX_PX * full,
+        FOV_PX * full,
+        SIGMA_PX * full,
+        **extra,
+    )
 
 
 def _experiment(model: str, k, alpha, n_particles: int, **extra) -> Worlds:
@@ -359,8 +404,19 @@ def _experiment(model: str, k, alpha, n_particles: int, **extra) -> Worlds:
     k, alpha = np.array(k, float), np.array(alpha, float)
     one = np.ones(1)
     extra = {n: np.array([v], int if n == "count" else float) for n, v in extra.items()}
-    return Worlds(model, n_particles, FRAMES, k[None, :, 0], k[None, :, 1], alpha[None, :, 0], alpha[None, :, 1],
-                  BOX_PX * one, FOV_PX * one, SIGMA_PX * one, **extra)  # fmt: skip
+    return Worlds(
+        model,
+        n_particles,
+        FRAMES,
+        k[None, :, 0],
+        k[None, :, 1],
+        alpha[None, :, 0],
+        alpha[None, :, 1],
+        BOX_PX * one,
+        FOV_PX * one,
+        SIGMA_PX * one,
+        **extra,
+    )
 
 
 _SLOW_DIMER = dict(k=[(1, 0.1), (0.01, 0.001)], alpha=[(1, 0.005), (0.2, 0.001)])

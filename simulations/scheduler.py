@@ -118,8 +118,10 @@ def run_on_cluster(client: Client, parameters: dict, jobs: list[Job], folder: Pa
     finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     while True:
         room = max(JOBS_PER_THREAD * _n_threads(client) - len(running), 0 if running else 1)
-        new = {client.submit(make_shard_alone, parameters, job, installed(), pure=False): job
-               for job in islice(queue, room)}  # fmt: skip
+        new = {
+            client.submit(make_shard_alone, parameters, job, installed(), pure=False): job
+            for job in islice(queue, room)
+        }
         running |= new
         finished.update(new)
         if not running:

@@ -172,8 +172,14 @@ def summary(parameters: dict, folder: Path, errors: dict) -> str:
 def parse_arguments(argv=None) -> argparse.Namespace:
     """Options of the command."""
     parser = argparse.ArgumentParser(description="Simulate labelled tracks with andi_datasets.")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, metavar="MODEL",
-                        help=f"any of {', '.join(MODELS)} (default: all)")  # fmt: skip
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=list(MODELS),
+        choices=MODELS,
+        metavar="MODEL",
+        help=f"any of {', '.join(MODELS)} (default: all)",
+    )
     parser.add_argument("--tracks", type=int, default=2000, help="tracks per model")
     parser.add_argument("--frames", type=int, default=FRAMES, help="frames of the simulated movie")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -182,9 +188,12 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tracks-per-job", type=int, default=TRACKS_PER_JOB)
     parser.add_argument("--start-method", default="fork", choices=("fork", "spawn"))
-    parser.add_argument("--scheduler", metavar="ADDRESS",
-                        help="run the jobs on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler "
-                             "file) instead of --workers processes here")  # fmt: skip
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="run the jobs on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler "
+        "file) instead of --workers processes here",
+    )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
     return parser.parse_args(argv)
 
@@ -193,10 +202,8 @@ def main(argv=None) -> int:
     """The command; 0 if every track was delivered, 1 if some were not, 2 for a wrong option."""
     args = parse_arguments(argv)
     try:
-        parameters = run_parameters(args.models, args.tracks, args.frames, args.seed, args.prior,
-                                    args.tracks_per_job)  # fmt: skip
-        errors = simulate(parameters, args.out, max(args.workers, 1), args.start_method, args.resume,
-                          args.scheduler)  # fmt: skip
+        parameters = run_parameters(args.models, args.tracks, args.frames, args.seed, args.prior, args.tracks_per_job)
+        errors = simulate(parameters, args.out, max(args.workers, 1), args.start_method, args.resume, args.scheduler)
     except ValueError as error:
         print(f"simulate.py: {error}", file=sys.stderr)
         return 2

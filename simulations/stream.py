@@ -14,8 +14,13 @@ from simulations.gaps import with_gaps
 from simulations.parameters import MODELS, PRIORS, Prior, Range, Worlds, sample_worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
-_TRACKS_PER_WORLD = {"single_state": 0.8, "multi_state": 0.9, "immobile_traps": 13.0, "dimerization": 50.0,
-                     "confinement": 12.0}  # fmt: skip
+_TRACKS_PER_WORLD = {
+    "single_state": 0.8,
+    "multi_state": 0.9,
+    "immobile_traps": 13.0,
+    "dimerization": 50.0,
+    "confinement": 12.0,
+}
 _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
 _MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
@@ -106,8 +111,9 @@ class TrackStream(ResumableBatches):
 
     n_particles = None  # of each world; None: as few as the model allows
 
-    def __init__(self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4,
-                 gaps=0.0):
+    def __init__(
+        self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4, gaps=0.0
+    ):
         self.priors = [prior] if isinstance(prior, (str, Prior)) else list(prior)
         self.shares = np.ones(len(self.priors)) if shares is None else np.asarray(shares, float)
         self.shares = self.shares / self.shares.sum()
@@ -120,9 +126,14 @@ class TrackStream(ResumableBatches):
                 raise ValueError(f"unknown prior {known!r}: expected a Prior or one of {', '.join(PRIORS)}")
         self.settings = {  # what a run folder records, and what must not change when it is resumed
             "priors": [p if isinstance(p, str) else asdict(p) for p in self.priors],
-            "shares": self.shares.tolist(), "batch": batch, "chunk": self.chunk, "seed": seed,
-            "unknown_sigma": unknown_sigma, "models": MODEL_SHARES, **({"gaps": gaps} if gaps else {}),
-        }  # fmt: skip
+            "shares": self.shares.tolist(),
+            "batch": batch,
+            "chunk": self.chunk,
+            "seed": seed,
+            "unknown_sigma": unknown_sigma,
+            "models": MODEL_SHARES,
+            **({"gaps": gaps} if gaps else {}),
+        }
 
     def _batches(self, chunk: int) -> list:
         """The batches of one chunk, from short tracks to long ones, each made when called for."""

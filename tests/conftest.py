@@ -25,9 +25,16 @@ def random_nets():
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
-    save_weights(folder, random_nets(), {"features": "default", "nets": random_options(),
-                                         "segmentation": {"penalty": 0.05},
-                                         "training_range": {"n_frames": [20, 200]}})
+    save_weights(
+        folder,
+        random_nets(),
+        {
+            "features": "default",
+            "nets": random_options(),
+            "segmentation": {"penalty": 0.05},
+            "training_range": {"n_frames": [20, 200]},
+        },
+    )
     return folder
 
 

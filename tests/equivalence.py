@@ -84,21 +84,24 @@ SETS = {  # a published experiment, the defaults of andi_datasets, a stress case
     "multi_state published": ParameterSet(_scaled(EXPERIMENTS[0], 20, 1), 300, 400),
     "multi_state andi2": ParameterSet(_andi2("multi_state", 20), 400, 400),
     "multi_state stress": ParameterSet(
-        _stress("multi_state", [1, 0.2, 0.05], [1.8, 1.2, 0.7], 20, 20, transition=_LEAVE), 500, 400),
+        _stress("multi_state", [1, 0.2, 0.05], [1.8, 1.2, 0.7], 20, 20, transition=_LEAVE), 500, 400
+    ),
     "immobile_traps published": ParameterSet(_scaled(EXPERIMENTS[2], 25, 0.5), 1000, 400),
     "immobile_traps andi2": ParameterSet(_andi2("immobile_traps", 25, 0.5), 1000, 400),
     "immobile_traps stress": ParameterSet(
-        _stress("immobile_traps", [0.5], [1.4], 30, 25, radius=1.0, count=45, p_bind=0.6, p_unbind=0.1), 1000, 400),
+        _stress("immobile_traps", [0.5], [1.4], 30, 25, radius=1.0, count=45, p_bind=0.6, p_unbind=0.1), 1000, 400
+    ),
     "dimerization published": ParameterSet(_scaled(EXPERIMENTS[1], 50, (50 / 750) ** 0.5), 300, 200),
     "dimerization andi2": ParameterSet(_andi2("dimerization", 50), 400, 200),
     "dimerization stress": ParameterSet(
-        _stress("dimerization", [0.5, 0.1], [1.3, 0.7], 30, 40, radius=0.6, count=0, p_bind=0.5, p_unbind=0.1),
-        800, 400),
+        _stress("dimerization", [0.5, 0.1], [1.3, 0.7], 30, 40, radius=0.6, count=0, p_bind=0.5, p_unbind=0.1), 800, 400
+    ),
     "confinement published": ParameterSet(_scaled(EXPERIMENTS[3], 20, 1), 300, 400),
     "confinement andi2": ParameterSet(_andi2("confinement", 20), 400, 400),
     "confinement stress": ParameterSet(
-        _stress("confinement", [1, 0.5], [1.2, 0.8], 40, 20, radius=3.0, count=17, transmittance=0.5), 400, 400),
-}  # fmt: skip
+        _stress("confinement", [1, 0.5], [1.2, 0.8], 40, 20, radius=3.0, count=17, transmittance=0.5), 400, 400
+    ),
+}
 
 
 def library_sample(world: Worlds, n_worlds: int, seed: int) -> Sample:
@@ -228,8 +231,10 @@ def _switches(codes: np.ndarray) -> dict:
         found[f"early occupancy {code}"] = _mean(codes[..., : codes.shape[-1] // 10] == code)
         for other in set(range(n_codes)) - {code}:
             moved = (before == code) & (after == other)
-            found[f"rate {code}>{other}"] = (moved.sum((1, 2)).astype(float),
-                                             (before == code).sum((1, 2)).astype(float))  # fmt: skip
+            found[f"rate {code}>{other}"] = (
+                moved.sum((1, 2)).astype(float),
+                (before == code).sum((1, 2)).astype(float),
+            )
     return found
 
 

@@ -20,9 +20,7 @@ def jittered(rng, segments):
     """The same segments with moved, dropped and invented changepoints and noisy values."""
     n_frames = segments[-1]["end"]
     ends = [s["end"] + int(rng.integers(-14, 15)) for s in segments[:-1] if rng.random() < 0.8]
-    ends = sorted(
-        {e for e in ends + rng.integers(1, n_frames, rng.integers(0, 2)).tolist() if 0 < e < n_frames}
-    )
+    ends = sorted({e for e in ends + rng.integers(1, n_frames, rng.integers(0, 2)).tolist() if 0 < e < n_frames})
     parts, start = [], 0
     for end in [*ends, n_frames]:
         source = segments[int(rng.integers(len(segments)))]

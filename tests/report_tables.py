@@ -48,9 +48,13 @@ def make_tables(n_tracks=12, lengths=(20, 120), seed=0):
 def segments_and_tracks(points):
     """The other two tables of a points table."""
     own = points.groupby(["track_id", "segment_id"])
-    segments = own.agg(frame_start=("frame", "first"), frame_end=("frame", "last"), n_frames=("frame", "size"),
-                       state=("state", "first"), **{name: (name, "median") for name in (
-                           "k", "alpha", "k_lo", "k_hi", "alpha_lo", "alpha_hi")}).reset_index()  # fmt: skip
+    segments = own.agg(
+        frame_start=("frame", "first"),
+        frame_end=("frame", "last"),
+        n_frames=("frame", "size"),
+        state=("state", "first"),
+        **{name: (name, "median") for name in ("k", "alpha", "k_lo", "k_hi", "alpha_lo", "alpha_hi")},
+    ).reset_index()
     segments["msd_1"] = 4 * segments["k"] * INTERVAL ** segments["alpha"] * (segments["k"] > 0)
     segments["left_censored"] = segments["track_id"] != segments["track_id"].shift(1)
     segments["right_censored"] = segments["track_id"] != segments["track_id"].shift(-1)
@@ -61,12 +65,35 @@ def segments_and_tracks(points):
 
 def make_record(points, n_tracks):
     """What run.json holds."""
-    given = {"path": "data/a.csv", "sha256": "0" * 64, "format": "plain", "dropped": {}, "position": "px",
-             "um_per_unit": 0.1, "frame_interval_s": INTERVAL}
-    counts = {"files": 1, "tracks": n_tracks, "points": len(points), "gaps": 0, "analysed": n_tracks,
-              "segments": int(points.groupby("track_id")["segment_id"].nunique().sum()), "dropped": {}, "flags": {}}
-    return {"inputs": [given], "code_version": "0", "weights": {"k": "1" * 64}, "options": {"weights": "no such"},
-            "units": UNITS, "counts": counts, "warnings": [], "packages": {"python": "3"}}
+    given = {
+        "path": "data/a.csv",
+        "sha256": "0" * 64,
+        "format": "plain",
+        "dropped": {},
+        "position": "px",
+        "um_per_unit": 0.1,
+        "frame_interval_s": INTERVAL,
+    }
+    counts = {
+        "files": 1,
+        "tracks": n_tracks,
+        "points": len(points),
+        "gaps": 0,
+        "analysed": n_tracks,
+        "segments": int(points.groupby("track_id")["segment_id"].nunique().sum()),
+        "dropped": {},
+        "flags": {},
+    }
+    return {
+        "inputs": [given],
+        "code_version": "0",
+        "weights": {"k": "1" * 64},
+        "options": {"weights": "no such"},
+        "units": UNITS,
+        "counts": counts,
+        "warnings": [],
+        "packages": {"python": "3"},
+    }
 
 
 def split_into(names, column, tables, record):

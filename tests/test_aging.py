@@ -103,8 +103,12 @@ def test_the_exponent_of_a_tail_allows_for_what_was_cut_off():
 def test_segments_have_their_mean_and_the_last_is_not_whole():
     table = segments_in_time(np.array([[1.0, 1.0, 100.0, 1.0], [2.0, 2.0, 2.0, 2.0]]), [[2], []])
     assert table.to_dict("list") == {
-        "track": [0, 0, 1], "start": [0, 2, 0], "frames": [2, 2, 4], "d": pytest.approx([1, 10, 2]),
-        "whole": [True, False, False]}  # fmt: skip
+        "track": [0, 0, 1],
+        "start": [0, 2, 0],
+        "frames": [2, 2, 4],
+        "d": pytest.approx([1, 10, 2]),
+        "whole": [True, False, False],
+    }
 
 
 def test_the_network_finds_the_exponents_of_annealed_transit_times_segment_by_segment():

@@ -19,8 +19,14 @@ def table():
 @pytest.mark.parametrize("adapt", ["none", "sample"])
 def test_the_same_as_the_command(table, tmp_path, adapt):
     table.to_csv(tmp_path / "tracks.csv", index=False)
-    run = infer_files(tmp_path / "tracks.csv", tmp_path / "out", pixel_size=0.1, frame_interval=0.02,
-                      localization_error=0.12, adapt=adapt)  # fmt: skip
+    run = infer_files(
+        tmp_path / "tracks.csv",
+        tmp_path / "out",
+        pixel_size=0.1,
+        frame_interval=0.02,
+        localization_error=0.12,
+        adapt=adapt,
+    )
     result = analyse(table, pixel_size_um=0.1, frame_interval_s=0.02, localization_error=0.12, adapt=adapt)
     for name in ("points", "segments", "tracks"):
         pd.testing.assert_frame_equal(getattr(result, name), getattr(run.results, name))

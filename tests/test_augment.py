@@ -95,15 +95,22 @@ def library_items(model: str) -> list[dict]:
     world = sample_worlds("andi2", model, 1, np.random.default_rng(0))
     world = replace(world, n_particles=30, sigma=world.sigma * 0, fov=world.box * 2)
     if model == "multi_state":
-        world = replace(world, k_mean=np.array([[1.0, 1e-8]]), k_var=world.k_var * 0,
-                        transition=np.array([[[0.93, 0.07], [0.07, 0.93]]]))  # fmt: skip
+        world = replace(
+            world,
+            k_mean=np.array([[1.0, 1e-8]]),
+            k_var=world.k_var * 0,
+            transition=np.array([[[0.93, 0.07], [0.07, 0.93]]]),
+        )
     else:
         world = replace(world, p_unbind=np.array([0.05]), radius=np.array([4.0]))
     with seeded(np.random.SeedSequence(2)):
         tracks = simulate_world(world)
     code = torch.tensor(MODELS.index(model))
-    return [{"xy": torch.tensor(t.xy), "sigma": torch.tensor(0.0), "model": code}
-            | {n: torch.tensor(getattr(t, n)) for n in LABELS} for t in tracks]  # fmt: skip
+    return [
+        {"xy": torch.tensor(t.xy), "sigma": torch.tensor(0.0), "model": code}
+        | {n: torch.tensor(getattr(t, n)) for n in LABELS}
+        for t in tracks
+    ]
 
 
 def agreement(items, model: str) -> float:

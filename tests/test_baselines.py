@@ -63,8 +63,11 @@ def test_window_segments_find_a_large_change():
 
 def test_true_segments_keep_everything_but_k_and_alpha():
     rng = np.random.default_rng(4)
-    truth = [dict(start=0, end=50, k=1.0, alpha=1.0, state=2), dict(start=50, end=53, k=0.0, alpha=0.0, state=0),
-             dict(start=53, end=100, k=0.1, alpha=0.4, state=1)]  # fmt: skip
+    truth = [
+        dict(start=0, end=50, k=1.0, alpha=1.0, state=2),
+        dict(start=50, end=53, k=0.0, alpha=0.0, state=0),
+        dict(start=53, end=100, k=0.1, alpha=0.4, state=1),
+    ]
     xy = brownian(rng, 100, 1.0)
     for estimate in ("cve", "mle"):
         found = true_segments(xy, truth, SIGMA, estimate)

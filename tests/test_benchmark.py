@@ -88,9 +88,7 @@ def test_missing_benchmark_is_named(tmp_path):
 def write_brownian_truth(folder):
     """One Brownian track, K = 1 px^2/frame, alpha = 1, in the challenge layout."""
     rng = np.random.default_rng(3)
-    x, y = np.cumsum(rng.normal(0, np.sqrt(2), (2, 200)), axis=1) + rng.normal(
-        0, 0.12, (2, 200)
-    )  # K = 1, alpha = 1
+    x, y = np.cumsum(rng.normal(0, np.sqrt(2), (2, 200)), axis=1) + rng.normal(0, 0.12, (2, 200))  # K = 1, alpha = 1
     points = dict(traj_idx=7.0, frame=np.arange(200), x=x, y=y, alpha=1.0, D=1.0, state=2.0)
     exp = write_truth(folder, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
     (exp / "ensemble_labels.txt").write_text("model: single_state; num_state: 1\n1.0\n0.01\n1.0\n0.01\n1.0\n")
@@ -123,9 +121,7 @@ def test_command_scores_weights_and_stores_the_fit(tmp_path, monkeypatch):
 
     write_brownian_truth(tmp_path)
     net = {"body": "lstm", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 8}
-    save_weights(
-        tmp_path / "net", {"combined": build(net)}, {"features": "default", "nets": {"combined": net}}
-    )
+    save_weights(tmp_path / "net", {"combined": build(net)}, {"features": "default", "nets": {"combined": net}})
     common = ["--out", str(tmp_path), "--weights", str(tmp_path / "net")]
     distance = {"w1_alpha": 0.25, "w1_k": 0.5}  # the official one takes seconds; see test_ensemble.py
     monkeypatch.setattr(benchmark.ensemble, "ensemble_distance", lambda truth, estimate: distance)

@@ -80,9 +80,15 @@ def test_k_errors_of_perfect_and_doubled_values():
     rng = np.random.default_rng(3)
     xy = [np.cumsum(rng.normal(0, np.sqrt(2), (50, 2)), axis=0) + rng.normal(0, SIGMA, (50, 2)) for _ in range(200)]
     table = pd.DataFrame({"xy": xy, "segments": [[piece(0, 50, 1.0)]] * 200})
+
     def pred(k):
-        return SimpleNamespace(log10_k=np.full(50, np.log10(k)), alpha=np.ones(50),
-                               state_probs=np.tile([0.9, 0, 0.1, 0], (50, 1)), p_change=np.zeros(50))  # fmt: skip
+        return SimpleNamespace(
+            log10_k=np.full(50, np.log10(k)),
+            alpha=np.ones(50),
+            state_probs=np.tile([0.9, 0, 0.1, 0], (50, 1)),
+            p_change=np.zeros(50),
+        )
+
     errors = k_errors(table, {"right": [pred(1.0)] * 200, "double": [pred(2.0)] * 200}, SIGMA).loc["40 to 79"]
     assert errors["n"] == 200 and errors["bound"] == pytest.approx(cramer_rao_bound(50, 1.0, SIGMA))
     assert errors["right"] == pytest.approx(0, abs=1e-9) and errors["double"] == pytest.approx(1.4826)
@@ -91,10 +97,16 @@ def test_k_errors_of_perfect_and_doubled_values():
 
 def test_coverage_counts_moving_frames(table):
     lengths = table["xy"].map(len)
-    frames = {name: [np.repeat([s[name] for s in own], [s["end"] - s["start"] for s in own])
-                     for own in table["segments"]] for name in ("k", "alpha", "state")}  # fmt: skip
-    preds = [SimpleNamespace(log10_k_lo=np.full(n, -1.5), log10_k_hi=np.full(n, 0.5), alpha_lo=np.full(n, 0.9),
-                             alpha_hi=np.full(n, 1.1)) for n in lengths]  # fmt: skip
+    frames = {
+        name: [np.repeat([s[name] for s in own], [s["end"] - s["start"] for s in own]) for own in table["segments"]]
+        for name in ("k", "alpha", "state")
+    }
+    preds = [
+        SimpleNamespace(
+            log10_k_lo=np.full(n, -1.5), log10_k_hi=np.full(n, 0.5), alpha_lo=np.full(n, 0.9), alpha_hi=np.full(n, 1.1)
+        )
+        for n in lengths
+    ]
     result = coverage(table.assign(**frames), preds).set_index(["of", "by", "bin"])["value"]
     assert result["log10_k", "all", "all"] == pytest.approx(24 / 49)
     assert result["alpha", "all", "all"] == pytest.approx(39 / 49)
@@ -108,8 +120,11 @@ def test_figures_in_text():
 
 
 def test_verdicts_in_text():
-    rows = [dict(exp=exp, score=score, difference=0.02, verdict=verdict)
-            for exp, verdict in ((1, "better"), ("mean", "within")) for score in SCORES]
+    rows = [
+        dict(exp=exp, score=score, difference=0.02, verdict=verdict)
+        for exp, verdict in ((1, "better"), ("mean", "within"))
+        for score in SCORES
+    ]
     text = verdict_table(pd.DataFrame(rows))
     assert text.loc["1 3 states"].tolist()[:2] == ["better +.020", "better +.02"]
     assert (text.loc["plain mean over experiments"] == "within").all()

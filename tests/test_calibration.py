@@ -17,8 +17,10 @@ def knots(factor):
 
 
 def test_factors_are_interpolated_and_alpha_stays_in_its_range():
-    table = [{"of": "log10_k", "by": "width", "at": [-1.0, 0.0], "factor": [1.0, 2.0]},
-             {"of": "alpha", "by": "alpha", "at": [0.5, 1.5], "factor": [1.0, 3.0]}]  # fmt: skip
+    table = [
+        {"of": "log10_k", "by": "width", "at": [-1.0, 0.0], "factor": [1.0, 2.0]},
+        {"of": "alpha", "by": "alpha", "at": [0.5, 1.5], "factor": [1.0, 3.0]},
+    ]
     width, alpha = np.array([0.1, 10**-0.5, 5.0]), np.array([1.0, 1.9, 0.2])
     ends = {"log10_k": (0 * width, -width / 4, 3 * width / 4), "alpha": (alpha, alpha - 0.1, alpha + 0.1)}
     (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = cal.stretch(ends, table).values()
@@ -86,8 +88,10 @@ def test_intervals_of_segments():
 def test_intervals_of_many_tracks_are_those_of_each():
     preds = [constant(9, -1), constant(5, 0.5, 0.4), constant(1, 2)]
     cuts = [[(0, 4), (4, 9)], [(0, 5)], [(0, 1)]]
-    segmented = [[dict(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2)
-                  for a, b in own] for own in cuts]  # fmt: skip
+    segmented = [
+        [dict(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in own]
+        for own in cuts
+    ]
     read = segmented[1][0] | {"decoded_alpha": (0.1, 1.9), "decoded_log10_k": (-3, 3)}
     decoded = [segmented[0], [read], segmented[2]]
     options = {"segments": knots(2.0), "decoded": knots(0.5)}
@@ -124,8 +128,10 @@ def test_tracks_are_read_in_their_samples():
 
         def predict(self, tracks, sigma, progress=False, samples=None):
             own = 1.0 if samples is not None else 0.0
-            return [Prediction(np.full(9, xy[0, 0]), np.full(9, own), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
-                    for xy in tracks]  # fmt: skip
+            return [
+                Prediction(np.full(9, xy[0, 0]), np.full(9, own), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
+                for xy in tracks
+            ]
 
     tracks = [{"xy": np.full((9, 2), float(i)), "sample": i % 2 if i < 24 else 2} for i in range(27)]
     predictions, segmented = coverage.read_tracks(Stub(), {}, tracks)

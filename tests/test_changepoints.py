@@ -172,6 +172,4 @@ def test_speed_of_segmentation():
     preds = [steps([60, 110, 200], seed, noise=0.1) for seed in range(300)]
     start = time.process_time()
     segment_many(preds, {})
-    assert (
-        300 / (time.process_time() - start) > 1000
-    )  # 3,900 tracks/s on a busy core; `make bench` measures it
+    assert 300 / (time.process_time() - start) > 1000  # 3,900 tracks/s on a busy core; `make bench` measures it

@@ -49,10 +49,40 @@ def losses_of(run):
 def two_processes(tmp_path_factory):
     """Run folder of `torchrun` with two processes."""
     run = tmp_path_factory.mktemp("torchrun") / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--",
-               "main/train.py", "--prior", "broad", "--batch", str(BATCH), "--chunk", str(CHUNK), "--hidden", "8",
-               "--layers", "1,1,1", "--dropout", "0", "--steps", "14", "--val-every", "1", "--val-batches", "1",
-               "--schedule", "trapezoid", "--device", "cpu", "--run", str(run)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--",
+        "main/train.py",
+        "--prior",
+        "broad",
+        "--batch",
+        str(BATCH),
+        "--chunk",
+        str(CHUNK),
+        "--hidden",
+        "8",
+        "--layers",
+        "1,1,1",
+        "--dropout",
+        "0",
+        "--steps",
+        "14",
+        "--val-every",
+        "1",
+        "--val-batches",
+        "1",
+        "--schedule",
+        "trapezoid",
+        "--device",
+        "cpu",
+        "--run",
+        str(run),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -113,8 +143,9 @@ def test_processes_stop_together_and_resume_exactly(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(scenarios, (port, tmp_path), nprocs=2)
-    whole, parts, clock, alone = (torch.load(tmp_path / n / "last.pt", weights_only=True)
-                                  for n in ("whole", "parts", "clock", "alone"))  # fmt: skip
+    whole, parts, clock, alone = (
+        torch.load(tmp_path / n / "last.pt", weights_only=True) for n in ("whole", "parts", "clock", "alone")
+    )
     positions = [(tmp_path / f"stopped_{rank}").read_text() for rank in (0, 1)]
     assert positions[0] == positions[1] == "(0, 5)"
     assert all(torch.equal(v, parts["net"][n]) for n, v in whole["net"].items())

@@ -47,8 +47,10 @@ def test_never_dearer_than_ruptures():
     stacks = signals(100, seed=5)
     found = partition(stacks, [np.zeros(len(s)) for s in stacks], 0.5)
     kernel = [ruptures.KernelCPD("linear", min_size=3).fit_predict(s, pen=0.5)[:-1] for s in stacks]
-    excess = [cost(s, np.zeros(len(s)), 0.5, a) - cost(s, np.zeros(len(s)), 0.5, b)
-              for s, a, b in zip(stacks, found, kernel, strict=True)]  # fmt: skip
+    excess = [
+        cost(s, np.zeros(len(s)), 0.5, a) - cost(s, np.zeros(len(s)), 0.5, b)
+        for s, a, b in zip(stacks, found, kernel, strict=True)
+    ]
     assert max(excess) < 1e-9 and np.mean(np.abs(excess) < 1e-9) > 0.8
 
 

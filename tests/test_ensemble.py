@@ -48,8 +48,11 @@ def test_distance_is_that_between_the_means_and_leaves_its_arguments_alone():
 
 
 def test_moments_weigh_segments_by_frames():
-    segments = [dict(start=0, end=30, k=1.0, alpha=1.0), dict(start=30, end=40, k=3.0, alpha=0.6),
-                dict(start=0, end=60, k=0.0, alpha=0.0)]  # fmt: skip
+    segments = [
+        dict(start=0, end=30, k=1.0, alpha=1.0),
+        dict(start=30, end=40, k=3.0, alpha=0.6),
+        dict(start=0, end=60, k=0.0, alpha=0.0),
+    ]
     result = moments(segments, np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]]))
     assert result[:, 0] == pytest.approx([0.9, 0.03, 1.5, 0.75, 0.4])
     assert result[:, 1] == pytest.approx([0, 0, 0, 0, 0.6])

@@ -29,10 +29,15 @@ ALPHA = 0.01
 BIAS = 1.05
 N_FRESH = 10  # worlds per set of the check that the stored reference is that of the installed library
 PLANTED = [
-    *[(f"{model} stress", name) for model in ("single_state", "multi_state", "immobile_traps", "dimerization",
-                                              "confinement") for name in ("k_mean", "alpha_mean")],
-    ("immobile_traps stress", "p_unbind"), ("dimerization stress", "p_unbind"), ("confinement stress", "radius"),
-]  # fmt: skip
+    *[
+        (f"{model} stress", name)
+        for model in ("single_state", "multi_state", "immobile_traps", "dimerization", "confinement")
+        for name in ("k_mean", "alpha_mean")
+    ],
+    ("immobile_traps stress", "p_unbind"),
+    ("dimerization stress", "p_unbind"),
+    ("confinement stress", "radius"),
+]
 
 
 @cache

@@ -60,8 +60,9 @@ def test_cve_skips_gaps_and_needs_three_frames_or_two_with_known_noise():
     result = cve_by_track(table)
     assert result[:2].tolist() == pytest.approx(expected) and np.isnan(result[2])
     known = cve_by_track(table, pd.Series([0.1, np.nan, 0.1]))
-    assert known[[0, 2]].tolist() == pytest.approx([np.mean(np.diff(t, axis=0) ** 2) / 2 - 0.01
-                                                   for t in (full, short[:2])])
+    assert known[[0, 2]].tolist() == pytest.approx(
+        [np.mean(np.diff(t, axis=0) ** 2) / 2 - 0.01 for t in (full, short[:2])]
+    )
 
 
 def test_msd_of_a_straight_line():

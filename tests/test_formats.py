@@ -37,11 +37,21 @@ def write_named(table, path):
     table.rename(columns={"x": "x_um", "y": "y_um"}).to_csv(path, index=False)
 
 
-PIXELS = {"andi": write_andi, "trackpy": write_trackpy, "trackpy-indexed": write_trackpy_indexed, "saspt": write_saspt,
-          "napari": write_napari, "parquet": write_parquet}  # fmt: skip
-MICROMETRES = {"spoton": (write_spoton, 0.01), "trackmate-csv": (write_trackmate, 0.02),
-               "simple xml": (write_xml, 0.06), "session": (write_session, 0.05),
-               "plain": (write_named, None)}  # fmt: skip
+PIXELS = {
+    "andi": write_andi,
+    "trackpy": write_trackpy,
+    "trackpy-indexed": write_trackpy_indexed,
+    "saspt": write_saspt,
+    "napari": write_napari,
+    "parquet": write_parquet,
+}
+MICROMETRES = {
+    "spoton": (write_spoton, 0.01),
+    "trackmate-csv": (write_trackmate, 0.02),
+    "simple xml": (write_xml, 0.06),
+    "session": (write_session, 0.05),
+    "plain": (write_named, None),
+}
 
 
 @pytest.fixture(scope="module")

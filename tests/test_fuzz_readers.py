@@ -12,11 +12,37 @@ from main.utils.readers import read_tracks
 from main.utils.tracks import COLUMNS, InputError
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tracks"
-FILES = ("trackmate_example.csv", "trackmate_example.xml", "saspt_u2os_ht_nls_region_0.csv",
-         "andi2_challenge/exp_1/trajs_fov_0.csv")  # fmt: skip
+FILES = (
+    "trackmate_example.csv",
+    "trackmate_example.xml",
+    "saspt_u2os_ht_nls_region_0.csv",
+    "andi2_challenge/exp_1/trajs_fov_0.csv",
+)
 PER_FILE = 60
-TOKENS = (b"", b"nan", b"-1", b"1e400", b"NaN", b"None", b"0x1", b'"', b"'", b",", b";", b"\t", b"\n", b"\r", b"\0",
-          b"\xff", "µ".encode(), b"<", b">", b"&x;", b"<!DOCTYPE a>", b"9" * 40)  # fmt: skip
+TOKENS = (
+    b"",
+    b"nan",
+    b"-1",
+    b"1e400",
+    b"NaN",
+    b"None",
+    b"0x1",
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xff",
+    "µ".encode(),
+    b"<",
+    b">",
+    b"&x;",
+    b"<!DOCTYPE a>",
+    b"9" * 40,
+)
 
 
 def damaged(data: bytes, rng) -> bytes:
@@ -35,7 +61,7 @@ def damaged(data: bytes, rng) -> bytes:
         elif kind == 3:
             data = data[b:] + data[a:b] + data[:a]
         elif kind == 4:
-            data = data[:a] + TOKENS[rng.integers(len(TOKENS))] + data[min(a + rng.integers(0, 9), len(data)):]
+            data = data[:a] + TOKENS[rng.integers(len(TOKENS))] + data[min(a + rng.integers(0, 9), len(data)) :]
         else:
             data = data[:b] if rng.random() < 0.3 else data
     return data

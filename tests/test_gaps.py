@@ -93,8 +93,14 @@ def errors(predictions, tracks, seen):
     found = []
     for prediction, track, there in zip(predictions, tracks, seen, strict=True):
         use = there & (track["k"] > 0)
-        found.append(np.stack([np.abs(prediction.log10_k - np.log10(np.maximum(track["k"], 1e-9)))[use],
-                               np.abs(prediction.alpha - track["alpha"])[use]]))  # fmt: skip
+        found.append(
+            np.stack(
+                [
+                    np.abs(prediction.log10_k - np.log10(np.maximum(track["k"], 1e-9)))[use],
+                    np.abs(prediction.alpha - track["alpha"])[use],
+                ]
+            )
+        )
     return np.concatenate(found, axis=1).mean(axis=1)
 
 
@@ -158,7 +164,11 @@ def test_shipped_fillers_keep_everything_else(tmp_path):
     assert {n.split(".")[0] for n, equal in same.items() if not equal} == {"gaps"}
     alone = [tmp_path / name for name in ("k", "alpha", "state")]
     for run, init in zip(alone, ("default", "default", "fast"), strict=True):
-        fit(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [],
-            Options(target=run.name, body="conv_lstm", init=init, gaps=1.0, only="gaps", steps=1), run)  # fmt: skip
+        fit(
+            TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0),
+            [],
+            Options(target=run.name, body="conv_lstm", init=init, gaps=1.0, only="gaps", steps=1),
+            run,
+        )
     with pytest.raises(ValueError, match="go together"):
         ship(alone, tmp_path / "mixed")

@@ -23,8 +23,7 @@ def switching_tracks(rng, n_tracks, n_frames=200, dwell=40, step_before=False):
             path = np.concatenate([[[0.0, 0.0]], path[:-1]])
         tracks.append(path + rng.normal(0, SIGMA, path.shape))
         edges = range(0, n_frames + 1, dwell)
-        truths.append([dict(start=a, end=b, k=float(k[a]), alpha=1.0, state=2)
-                       for a, b in itertools.pairwise(edges)])  # fmt: skip
+        truths.append([dict(start=a, end=b, k=float(k[a]), alpha=1.0, state=2) for a, b in itertools.pairwise(edges)])
     return tracks, truths
 
 
@@ -34,6 +33,7 @@ def test_viterbi_finds_the_most_likely_of_all_paths():
     start, transition = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(3), 3)
     found = viterbi(emission, lengths, start, transition)
     for own, path, n in zip(emission, found, lengths, strict=True):
+
         def value(states, own=own):
             moves = sum(np.log(transition[a, b]) for a, b in itertools.pairwise(states))
             return np.log(start[states[0]]) + moves + sum(own[t, s] for t, s in enumerate(states))
@@ -75,8 +75,12 @@ def test_clear_changes_are_found_where_they_are(model, step_before):
     tracks, truths = switching_tracks(np.random.default_rng(2), 30, step_before=step_before)
     found = hmm_segments(tracks, truths, ENSEMBLE, model, SIGMA)
     exact = np.mean([[s["end"] for s in f] == [s["end"] for s in t] for f, t in zip(found, truths, strict=True)])
-    shifts = [a["end"] - b["end"] for f, t in zip(found, truths, strict=True) if len(f) == len(t)
-              for a, b in zip(f[:-1], t, strict=False)]  # fmt: skip
+    shifts = [
+        a["end"] - b["end"]
+        for f, t in zip(found, truths, strict=True)
+        if len(f) == len(t)
+        for a, b in zip(f[:-1], t, strict=False)
+    ]
     assert exact > 0.1 and len(shifts) > 60
     assert abs(np.mean(shifts)) < 0.25  # the wrong convention shifts them by a frame
     assert np.median(np.abs(shifts)) == 0

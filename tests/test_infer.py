@@ -20,14 +20,47 @@ from main.utils.tables import cut_pieces
 from main.utils.weights import WEIGHTS_DIR, save_weights
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "tracks"
-POINTS = ["track_id", "frame", "x", "y", "k", "alpha", "state", "p_trapped", "p_confined", "p_free",
-          "p_directed", "p_change", "segment_id", "k_lo", "k_hi", "alpha_lo", "alpha_hi"]
-SEGMENTS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1", "state",
-            "left_censored", "right_censored", "k_lo", "k_hi", "alpha_lo", "alpha_hi", "p_change_start", "change_width"]
+POINTS = [
+    "track_id",
+    "frame",
+    "x",
+    "y",
+    "k",
+    "alpha",
+    "state",
+    "p_trapped",
+    "p_confined",
+    "p_free",
+    "p_directed",
+    "p_change",
+    "segment_id",
+    "k_lo",
+    "k_hi",
+    "alpha_lo",
+    "alpha_hi",
+]
+SEGMENTS = [
+    "track_id",
+    "segment_id",
+    "frame_start",
+    "frame_end",
+    "n_frames",
+    "k",
+    "alpha",
+    "msd_1",
+    "state",
+    "left_censored",
+    "right_censored",
+    "k_lo",
+    "k_hi",
+    "alpha_lo",
+    "alpha_hi",
+    "p_change_start",
+    "change_width",
+]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../shared/data")
-needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / "default" / "config.json").exists(),
-                                   reason="no shipped weights")
+needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / "default" / "config.json").exists(), reason="no shipped weights")
 
 
 def read(out, name):
@@ -133,8 +166,9 @@ def test_a_known_localization_error_is_taken_off_d(walks, weights, tmp_path):
     run(walks, tmp_path / "unknown", weights)
     run(walks, tmp_path / "known", weights, "--localization-error", "0.5", "--pixel-size", "0.16")
     table = pd.read_csv(walks)
-    square = np.array([(own[["x", "y"]].diff() ** 2).to_numpy()[1:].mean() for _, own in table.groupby("track_id")
-                       if len(own) > 1])
+    square = np.array(
+        [(own[["x", "y"]].diff() ** 2).to_numpy()[1:].mean() for _, own in table.groupby("track_id") if len(own) > 1]
+    )
     known, unknown = (read(tmp_path / name, "tracks")["d_cve"].to_numpy() for name in ("known", "unknown"))
     assert np.allclose(known[1:], (square / 2 - 0.25) * 0.16**2) and np.isnan(known[0])
     assert not np.allclose(known[2:], unknown[2:] * 0.16**2)
@@ -218,6 +252,7 @@ def constant(monkeypatch):
     def use(**options):
         predictor = Predictor({"all": Constant(**options)}, {})
         monkeypatch.setattr("main.utils.inference.load_predictor", lambda *_: (predictor, {}))
+
     return use
 
 
@@ -276,8 +311,7 @@ def test_command_line(tmp_path, walks, weights):
 @needs_real
 def test_real_files(tmp_path, weights):
     saspt = [REAL / f"saspt_u2os_ht_nls_region_{i}.csv" for i in (0, 1)]
-    done = infer.infer_files(saspt, tmp_path / "saspt", weights=weights, pixel_size=0.16,
-                             frame_interval=0.00748)
+    done = infer.infer_files(saspt, tmp_path / "saspt", weights=weights, pixel_size=0.16, frame_interval=0.00748)
     assert len(done.results.tracks) == 2387 + 3294
     assert (done.results.tracks["n_segments"] > 0).sum() == 16
     assert done.results.tracks["localization_error"].between(0.05, 1).mean() > 0.95
@@ -292,10 +326,13 @@ def test_real_files(tmp_path, weights):
 
 def same_tracks(xml, spots):
     """Pairs of track ids that hold the same detections, the CSV being rounded to 3 decimals."""
+
     def keys(table):
         rounded = table.assign(x=table["x"].round(3), y=table["y"].round(3))
-        return {tuple(map(tuple, own[["frame", "x", "y"]].to_numpy())): track
-                for track, own in rounded.groupby("track_id")}
+        return {
+            tuple(map(tuple, own[["frame", "x", "y"]].to_numpy())): track for track, own in rounded.groupby("track_id")
+        }
+
     a, b = keys(xml), keys(spots)
     return [(a[key], b[key]) for key in a.keys() & b.keys()]
 
@@ -304,13 +341,11 @@ def same_tracks(xml, spots):
 @needs_weights
 def test_trackmate_xml_and_csv_agree(tmp_path):
     xml = infer.infer_files(REAL / "trackmate_example.xml", tmp_path / "xml", min_length=5)
-    spots = infer.infer_files(REAL / "trackmate_example.csv", tmp_path / "csv", min_length=5,
-                              frame_interval=0.06)
+    spots = infer.infer_files(REAL / "trackmate_example.csv", tmp_path / "csv", min_length=5, frame_interval=0.06)
     assert "declares 521 tracks" in xml.record["warnings"][0]
     assert xml.record["units"] == spots.record["units"]
     pairs = same_tracks(xml.files[0].tracks().table, spots.files[0].tracks().table)
-    first = [done.results.segments.drop_duplicates("track_id").set_index("track_id")["k"]
-             for done in (xml, spots)]
+    first = [done.results.segments.drop_duplicates("track_id").set_index("track_id")["k"] for done in (xml, spots)]
     k = np.array([(first[0][a], first[1][b]) for a, b in pairs if a in first[0] and b in first[1]])
     assert len(k) > 20
     difference = np.abs(k[:, 0] - k[:, 1]) / np.maximum(k.max(axis=1), 1e-12)  # both trapped: 0

@@ -1,6 +1,5 @@
 """What infer.py cannot use: exit 2, one sentence, nothing written."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,9 +38,19 @@ def test_bad_paths(tmp_path, weights, capsys):
     refused(capsys, run(tmp_path / "no.csv", tmp_path / "out", weights), "no such file", tmp_path / "out")
 
 
-@pytest.mark.parametrize("damage", [
-    "flip", "truncate", "delete", "config", "list", "segmentation", "features", "pickle",
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flip",
+        "truncate",
+        "delete",
+        "config",
+        "list",
+        "segmentation",
+        "features",
+        "pickle",
+    ],
+)
 def test_corrupted_weights(damage, tmp_path, walks, capsys):
     folder = tmp_path / "weights"
     save_weights(folder, random_nets(), {"features": "default", "nets": random_options()})
@@ -66,10 +75,17 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
     refused(capsys, run(walks, tmp_path / "out", folder), "weights", tmp_path / "out")
 
 
-@pytest.mark.parametrize("options", [
-    ["--pixel-size", "0"], ["--frame-interval", "-1"], ["--localization-error", "nan"], ["--min-length", "1"],
-    ["--weights", "no-such-weights"], ["--columns", "track=id,frame=zzz"],
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pixel-size", "0"],
+        ["--frame-interval", "-1"],
+        ["--localization-error", "nan"],
+        ["--min-length", "1"],
+        ["--weights", "no-such-weights"],
+        ["--columns", "track=id,frame=zzz"],
+    ],
+)
 def test_bad_options(options, tmp_path, walks, weights, capsys):
     refused(capsys, run(walks, tmp_path / "out", weights, *options), "", tmp_path / "out")
 

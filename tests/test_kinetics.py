@@ -30,8 +30,10 @@ UNITS = {"msd_1": "um^2", "k": "um^2/s^alpha"}
 
 
 def record(interval):
-    inputs = [{"path": f"{file}.csv", "frame_interval_s": interval, "condition": name}
-              for file, name in (("a", "wt"), ("b", "mutant"))]  # fmt: skip
+    inputs = [
+        {"path": f"{file}.csv", "frame_interval_s": interval, "condition": name}
+        for file, name in (("a", "wt"), ("b", "mutant"))
+    ]
     return {"inputs": inputs, "units": UNITS}
 
 
@@ -75,11 +77,17 @@ def telegraph(rates, n_tracks, n_frames, seed):
 
 
 def test_neighbours_of_one_state_are_one_dwell():
-    segments = table_of([
-        (5, 10, 19, 2, True, False), (5, 20, 29, 2, False, False), (5, 30, 39, 0, False, True),  # one piece
-        (5, 60, 69, 0, True, True),  # after a long gap
-        (3, 0, 9, 1, True, False), (3, 10, 29, 3, False, False), (3, 30, 34, 1, False, True),
-    ])  # fmt: skip
+    segments = table_of(
+        [
+            (5, 10, 19, 2, True, False),
+            (5, 20, 29, 2, False, False),
+            (5, 30, 39, 0, False, True),  # one piece
+            (5, 60, 69, 0, True, True),  # after a long gap
+            (3, 0, 9, 1, True, False),
+            (3, 10, 29, 3, False, False),
+            (3, 30, 34, 1, False, True),
+        ]
+    )
     table = dwells(segments)
     assert table["track_id"].tolist() == [3, 3, 3, 5, 5, 5]
     assert table["state"].tolist() == [1, 3, 1, 2, 0, 0]
@@ -183,8 +191,9 @@ def test_levels_are_weighted_by_frames_or_by_tracks():
 
 def test_conditions_differ_as_they_were_made_to():
     """The second binds twice as long; its interval of the ratio holds 2 and not 1, that of what is equal holds 1."""
-    wild, mutant = (estimate(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i)
-                    for i, mean in enumerate((20, 40)))  # fmt: skip
+    wild, mutant = (
+        estimate(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i) for i, mean in enumerate((20, 40))
+    )
     table = compare(wild, mutant).set_index(["state", "quantity"])
     bound, free = table.loc[("trapped", "mean_dwell")], table.loc[("free", "mean_dwell")]
     assert bound["ratio_low"] < 2 < bound["ratio_high"] and bound["ratio_low"] > 1.5
@@ -194,8 +203,10 @@ def test_conditions_differ_as_they_were_made_to():
 
 def test_files_are_drawn_where_there_are_enough():
     """Recordings that differ: the interval over files is the wider one."""
-    parts = [telegraph((1 / mean, 1 / 25), 60, 100, seed=i).assign(file=f"{i}.csv") for i, mean in
-             enumerate((10, 20, 40, 80, 160, 320))]  # fmt: skip
+    parts = [
+        telegraph((1 / mean, 1 / 25), 60, 100, seed=i).assign(file=f"{i}.csv")
+        for i, mean in enumerate((10, 20, 40, 80, 160, 320))
+    ]
     pooled = pd.concat([part.assign(track_id=part["track_id"] + 60 * i) for i, part in enumerate(parts)])
     by_file, by_track = (estimate(table, n_resamples=200) for table in (pooled, pooled.drop(columns="file")))
     assert (by_file.by, by_track.by) == ("files", "tracks") and FEWEST_FILES == 5
@@ -261,8 +272,10 @@ def test_rates_rest_on_ends_of_dwells_that_were_seen_to_start():
 
 def test_frame_intervals_that_differ(tmp_path, capsys):
     """Times are compared in seconds, the MSD at one frame is not; within a condition they may not differ."""
-    parts = [telegraph((1 / 20, 1 / 25), 80, 100, seed=i).assign(condition=name, file=f"{file}.csv")
-             for i, (name, file) in enumerate((("wt", "a"), ("mutant", "b")))]  # fmt: skip
+    parts = [
+        telegraph((1 / 20, 1 / 25), 80, 100, seed=i).assign(condition=name, file=f"{file}.csv")
+        for i, (name, file) in enumerate((("wt", "a"), ("mutant", "b")))
+    ]
     parts[1]["track_id"] += 80
     given = record(0.01)
     given["inputs"][1]["frame_interval_s"] = 0.02

@@ -141,9 +141,12 @@ def test_update_takes_means_spread_and_rates_of_what_was_seen():
     mixture = fit_mixture([[dict(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False)
     mean = np.array([[[-1.2, 0.8], [0.0, 1.0]], [[-0.8, 1.0], [9.0, 2.0]]])  # the second never in component 1
     seen = SimpleNamespace(
-        mean=mean, sd=np.full((2, 2, 2), 0.1), occupied=np.array([[1000.0, 1000.0], [1000.0, 0.0]]),
-        moves=np.array([[[0, 10.0], [10.0, 0]], np.zeros((2, 2))]), first=np.array([[1.0, 0.0], [1.0, 0.0]]),
-    )  # fmt: skip
+        mean=mean,
+        sd=np.full((2, 2, 2), 0.1),
+        occupied=np.array([[1000.0, 1000.0], [1000.0, 0.0]]),
+        moves=np.array([[[0, 10.0], [10.0, 0]], np.zeros((2, 2))]),
+        first=np.array([[1.0, 0.0], [1.0, 0.0]]),
+    )
     new = update(mixture, seen)
     assert new.mean[0] == pytest.approx([-1.0, 0.9])
     assert new.sd[0] == pytest.approx(np.sqrt([0.04 + 0.01, 0.01 + 0.01]))

@@ -28,8 +28,9 @@ def pair(request):
 
 def tracks():
     rng = np.random.default_rng(0)
-    return [np.cumsum(rng.normal(size=(n, 2)) * np.where(np.arange(n) < n // 2, 1, 0.2)[:, None], axis=0)
-            for n in LENGTHS]  # fmt: skip
+    return [
+        np.cumsum(rng.normal(size=(n, 2)) * np.where(np.arange(n) < n // 2, 1, 0.2)[:, None], axis=0) for n in LENGTHS
+    ]
 
 
 @torch.inference_mode()

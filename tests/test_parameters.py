@@ -10,8 +10,14 @@ from main.train import batches
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, PRIORS, microscope, read_prior, sample_worlds
 
-CAMERA = {"pixel_size_um": 0.1, "frame_interval_s": 0.05, "localization_error_um": 0.02,
-          "k_um2_per_s_alpha": [0.05, 0.5], "alpha": [0.6, 1.2], "n_frames": 60}  # fmt: skip
+CAMERA = {
+    "pixel_size_um": 0.1,
+    "frame_interval_s": 0.05,
+    "localization_error_um": 0.02,
+    "k_um2_per_s_alpha": [0.05, 0.5],
+    "alpha": [0.6, 1.2],
+    "n_frames": 60,
+}
 
 
 def test_values_come_out_in_pixels_and_frames():
@@ -43,9 +49,16 @@ def test_prior_from_a_file(tmp_path):
     assert train.priors == [microscope(**CAMERA)] and held_out[0]["xy"].shape[1] <= 60
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    ({"pixel_size_um": 0}, "pixel_size_um"), ({"k_um2_per_s_alpha": [1, 0.1]}, "k_um2_per_s_alpha"),
-    ({"alpha": [0.5, 2.5]}, "alpha"), ({"n_frames": 5}, "n_frames"), ({"pixels": 3}, "pixels")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"pixel_size_um": 0}, "pixel_size_um"),
+        ({"k_um2_per_s_alpha": [1, 0.1]}, "k_um2_per_s_alpha"),
+        ({"alpha": [0.5, 2.5]}, "alpha"),
+        ({"n_frames": 5}, "n_frames"),
+        ({"pixels": 3}, "pixels"),
+    ],
+)
 def test_what_cannot_be_is_named(tmp_path, change, named):
     file = tmp_path / "microscope.json"
     file.write_text(json.dumps(CAMERA | change))

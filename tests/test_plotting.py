@@ -24,15 +24,12 @@ def synthetic_track(rng, model):
         "alpha": alpha,
         "state": state,
         "model": model,
-        "xy": np.cumsum(rng.normal(size=(n, 2)) * np.sqrt(2 * k[:, None] + 0.01), axis=0)
-        + 30 * rng.normal(size=2),
+        "xy": np.cumsum(rng.normal(size=(n, 2)) * np.sqrt(2 * k[:, None] + 0.01), axis=0) + 30 * rng.normal(size=2),
     }
     log10_k = np.where(k > 0, np.log10(np.maximum(k, 1e-9)), -3) + rng.normal(0, 0.1, n)
     probs = rng.dirichlet(np.ones(4), n) * 0.3 + 0.7 * np.eye(4)[state]
     near = np.exp(-0.5 * (np.subtract.outer(np.arange(n), changes) / 1.5) ** 2).sum(1)
-    prediction = SimpleNamespace(
-        log10_k=log10_k, alpha=alpha + 0.1, state_probs=probs, p_change=0.02 + 0.9 * near
-    )
+    prediction = SimpleNamespace(log10_k=log10_k, alpha=alpha + 0.1, state_probs=probs, p_change=0.02 + 0.9 * near)
     return truth, prediction, (changes[:-1] + rng.integers(-3, 4, max(n_changes - 1, 0))).tolist()
 
 
@@ -83,10 +80,7 @@ def all_figures(data, tables):
         }
     )
     examples = {
-        m: [
-            (truths[i]["xy"] - truths[i]["xy"].mean(0) + 12 * (i // 5), truths[i]["state"])
-            for i in range(j, 20, 5)
-        ]
+        m: [(truths[i]["xy"] - truths[i]["xy"].mean(0) + 12 * (i // 5), truths[i]["state"]) for i in range(j, 20, 5)]
         for j, m in enumerate(MODELS)
     }
     segments = [
@@ -97,12 +91,8 @@ def all_figures(data, tables):
         "tracks_state": plotting.plot_tracks(points),
         "tracks_k": plotting.plot_tracks(points, "k"),
         "tracks_alpha": plotting.plot_tracks(points, "alpha", "um"),
-        "track_over_time": plotting.plot_track_over_time(
-            predictions[longest], found[longest], truths[longest]
-        ),
-        "track_segments": plotting.plot_track_over_time(
-            predictions[longest], found[longest], segments=segments
-        ),
+        "track_over_time": plotting.plot_track_over_time(predictions[longest], found[longest], truths[longest]),
+        "track_segments": plotting.plot_track_over_time(predictions[longest], found[longest], segments=segments),
         "examples": plotting.plot_example_tracks(examples),
         "learning_curves": plotting.plot_learning_curves(history),
         "heatmap_k": plotting_eval.plot_heatmap(frames["true_log10_k"], frames["log10_k"], "log₁₀K"),
@@ -189,11 +179,7 @@ def test_changepoint_rows():
 
 def test_binned_mean_leaves_out_missing_values_and_empty_bins():
     table = evaluation.binned_mean([0.5, 0.6, 2.0, np.nan, 9], [1, 3, 5, 7, 9], [0, 1, 1.5, 2])
-    assert (
-        table["mean"].tolist() == [2, 5]
-        and table["n"].tolist() == [2, 1]
-        and table["x"].tolist() == [0.5, 1.75]
-    )
+    assert table["mean"].tolist() == [2, 5] and table["n"].tolist() == [2, 1] and table["x"].tolist() == [0.5, 1.75]
 
 
 def test_confusion_matrix_shows_rows_in_per_cent():
@@ -215,8 +201,6 @@ def test_maps_refuse_what_they_cannot_draw():
     with pytest.raises(ValueError, match="coloured by"):
         plotting.colour_scale("speed", np.ones(3))
     with pytest.raises(ValueError, match="two or more frames"):
-        plotting.plot_tracks(
-            pd.DataFrame({c: [1.0] for c in ("track_id", "frame", "x", "y", "k", "alpha", "state")})
-        )
+        plotting.plot_tracks(pd.DataFrame({c: [1.0] for c in ("track_id", "frame", "x", "y", "k", "alpha", "state")}))
     with pytest.raises(ValueError, match="train_ or val_"):
         plotting.plot_learning_curves(pd.DataFrame({"step": [1]}))

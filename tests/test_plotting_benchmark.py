@@ -19,11 +19,24 @@ def bench():
     xy = [np.cumsum(rng.normal(size=(60, 2)), axis=0) for _ in range(30)]
     first, second = dict(start=0, end=30, k=1.0, alpha=1.0, state=2), dict(start=30, end=60, k=0.1, alpha=0.5, state=1)
     frames = {"k": np.repeat([1.0, 0.1], 30), "alpha": np.repeat([1.0, 0.5], 30), "state": np.repeat([2, 1], 30)}
-    table = pd.DataFrame({"exp": np.repeat([3, 4], 15), "xy": xy, "segments": [[first, second]] * 30,
-                          **{name: [value] * 30 for name, value in frames.items()}})  # fmt: skip
-    pred = SimpleNamespace(log10_k=np.log10(frames["k"]), alpha=frames["alpha"], state_probs=np.eye(4)[frames["state"]],
-                           p_change=np.zeros(60), log10_k_lo=np.full(60, -2.0), log10_k_hi=np.full(60, 2.0),
-                           alpha_lo=np.full(60, 0.8), alpha_hi=np.full(60, 1.2))  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "exp": np.repeat([3, 4], 15),
+            "xy": xy,
+            "segments": [[first, second]] * 30,
+            **{name: [value] * 30 for name, value in frames.items()},
+        }
+    )
+    pred = SimpleNamespace(
+        log10_k=np.log10(frames["k"]),
+        alpha=frames["alpha"],
+        state_probs=np.eye(4)[frames["state"]],
+        p_change=np.zeros(60),
+        log10_k_lo=np.full(60, -2.0),
+        log10_k_hi=np.full(60, 2.0),
+        alpha_lo=np.full(60, 0.8),
+        alpha_hi=np.full(60, 1.2),
+    )
     description = np.array([[1.0, 0.5], [0.01, 0.01], [1.0, 0.1], [0.01, 0.001], [0.5, 0.5]])
     bench = Benchmark(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)})
     bench.segments = {"windows": [[first | {"end": 60, "k": 2.0}]] * 30, "net": table["segments"].tolist()}

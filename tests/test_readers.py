@@ -43,8 +43,9 @@ def write_andi(table, path):
 
 
 def write_trackpy(table, path):
-    table.rename(columns={"track_id": "particle"}).astype({"particle": float})[
-        ["y", "x", "frame", "particle"]].to_csv(path)
+    table.rename(columns={"track_id": "particle"}).astype({"particle": float})[["y", "x", "frame", "particle"]].to_csv(
+        path
+    )
 
 
 def write_trackpy_indexed(table, path):
@@ -54,40 +55,53 @@ def write_trackpy_indexed(table, path):
 
 def write_napari(table, path):
     table.rename(columns={"track_id": "ID", "frame": "T", "x": "X", "y": "Y"}).astype(float)[
-        ["ID", "T", "Y", "X"]].to_csv(path, index=False)
+        ["ID", "T", "Y", "X"]
+    ].to_csv(path, index=False)
 
 
 def write_saspt(table, path):
     extra = pd.DataFrame({"track_id": [-1, -1], "frame": [0, 0], "x": [1.0, 2.0], "y": [3.0, 4.0]})
-    pd.concat([table, extra]).rename(columns={"track_id": "trajectory"})[
-        ["y", "x", "frame", "trajectory"]].to_csv(path, index=False)
+    pd.concat([table, extra]).rename(columns={"track_id": "trajectory"})[["y", "x", "frame", "trajectory"]].to_csv(
+        path, index=False
+    )
 
 
 def write_spoton(table, path):
     table.rename(columns={"track_id": "trajectory"}).assign(t=table["frame"] * 0.01)[
-        ["frame", "t", "trajectory", "x", "y"]].to_csv(path, index=False)
+        ["frame", "t", "trajectory", "x", "y"]
+    ].to_csv(path, index=False)
 
 
 def write_trackmate(table, path):
     """As TrackMate 7 writes it: three description rows, unlinked spots blank."""
     names = ["LABEL", "TRACK_ID", "POSITION_X", "POSITION_Y", "POSITION_T", "FRAME"]
-    lines = [",".join(names), "Label,Track ID,X,Y,T,Frame", "Label,Track ID,X,Y,T,Frame",
-             ",,(micron),(micron),(ms),", "ID0,,1.0,1.0,0,0"]
-    lines += [f"ID1,{track},{x!r},{y!r},{frame * 20},{frame}"
-              for track, frame, x, y in table.itertuples(index=False)]
+    lines = [
+        ",".join(names),
+        "Label,Track ID,X,Y,T,Frame",
+        "Label,Track ID,X,Y,T,Frame",
+        ",,(micron),(micron),(ms),",
+        "ID0,,1.0,1.0,0,0",
+    ]
+    lines += [f"ID1,{track},{x!r},{y!r},{frame * 20},{frame}" for track, frame, x, y in table.itertuples(index=False)]
     path.write_text("\n".join(lines) + "\n")
 
 
-WRITERS = {"plain": ("csv", write_plain), "semicolons": ("csv", write_semicolons),
-           "parquet": ("parquet", write_parquet), "andi": ("csv", write_andi),
-           "trackpy": ("csv", write_trackpy), "saspt": ("csv", write_saspt), "spoton": ("csv", write_spoton),
-           "trackmate-csv": ("csv", write_trackmate), "napari": ("csv", write_napari),
-           "trackpy-indexed": ("csv", write_trackpy_indexed)}
+WRITERS = {
+    "plain": ("csv", write_plain),
+    "semicolons": ("csv", write_semicolons),
+    "parquet": ("parquet", write_parquet),
+    "andi": ("csv", write_andi),
+    "trackpy": ("csv", write_trackpy),
+    "saspt": ("csv", write_saspt),
+    "spoton": ("csv", write_spoton),
+    "trackmate-csv": ("csv", write_trackmate),
+    "napari": ("csv", write_napari),
+    "trackpy-indexed": ("csv", write_trackpy_indexed),
+}
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=15, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables())
 def test_round_trip(tmp_path, name, table):
     suffix, write = WRITERS[name]
@@ -99,8 +113,7 @@ def test_round_trip(tmp_path, name, table):
     assert read.format == {"semicolons": "plain", "parquet": "plain", "trackpy-indexed": "trackpy"}.get(name, name)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables())
 def test_simple_xml_round_trip(tmp_path, table):
     expected = table.sort_values(["track_id", "frame"], ignore_index=True)
@@ -116,12 +129,16 @@ def test_simple_xml_round_trip(tmp_path, table):
 def xml(table, n_tracks=None, root="Tracks"):
     particles = []
     for _, track in table.groupby("track_id"):
-        spots = "".join(f'<detection t="{t}" x="{x!r}" y="{y!r}" z="0.0"/>'
-                        for t, x, y in track[["frame", "x", "y"]].itertuples(index=False))
+        spots = "".join(
+            f'<detection t="{t}" x="{x!r}" y="{y!r}" z="0.0"/>'
+            for t, x, y in track[["frame", "x", "y"]].itertuples(index=False)
+        )
         particles.append(f'<particle nSpots="{len(track)}">{spots}</particle>')
     declared = n_tracks or len(particles)
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} nTracks="{declared}" spaceUnits="µm" '
-            f'frameInterval="60.0" timeUnits="ms">{"".join(particles)}</{root}>')
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} nTracks="{declared}" spaceUnits="µm" '
+        f'frameInterval="60.0" timeUnits="ms">{"".join(particles)}</{root}>'
+    )
 
 
 def table_of(rows):
@@ -134,15 +151,18 @@ def test_xml_declaring_other_counts_is_a_warning(tmp_path):
     assert "declares 521 tracks and holds 1" in read_tracks(path).warnings[0]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("<Tracks><particle>", "no readable XML"),
-    ("<svg/>", "root element 'svg'"),
-    ("<Tracks nTracks='0'/>", "holds no track"),
-    ("<Tracks><particle><detection t='0' x='a' y='1'/></particle></Tracks>", "column 'x' holds 'a'"),
-    ("<Tracks><particle><detection t='0' y='1'/></particle></Tracks>", "column 'x' holds nothing"),
-    ("<Tracks spaceUnits='parsec'><particle><detection t='0' x='1' y='1'/></particle></Tracks>", "'parsec'"),
-    ('<!DOCTYPE a [<!ENTITY b "c">]><Tracks><particle>&b;</particle></Tracks>', "no readable XML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<Tracks><particle>", "no readable XML"),
+        ("<svg/>", "root element 'svg'"),
+        ("<Tracks nTracks='0'/>", "holds no track"),
+        ("<Tracks><particle><detection t='0' x='a' y='1'/></particle></Tracks>", "column 'x' holds 'a'"),
+        ("<Tracks><particle><detection t='0' y='1'/></particle></Tracks>", "column 'x' holds nothing"),
+        ("<Tracks spaceUnits='parsec'><particle><detection t='0' x='1' y='1'/></particle></Tracks>", "'parsec'"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><Tracks><particle>&b;</particle></Tracks>', "no readable XML"),
+    ],
+)
 def test_bad_xml(tmp_path, text, message):
     path = tmp_path / "tracks.xml"
     path.write_text(text)
@@ -193,11 +213,19 @@ def test_what_is_no_table(tmp_path):
         read_tracks(tmp_path / "absent.csv")
 
 
-@pytest.mark.parametrize(("header", "format"), [
-    ("TRACK_ID,FRAME,POSITION_X,POSITION_Y", "trackmate-csv"), ("trajectory,frame,y,x", "saspt"),
-    ("frame,t,trajectory,x,y", "spoton"), ("traj_idx,frame,x,y", "andi"), ("frame,x,y,particle", "trackpy"),
-    ("ID,T,Y,X", "napari"), ("ID,T,Z,Y,X", "napari"), ("id,frame,t,x,y", "plain"),
-])
+@pytest.mark.parametrize(
+    ("header", "format"),
+    [
+        ("TRACK_ID,FRAME,POSITION_X,POSITION_Y", "trackmate-csv"),
+        ("trajectory,frame,y,x", "saspt"),
+        ("frame,t,trajectory,x,y", "spoton"),
+        ("traj_idx,frame,x,y", "andi"),
+        ("frame,x,y,particle", "trackpy"),
+        ("ID,T,Y,X", "napari"),
+        ("ID,T,Z,Y,X", "napari"),
+        ("id,frame,t,x,y", "plain"),
+    ],
+)
 def test_detection(header, format):
     assert detect_format(header.split(",")) == format
 
@@ -206,8 +234,7 @@ def test_columns_by_name(tmp_path):
     path = tmp_path / "tracks.csv"
     path.write_text("cell,id,time_point,x,y,cx,cy\n9,4,0,0,0,1.5,2.5\n9,4,1,0,0,1.6,2.6\n")
     read = read_tracks(path, columns={"frame": "time_point", "x": "cx", "y": "cy"})
-    assert read.table[["track_id", "frame", "x", "y"]].to_numpy().tolist() == [[4, 0, 1.5, 2.5],
-                                                                               [4, 1, 1.6, 2.6]]
+    assert read.table[["track_id", "frame", "x", "y"]].to_numpy().tolist() == [[4, 0, 1.5, 2.5], [4, 1, 1.6, 2.6]]
     with pytest.raises(InputError, match="no column 'czz'"):
         read_tracks(path, columns={"frame": "time_point", "x": "czz"})
 
@@ -282,8 +309,11 @@ def test_gaps_are_counted(tmp_path):
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real files in ../shared/data are not here")
 def test_real_files():
-    counts = {"saspt_u2os_ht_nls_region_0.csv": (2387, 3907), "trackmate_example.xml": (176, 799),
-              "andi2_challenge/exp_1/trajs_fov_0.csv": (36, 6638)}
+    counts = {
+        "saspt_u2os_ht_nls_region_0.csv": (2387, 3907),
+        "trackmate_example.xml": (176, 799),
+        "andi2_challenge/exp_1/trajs_fov_0.csv": (36, 6638),
+    }
     for name, (n_tracks, n_points) in counts.items():
         table = read_tracks(REAL / name).table
         assert (table["track_id"].nunique(), len(table)) == (n_tracks, n_points)

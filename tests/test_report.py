@@ -24,8 +24,10 @@ HOSTILE = "a</script><img src=x onerror='window.hit=1'>&\"${x}.csv"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium or chromedriver")
-FLAGS = ("--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,1000")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1400,1000"
+)
 WAIT = 120  # seconds; the machine may be busy
 
 
@@ -93,7 +95,15 @@ def test_text_stays_text():
 
 def test_numbers_have_three_digits():
     assert [number(v) for v in (0, 0.1234, 12.345, 1234567.0, np.nan, None, 1e-7, -0.5)] == [
-        "0", "0.123", "12.3", "1.23×10^6", "–", "–", "1.00×10^−7", "-0.500"]
+        "0",
+        "0.123",
+        "12.3",
+        "1.23×10^6",
+        "–",
+        "–",
+        "1.00×10^−7",
+        "-0.500",
+    ]
 
 
 def test_histograms_count_frames_or_tracks():
@@ -147,7 +157,7 @@ def test_hostile_names_and_two_conditions(tmp_path):
     data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
     assert data["groups"] == [HOSTILE, "control"] and data["files"] == [HOSTILE, "b.csv"] and data["by"] == "condition"
     assert [len(group["states"]) for group in data["dwells"]] == [4, 4]
-    assert text.count('<svg') == 2 and "noise / step" in text and not list(folder.glob("*.part"))
+    assert text.count("<svg") == 2 and "noise / step" in text and not list(folder.glob("*.part"))
     assert write_report(folder).read_text(encoding="utf-8") == text
 
 

@@ -16,8 +16,7 @@ from simulations.batched import simulate_batched
 from simulations.parameters import EXPERIMENTS, SIGMA_PX
 from simulations.stream import SampleStream, cut_samples
 
-CONFIG = {"body": "sample", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 16,
-          "intervals": True}  # fmt: skip
+CONFIG = {"body": "sample", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 16, "intervals": True}
 WEIGHTS = "sample"
 
 
@@ -25,8 +24,10 @@ def experiment(number, n, seed=0):
     """`n` labelled tracks of one benchmark experiment: dicts of xy, k, alpha, state."""
     tracks = simulate_batched(EXPERIMENTS[number - 1][np.zeros(3, int)], torch.Generator().manual_seed(seed))
     names = ("xy", "k", "alpha", "state")
-    return [{m: tracks[m][i, :length].double().numpy() for m in names}
-            for i, length in enumerate(tracks["length"][:n].tolist())]  # fmt: skip
+    return [
+        {m: tracks[m][i, :length].double().numpy() for m in names}
+        for i, length in enumerate(tracks["length"][:n].tolist())
+    ]
 
 
 def random_net():
@@ -133,8 +134,13 @@ def errors(predictor, tracks, samples):
     alpha_found = np.concatenate([p.alpha for p in predictions])
     k_found = np.concatenate([p.log10_k for p in predictions])
     missed = np.concatenate([p.state_probs.argmax(1) for p in predictions]) != state
-    return np.array([np.abs(alpha - alpha_found)[moving].mean(), np.abs(np.log10(k[moving]) - k_found[moving]).mean(),
-                     missed.mean()])  # fmt: skip
+    return np.array(
+        [
+            np.abs(alpha - alpha_found)[moving].mean(),
+            np.abs(np.log10(k[moving]) - k_found[moving]).mean(),
+            missed.mean(),
+        ]
+    )
 
 
 @pytest.mark.parametrize("number", [4, 5])
@@ -162,8 +168,10 @@ def test_a_decoded_sample_has_better_segments_in_every_score(predictor, monkeypa
 def segments_of(track):
     """True segments of a labelled track."""
     edges = [0, *(np.flatnonzero(np.diff(track["k"]) != 0) + 1), len(track["k"])]
-    return [dict(start=a, end=b, k=track["k"][a], alpha=track["alpha"][a], state=int(track["state"][a]))
-            for a, b in zip(edges, edges[1:], strict=False)]  # fmt: skip
+    return [
+        dict(start=a, end=b, k=track["k"][a], alpha=track["alpha"][a], state=int(track["state"][a]))
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
 
 
 @pytest.mark.parametrize("number", [2, 9])

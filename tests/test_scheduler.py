@@ -15,8 +15,20 @@ from simulations import jobs, scheduler, simulate
 
 PARAMETERS = {"models": ["multi_state"], "tracks": 24, "tracks_per_job": 1}
 PARAMETERS |= {"frames": 60, "seed": 3, "prior": "andi2"}
-OPTIONS = ["--models", "multi_state", "--tracks", "24", "--tracks-per-job", "1", "--frames", "60", "--seed", "3",
-           "--prior", "andi2"]  # fmt: skip
+OPTIONS = [
+    "--models",
+    "multi_state",
+    "--tracks",
+    "24",
+    "--tracks-per-job",
+    "1",
+    "--frames",
+    "60",
+    "--seed",
+    "3",
+    "--prior",
+    "andi2",
+]
 
 
 def shard_bytes(folder):
@@ -33,8 +45,9 @@ def wait_until(condition, seconds=30):
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers of two threads each, which would share their seeds if the worker let them."""
-    with LocalCluster(n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0",
-                      silence_logs=logging.CRITICAL) as cluster:  # fmt: skip
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
+    ) as cluster:
         yield cluster
 
 
@@ -164,8 +177,9 @@ def test_refuses_workers_without_the_project(cluster, client, tmp_path, capsys):
     client.run(lambda: sys.modules.pop("simulations.scheduler"), workers=[worker])
 
 
-@pytest.mark.parametrize("address, why", [("tcp://127.0.0.1:1", "nothing within"), ("nowhere", "missing port"),
-                                          ("file", "Expecting value")])  # fmt: skip
+@pytest.mark.parametrize(
+    "address, why", [("tcp://127.0.0.1:1", "nothing within"), ("nowhere", "missing port"), ("file", "Expecting value")]
+)
 def test_unreachable_scheduler_exits_2(tmp_path, capsys, address, why, monkeypatch):
     monkeypatch.setattr(scheduler, "TIMEOUT_S", 0.5)
     monkeypatch.chdir(tmp_path)
@@ -180,9 +194,12 @@ def test_unreachable_scheduler_exits_2(tmp_path, capsys, address, why, monkeypat
 
 def test_interrupt_cancels_what_has_not_run(cluster, client, local, tmp_path):
     command = [sys.executable, "-m", "simulations.simulate", *OPTIONS, "--tracks", "5000"]
-    run = subprocess.Popen([*command, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address],
-                           stderr=subprocess.PIPE, text=True,
-                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored under nohup
+    run = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run"), "--scheduler", cluster.scheduler_address],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # ignored under nohup
     shards = tmp_path / "run" / "shards"
     wait_until(lambda: shards.exists() and len(list(shards.glob("*.parquet"))) >= 2)
     run.send_signal(signal.SIGINT)

@@ -13,8 +13,9 @@ from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
 from simulations.fgn import fractional_noise
 
 GOLDEN = Path(__file__).parent / "golden.json"
-SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json")
-              if set(read_config(p.parent)["nets"]) != {"k"})  # that reads D(t) alone: tests/test_aging.py  # fmt: skip
+SETS = sorted(
+    p.parent.name for p in WEIGHTS_DIR.glob("*/config.json") if set(read_config(p.parent)["nets"]) != {"k"}
+)  # that reads D(t) alone: tests/test_aging.py
 
 
 @pytest.fixture(scope="module", params=SETS)
@@ -35,8 +36,11 @@ def walks(alpha, k, n, frames, sigma=0.0, seed=0):
 
 def whole_track(predictor, tracks, sigma):
     predictions = predictor.predict(list(tracks), sigma)
-    return (np.array([p.log10_k.mean() for p in predictions]), np.array([p.alpha.mean() for p in predictions]),
-            np.array([p.state_probs.mean(0) for p in predictions]))  # fmt: skip
+    return (
+        np.array([p.log10_k.mean() for p in predictions]),
+        np.array([p.alpha.mean() for p in predictions]),
+        np.array([p.state_probs.mean(0) for p in predictions]),
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 1.5])

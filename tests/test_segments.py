@@ -46,11 +46,7 @@ def test_scale_moves_k_alone():
     pred = prediction(rng.normal(size=40), rng.uniform(0.2, 1.8, 40), rng.integers(1, 4, 40), 0.6)
     scaled = SimpleNamespace(**(vars(pred) | {"log10_k": pred.log10_k + 2 * np.log10(0.16)}))
     for a, b in zip(segment_values(pred, [11, 30]), segment_values(scaled, [11, 30]), strict=True):
-        assert (
-            b["k"] == pytest.approx(a["k"] * 0.16**2)
-            and b["alpha"] == a["alpha"]
-            and b["state"] == a["state"]
-        )
+        assert b["k"] == pytest.approx(a["k"] * 0.16**2) and b["alpha"] == a["alpha"] and b["state"] == a["state"]
 
 
 @pytest.mark.parametrize("changepoints", [[0], [18], [9, 9], [12, 5], [40]])

@@ -40,8 +40,11 @@ def test_world_equals_challenge_phenom_dataset(model, capsys):
 
     world = replace(sample_worlds("andi2", model, 1, np.random.default_rng(0), n_frames=100), n_particles=12)
     arguments = andi.library_arguments(world) | {"model": model}
-    arguments |= {"single_state": {"dim": 2}, "multi_state": {"return_state_num": True},
-                  "dimerization": {"return_state_num": True}}.get(model, {})  # fmt: skip
+    arguments |= {
+        "single_state": {"dim": 2},
+        "multi_state": {"return_state_num": True},
+        "dimerization": {"return_state_num": True},
+    }.get(model, {})
     with andi.seeded(np.random.SeedSequence(4)):
         table = challenge_phenom_dataset(dics=[arguments], return_timestep_labs=True)[0][0]
     with andi.seeded(np.random.SeedSequence(4)):
@@ -92,8 +95,14 @@ def test_every_state_can_be_the_directed_one(prior):
 
 def test_field_of_view_scales_with_small_boxes():
     world = sample_worlds("andi2", "single_state", 1, np.random.default_rng(0))
-    small = replace(world, k_mean=world.k_mean * 1e-4, k_var=world.k_var * 1e-8, box=world.box / 100,
-                    fov=world.fov / 100, sigma=world.sigma * 0)  # fmt: skip
+    small = replace(
+        world,
+        k_mean=world.k_mean * 1e-4,
+        k_var=world.k_var * 1e-8,
+        box=world.box / 100,
+        fov=world.fov / 100,
+        sigma=world.sigma * 0,
+    )
     with andi.seeded(np.random.SeedSequence(0)):
         tracks = andi.simulate_world(small)
     assert tracks
@@ -124,8 +133,23 @@ def test_exact_count_and_all_tracks_distinct(finished):
 
 
 def test_resume_after_kill(tmp_path):
-    options = [sys.executable, "-m", "simulations.simulate", "--models", "multi_state", "--prior", "andi2",
-               "--tracks", "24", "--tracks-per-job", "2", "--frames", "60", "--workers", "2"]  # fmt: skip
+    options = [
+        sys.executable,
+        "-m",
+        "simulations.simulate",
+        "--models",
+        "multi_state",
+        "--prior",
+        "andi2",
+        "--tracks",
+        "24",
+        "--tracks-per-job",
+        "2",
+        "--frames",
+        "60",
+        "--workers",
+        "2",
+    ]
     killed, shards = tmp_path / "killed", tmp_path / "killed" / "shards"
     options += ["--out", str(killed)]
     run = subprocess.Popen(options, start_new_session=True, stderr=subprocess.DEVNULL)

@@ -16,9 +16,10 @@ def session(spots, edges, kept=None, head='spatialunits="µm" timeunits="sec"', 
     spot_text = "".join(f'<SpotsInFrame frame="{f}">{"".join(s)}</SpotsInFrame>' for f, s in frames.items())
     track_text = "".join(
         f'<Track name="Track_{track}" TRACK_ID="{track}">'
-        + "".join(f'<Edge SPOT_SOURCE_ID="{a}" SPOT_TARGET_ID="{b}"/>' for a, b in own) + "</Track>"
+        + "".join(f'<Edge SPOT_SOURCE_ID="{a}" SPOT_TARGET_ID="{b}"/>' for a, b in own)
+        + "</Track>"
         for track, own in edges.items()
-    )  # fmt: skip
+    )
     kept = edges if kept is None else kept
     filtered = "".join(f'<TrackID TRACK_ID="{track}"/>' for track in kept)
     return (
@@ -58,7 +59,7 @@ def test_tracks_without_branches_come_back(tmp_path):
     assert result.units == Units("um", 1.0, pytest.approx(0.05))
     assert result.dropped == {"unlinked or filtered": 1} and result.warnings == []
     assert result.table.groupby("track_id").size().to_dict() == {0: 5, 3: 40, 8: 2}
-    for (track, frame, x, y) in result.table[["track_id", "frame", "x", "y"]].itertuples(index=False):
+    for track, frame, x, y in result.table[["track_id", "frame", "x", "y"]].itertuples(index=False):
         assert spots[int(x)] == (frame, x, y) and x // 100 - 1 == track
 
 
@@ -104,7 +105,7 @@ def test_pixels_and_unknown_times(tmp_path):
         (session(chain(0, 3)[0], {0: [("a", 1)]}), "a spot that is not in the file"),
         (session(chain(0, 3)[0], {"a": [(0, 1)]}, kept=["a"]), "TRACK_ID"),
     ],
-)  # fmt: skip
+)
 def test_bad_sessions(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         read(tmp_path, text)

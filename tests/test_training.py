@@ -46,8 +46,15 @@ def data_set():
     labels = torch.cat([(torch.arange(n) >= n // 2).float() + 1 for n in length])
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
     xy = torch.randn(len(labels), 2, generator=generator).cumsum(0)
-    tracks = TrackDataset(xy, labels, labels / 2, torch.full(labels.shape, 2, dtype=torch.int8), offsets,
-                          torch.full((24,), 0.1), torch.ones(24, dtype=torch.int8))  # fmt: skip
+    tracks = TrackDataset(
+        xy,
+        labels,
+        labels / 2,
+        torch.full(labels.shape, 2, dtype=torch.int8),
+        offsets,
+        torch.full((24,), 0.1),
+        torch.ones(24, dtype=torch.int8),
+    )
     return DatasetBatches(tracks, batch=8)
 
 
@@ -166,14 +173,17 @@ def test_a_level_run_can_be_prolonged(tmp_path):
     assert given["steps"] == 16 and given["data"]["priors"] == ["broad"] and run["net"]["body"] == "conv_lstm"
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--prior", "narrow"], "unknown prior 'narrow'"),
-    (["--resume"], "nothing to resume"),
-    (["--body", "gru"], "unknown body 'gru'"),
-    (["--only", "k"], "unknown part 'k'"),
-    (["--only", "intervals", "--target", "state"], "no interval heads"),
-    (["--data", "{}"], "train.pt"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--prior", "narrow"], "unknown prior 'narrow'"),
+        (["--resume"], "nothing to resume"),
+        (["--body", "gru"], "unknown body 'gru'"),
+        (["--only", "k"], "unknown part 'k'"),
+        (["--only", "intervals", "--target", "state"], "no interval heads"),
+        (["--data", "{}"], "train.pt"),
+    ],
+)
 def test_train_refuses_in_one_sentence(tmp_path, capsys, arguments, words):
     (tmp_path / "foreign").mkdir()
     torch.save(Foreign(), tmp_path / "foreign" / "train.pt")
@@ -201,10 +211,13 @@ def test_the_clock_stops_a_run(tmp_path):
 
 def labelled(state):
     n = len(state)
-    return {"xy": torch.zeros(1, n + 2, 2), "length": torch.tensor([n]),
-            "k": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
-            "alpha": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
-            "state": torch.tensor([state + [0, 0]])}  # fmt: skip
+    return {
+        "xy": torch.zeros(1, n + 2, 2),
+        "length": torch.tensor([n]),
+        "k": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
+        "alpha": torch.tensor([[float(s > 0) for s in state] + [0, 0]]),
+        "state": torch.tensor([state + [0, 0]]),
+    }
 
 
 def test_trapped_frames_and_padding_do_not_count():

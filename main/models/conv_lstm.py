@@ -17,9 +17,7 @@ class ConvLSTM(nn.Module):
 
     def __init__(self, in_features: int, hidden: int = 64, dropout: float = 0.1):
         super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv1d(size, hidden, kernel_size=5, padding=2) for size in (in_features, hidden)
-        )
+        self.convs = nn.ModuleList(nn.Conv1d(size, hidden, kernel_size=5, padding=2) for size in (in_features, hidden))
         self.layers = nn.ModuleList(BiLSTM(size, hidden) for size in (hidden + in_features, 2 * hidden))
         self.dropout = nn.Dropout(dropout)
         self.out_features = 2 * hidden

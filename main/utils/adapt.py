@@ -94,8 +94,9 @@ def draw_missing(tracks, preds, sigma, seed=0):
     list of (T, 2) array
     """
     rng, filled = np.random.default_rng(seed), []
-    for track, pred, error in zip(tracks, preds, np.broadcast_to(np.nan if sigma is None else sigma, len(tracks)),
-                                  strict=True):  # fmt: skip
+    for track, pred, error in zip(
+        tracks, preds, np.broadcast_to(np.nan if sigma is None else sigma, len(tracks)), strict=True
+    ):
         xy, seen = bridge(track)
         if not seen.all():
             moving = pred.state_probs[:, TRAPPED] < 0.5

@@ -32,8 +32,14 @@ class DatasetBatches(ResumableBatches):
     def __init__(self, dataset: TrackDataset | LazyTrackDataset, batch=64, seed=0, augmented=True, unknown_sigma=0.4):
         self.dataset, self.batch, self.seed = dataset, min(batch, len(dataset)), seed
         self.augmented, self.unknown_sigma = augmented, unknown_sigma
-        self.settings = {"tracks": len(dataset), "batch": self.batch, "seed": seed, "augmented": augmented,
-                         "unknown_sigma": unknown_sigma, "info": getattr(dataset, "info", {})}  # fmt: skip
+        self.settings = {
+            "tracks": len(dataset),
+            "batch": self.batch,
+            "seed": seed,
+            "augmented": augmented,
+            "unknown_sigma": unknown_sigma,
+            "info": getattr(dataset, "info", {}),
+        }
 
     def _batches(self, epoch: int) -> list:
         """The batches of one epoch, each made when called for."""

@@ -41,9 +41,7 @@ def challenge_dictionaries(experiments, n_fovs):
     for dic in dics:
         for _ in range(n_fovs):
             if dic["model"] == "confinement":
-                dic["comp_center"] = models_phenom._distribute_circular_compartments(
-                    dic["Nc"], dic["r"], dic["L"]
-                )
+                dic["comp_center"] = models_phenom._distribute_circular_compartments(dic["Nc"], dic["r"], dic["L"])
             elif dic["model"] == "immobile_traps":
                 dic["traps_pos"] = np.random.rand(dic["Nt"], 2) * dic["L"]
             fields.append(dic)

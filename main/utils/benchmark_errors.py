@@ -57,16 +57,21 @@ def frame_errors(table, segments, sigma):
         log10_k and alpha (absolute errors), state (1 where wrong).
     """
     lengths = table["xy"].map(len).to_numpy()
-    true, found = ({name: per_frame(own, name) for name in ("k", "alpha", "state")}
-                   for own in (table["segments"], segments))  # fmt: skip
+    true, found = (
+        {name: per_frame(own, name) for name in ("k", "alpha", "state")} for own in (table["segments"], segments)
+    )
     k, k_found = (np.maximum(own["k"], K_FLOOR) for own in (true, found))
-    frames = pd.DataFrame({
-        "track": np.repeat(np.arange(len(table)), lengths), "n_frames": np.repeat(lengths, lengths),
-        "noise": sigma / np.sqrt(2 * k),
-        "distance": np.concatenate([distance_to_change(own) for own in table["segments"]]),
-        "log10_k": np.abs(np.log10(k_found / k)), "alpha": np.abs(found["alpha"] - true["alpha"]),
-        "state": (found["state"] != true["state"]).astype(float),
-    })  # fmt: skip
+    frames = pd.DataFrame(
+        {
+            "track": np.repeat(np.arange(len(table)), lengths),
+            "n_frames": np.repeat(lengths, lengths),
+            "noise": sigma / np.sqrt(2 * k),
+            "distance": np.concatenate([distance_to_change(own) for own in table["segments"]]),
+            "log10_k": np.abs(np.log10(k_found / k)),
+            "alpha": np.abs(found["alpha"] - true["alpha"]),
+            "state": (found["state"] != true["state"]).astype(float),
+        }
+    )
     return frames[true["state"] > 0].reset_index(drop=True)
 
 
@@ -121,9 +126,14 @@ def ratio_in_bins(x, edges, track, numerator, denominator=1.0):
     x, edges = np.asarray(x, float), np.asarray(edges, float)
     keep = (x >= edges[0]) & (x <= edges[-1])
     bins = np.clip(np.digitize(x[keep], edges) - 1, 0, len(edges) - 2)
-    values = pd.DataFrame({"bin": bins, "track": np.asarray(track)[keep],
-                           "top": np.broadcast_to(numerator, x.shape)[keep],
-                           "bottom": np.broadcast_to(denominator, x.shape)[keep]})  # fmt: skip
+    values = pd.DataFrame(
+        {
+            "bin": bins,
+            "track": np.asarray(track)[keep],
+            "top": np.broadcast_to(numerator, x.shape)[keep],
+            "bottom": np.broadcast_to(denominator, x.shape)[keep],
+        }
+    )
     sums = values.groupby(["bin", "track"])[["top", "bottom"]].sum().reset_index()
     rows = []
     for number, group in sums.groupby("bin"):
@@ -213,8 +223,9 @@ def k_errors(table, preds, sigma):
             rows.append({"frames": n, "bound": cramer_rao_bound(n, s["k"], sigma)} | errors)
     errors = pd.DataFrame(rows, columns=["frames", "bound", "CVE", "MLE", *preds])
     names = [f"{a} to {b - 1}" for a, b in zip(LENGTHS, LENGTHS[1:], strict=False)]
-    groups = errors.drop(columns="frames").groupby(pd.cut(errors["frames"], LENGTHS, right=False, labels=names),
-                                                   observed=False)  # fmt: skip
+    groups = errors.drop(columns="frames").groupby(
+        pd.cut(errors["frames"], LENGTHS, right=False, labels=names), observed=False
+    )
     result = groups.agg(lambda v: v.abs().median())
     result.loc[:, "CVE":] *= MAD_TO_SD
     result.insert(0, "n", groups.size())
@@ -247,8 +258,13 @@ def coverage(table, preds):
     moving = join["state"] > 0
     track = np.repeat(np.arange(len(table)), lengths)[moving]
     truth = {"log10_k": np.log10(np.maximum(join["k"][moving], K_FLOOR)), "alpha": join["alpha"][moving]}
-    by = {"all": np.zeros(len(track)), "frames": np.repeat(lengths, lengths)[moving], "alpha": truth["alpha"],
-          "log10 K": truth["log10_k"], "state": join["state"][moving]}  # fmt: skip
+    by = {
+        "all": np.zeros(len(track)),
+        "frames": np.repeat(lengths, lengths)[moving],
+        "alpha": truth["alpha"],
+        "log10 K": truth["log10_k"],
+        "state": join["state"][moving],
+    }
     rows = []
     for of, true in truth.items():
         low, high = (np.concatenate([getattr(p, f"{of}_{end}") for p in preds])[moving] for end in ("lo", "hi"))

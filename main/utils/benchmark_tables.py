@@ -11,14 +11,25 @@ from main.utils.metrics import SCORES, frame_scores
 HEADINGS = {"jsc": "JSC", "rmse": "RMSE (frames)", "mae_alpha": "MAE alpha", "msle_k": "MSLE K", "f1": "F1"}
 DECIMALS = {"jsc": 3, "rmse": 2, "mae_alpha": 3, "msle_k": 4, "f1": 3, "w1_alpha": 3, "w1_k": 4}
 EXPERIMENT_NAMES = {
-    1: "3 states", 2: "dimers", 3: "traps", 4: "confinement", 5: "dimers", 6: "dimers", 7: "2 states", 8: "1 state",
+    1: "3 states",
+    2: "dimers",
+    3: "traps",
+    4: "confinement",
+    5: "dimers",
+    6: "dimers",
+    7: "2 states",
+    8: "1 state",
     9: "short traps, directed",
-}  # fmt: skip
+}
 METHOD_NAMES = {
-    "constant": "constant (K = 1, alpha = 1, free)", "msd": "whole-track MSD fit",
-    "windows": "sliding-window TA-MSD + ruptures", "cve": "true segments and states, K by CVE",
-    "mle": "true segments and states, K by MLE", "hmm": "oracle HMM", "hmm-filtered": "oracle HMM, label filter",
-}  # fmt: skip
+    "constant": "constant (K = 1, alpha = 1, free)",
+    "msd": "whole-track MSD fit",
+    "windows": "sliding-window TA-MSD + ruptures",
+    "cve": "true segments and states, K by CVE",
+    "mle": "true segments and states, K by MLE",
+    "hmm": "oracle HMM",
+    "hmm-filtered": "oracle HMM, label filter",
+}
 SUMMARIES = ("weighted", "mean")
 SUMMARY_NAMES = {"weighted": "all, weighted by tracks", "mean": "plain mean over experiments"}
 

@@ -168,6 +168,16 @@ def compare(scores, reference, resampled, resampled_reference, level=LEVEL):
             a, b, bounds = scores.loc[exp, name], reference.loc[exp, name], (low.loc[exp, name], high.loc[exp, name])
             sign = 0 if bounds[0] <= 0 <= bounds[1] else np.sign(a - b) * (1 if HIGHER_IS_BETTER[name] else -1)
             verdict = {0: "within", 1: "better", -1: "worse"}[int(sign)]
-            rows.append(dict(exp=exp, score=name, value=a, reference=b, difference=a - b, low=bounds[0],
-                             high=bounds[1], verdict=verdict))  # fmt: skip
+            rows.append(
+                dict(
+                    exp=exp,
+                    score=name,
+                    value=a,
+                    reference=b,
+                    difference=a - b,
+                    low=bounds[0],
+                    high=bounds[1],
+                    verdict=verdict,
+                )
+            )
     return pd.DataFrame(rows)

@@ -32,8 +32,14 @@ def calibrated(pred, calibration):
     ends = {name: tuple(getattr(pred, name + end) for end in ("", "_lo", "_hi")) for name in ("log10_k", "alpha")}
     ends = stretch(ends, calibration["frames"])
     (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
-    return replace(pred, state_probs=temper(pred.state_probs, calibration["temperature"]), log10_k_lo=k_lo,
-                   log10_k_hi=k_hi, alpha_lo=alpha_lo, alpha_hi=alpha_hi)
+    return replace(
+        pred,
+        state_probs=temper(pred.state_probs, calibration["temperature"]),
+        log10_k_lo=k_lo,
+        log10_k_hi=k_hi,
+        alpha_lo=alpha_lo,
+        alpha_hi=alpha_hi,
+    )
 
 
 def condition(by, ends, of):
@@ -162,7 +168,10 @@ def intervals_of_tracks(preds, segmented, calibration):
     kind = type(preds[0])
     whole = kind(*(np.concatenate([getattr(pred, field.name) for pred in preds]) for field in fields(kind)))
     first = np.cumsum([0] + [len(pred.alpha) for pred in preds]).tolist()
-    shifted = [s | {"start": s["start"] + at, "end": s["end"] + at}
-               for at, segments in zip(first, segmented, strict=False) for s in segments]  # fmt: skip
+    shifted = [
+        s | {"start": s["start"] + at, "end": s["end"] + at}
+        for at, segments in zip(first, segmented, strict=False)
+        for s in segments
+    ]
     found = iter(segment_intervals(whole, shifted, calibration))
     return [[next(found) | {"start": s["start"], "end": s["end"]} for s in segments] for segments in segmented]

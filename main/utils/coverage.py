@@ -43,8 +43,9 @@ def simulated_tracks(prior, n_tracks: int, seed: int) -> list[dict]:
         for i, n in enumerate(batch["length"].tolist()):
             track = {name: batch[name][i, :n].double().numpy() for name in ("xy", "k", "alpha", "state")}
             sample = number if prior == "benchmark" else int(batch["world"][i])
-            tracks.append(track | {"state": track["state"].astype(int), "sigma": float(batch["sigma"][i]),
-                                   "sample": sample})  # fmt: skip
+            tracks.append(
+                track | {"state": track["state"].astype(int), "sigma": float(batch["sigma"][i]), "sample": sample}
+            )
     return tracks
 
 
@@ -95,8 +96,10 @@ def as_objects(items):
 def benchmark_tracks(folder) -> list[dict]:
     """Tracks of a folder that `benchmark.py` made, as `simulated_tracks` gives them."""
     table = read_benchmark(folder)
-    return [dict(zip(("xy", "k", "alpha", "state"), row, strict=True)) | {"sigma": SIGMA_PX, "sample": exp}
-            for exp, *row in zip(*(table[n] for n in ("exp", "xy", "k", "alpha", "state")), strict=True)]
+    return [
+        dict(zip(("xy", "k", "alpha", "state"), row, strict=True)) | {"sigma": SIGMA_PX, "sample": exp}
+        for exp, *row in zip(*(table[n] for n in ("exp", "xy", "k", "alpha", "state")), strict=True)
+    ]
 
 
 def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.ndarray, float]]) -> dict:
@@ -118,8 +121,10 @@ def fit_calibration(predictor, config: dict, groups: list[tuple[list[dict], np.n
     """
     shares = [share for _, _, share in groups]
     frames = _pool([frame_values(tracks, read_frames(predictor, tracks, sigma)) for tracks, sigma, _ in groups], shares)
-    calibration = {"temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
-                   "frames": _knots(frames)}  # fmt: skip
+    calibration = {
+        "temperature": fit_temperature(frames["probs"], frames["state"], frames["weight"]),
+        "frames": _knots(frames),
+    }
     predictor.calibration = calibration
     parts = [segment_values(t, *read_tracks(predictor, config, t, sigma), {}) for t, sigma, _ in groups]
     segments = _pool(parts, shares)
@@ -222,8 +227,10 @@ def fit_knots(truth, ends, weight):
     for of, by in STAGES:
         now = stretch(ends, knots)
         point, low, high = now[of]
-        score = np.maximum((point - truth[of]) / np.maximum(point - low, SMALLEST_WIDTH),
-                           (truth[of] - point) / np.maximum(high - point, SMALLEST_WIDTH))
+        score = np.maximum(
+            (point - truth[of]) / np.maximum(point - low, SMALLEST_WIDTH),
+            (truth[of] - point) / np.maximum(high - point, SMALLEST_WIDTH),
+        )
         place = condition(by, now, of)
         group = np.digitize(place, EDGES[by])
         knot = {"of": of, "by": by, "at": [], "factor": []}

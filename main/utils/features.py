@@ -166,8 +166,10 @@ def _m3(xy: torch.Tensor, length: torch.Tensor, valid: torch.Tensor) -> torch.Te
     straightness = _finite(z_start / torch.where(first, 99.0, walked))
     efficiency = _finite(z_start.square() / torch.where(first, 99.0, walked_sq))
     dz_step, has_two = _displacement(z_step[..., None], length - 1, 1, 0)
-    logs = [_finite(torch.where(ok, d.abs().log(), 0.0))
-            for d, ok in ((dz[..., 0], has_step), (dz[..., 1], has_step), (dz_step[..., 0], has_two))]  # fmt: skip
+    logs = [
+        _finite(torch.where(ok, d.abs().log(), 0.0))
+        for d, ok in ((dz[..., 0], has_step), (dz[..., 1], has_step), (dz_step[..., 0], has_two))
+    ]
     parts = [z[..., 0], z[..., 1], from_start, z_step, angle, straightness, efficiency, *logs]
     return torch.stack(parts, -1) * inside
 

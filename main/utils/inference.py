@@ -18,9 +18,9 @@ from main.utils.weights import load_weights
 
 DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
 WINDOW = 200  # frames; the longest track the networks are trained on
-SAMPLE = 64   # tracks that are read together; the largest sample the networks are trained on
-FEWEST = 10   # tracks of a sample; smaller ones are read track by track
-HOP = 100     # frames between the starts of overlapping windows
+SAMPLE = 64  # tracks that are read together; the largest sample the networks are trained on
+FEWEST = 10  # tracks of a sample; smaller ones are read track by track
+HOP = 100  # frames between the starts of overlapping windows
 N_VALUES = 11  # for each frame, see Predictor._predict_batch
 BATCH = {"cpu": 32, "cuda": 512}  # tracks; small batches stay in a CPU's cache
 
@@ -180,8 +180,16 @@ def _prediction(values):
     """What `Predictor._predict_batch` gives for N frames, (N, 11), as one Prediction."""
     log10_k, alpha, change, *widths = values[:, [0, 1, 6, 7, 8, 9, 10]].T
     alpha_lo, alpha_hi = (np.clip(end, 0.0, MAX_ALPHA) for end in (alpha - widths[2], alpha + widths[3]))
-    return Prediction(log10_k, np.clip(alpha, 0.0, MAX_ALPHA), values[:, 2:6], change,
-                      log10_k - widths[0], log10_k + widths[1], alpha_lo, alpha_hi)
+    return Prediction(
+        log10_k,
+        np.clip(alpha, 0.0, MAX_ALPHA),
+        values[:, 2:6],
+        change,
+        log10_k - widths[0],
+        log10_k + widths[1],
+        alpha_lo,
+        alpha_hi,
+    )
 
 
 def load_predictor(weights, device: str):
@@ -218,12 +226,24 @@ def check_features(files, config: dict) -> None:
     """Raise InputError for positions that the weights' features cannot read."""
     for file in files:
         if config.get("features") == "m3" and file.units.position != "px":
-            raise InputError(f"{file.path}: positions are in {file.units.position}, expected pixels, which "
-                             "these weights were trained in; take other --weights.")
+            raise InputError(
+                f"{file.path}: positions are in {file.units.position}, expected pixels, which "
+                "these weights were trained in; take other --weights."
+            )
 
 
-def analyse(table, pixel_size_um=None, frame_interval_s=None, localization_error=None, columns=None, weights=None,
-            adapt="none", min_length=20, device="auto", progress=False):
+def analyse(
+    table,
+    pixel_size_um=None,
+    frame_interval_s=None,
+    localization_error=None,
+    columns=None,
+    weights=None,
+    adapt="none",
+    min_length=20,
+    device="auto",
+    progress=False,
+):
     """K, alpha and state of every frame and segment of a table of tracks: `main/infer.py` from a notebook.
 
     Parameters

@@ -43,9 +43,14 @@ def dwells(segments: pd.DataFrame) -> pd.DataFrame:
     own = segments.sort_values(["track_id", "frame_start"], kind="stable", ignore_index=True)
     begins = own["left_censored"] | own["state"].ne(own["state"].shift())  # a piece of a track starts left-censored
     groups = own.groupby(begins.cumsum().to_numpy())
-    table = groups.agg(track_id=("track_id", "first"), state=("state", "first"), frame_start=("frame_start", "first"),
-                       frame_end=("frame_end", "last"), start_seen=("left_censored", "first"),
-                       end_seen=("right_censored", "last")).reset_index(drop=True)  # fmt: skip
+    table = groups.agg(
+        track_id=("track_id", "first"),
+        state=("state", "first"),
+        frame_start=("frame_start", "first"),
+        frame_end=("frame_end", "last"),
+        start_seen=("left_censored", "first"),
+        end_seen=("right_censored", "last"),
+    ).reset_index(drop=True)
     table["start_seen"], table["end_seen"] = ~table["start_seen"], ~table["end_seen"]
     table["frames"] = table["frame_end"] - table["frame_start"] + 1
     table["next_state"] = np.where(table["end_seen"], table["state"].shift(-1), -1).astype(int)
@@ -183,8 +188,11 @@ def levels(sums: np.ndarray) -> dict[str, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = sums[..., 1:] / sums[..., :1]
     mean[..., TRAPPED, :, :] = np.nan
-    return {f"{name}_{by}": mean[..., i, j] if name == "alpha" else 10 ** mean[..., i, j]
-            for i, by in enumerate(("frames", "tracks")) for j, name in enumerate(("msd_1", "k", "alpha"))}  # fmt: skip
+    return {
+        f"{name}_{by}": mean[..., i, j] if name == "alpha" else 10 ** mean[..., i, j]
+        for i, by in enumerate(("frames", "tracks"))
+        for j, name in enumerate(("msd_1", "k", "alpha"))
+    }
 
 
 @dataclass
@@ -335,8 +343,12 @@ def compare_conditions(found: dict[str, Estimate], record: dict) -> pd.DataFrame
 
 def _every(found: Estimate):
     """(state, quantity) that mean something."""
-    return [(i, name) for i, state in enumerate(STATES) for name in found.value
-            if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(LEVELS))]  # fmt: skip
+    return [
+        (i, name)
+        for i, state in enumerate(STATES)
+        for name in found.value
+        if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(LEVELS))
+    ]
 
 
 def interval(value: float, resampled: np.ndarray, n_drawn: int, scale: str = "plain") -> tuple[float, float]:

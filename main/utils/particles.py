@@ -47,8 +47,9 @@ class Particles:
     samples: list
 
 
-def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0, seed=0, memory=MEMORY,
-                     progress=False):
+def decode_particles(
+    tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0, seed=0, memory=MEMORY, progress=False
+):
     """Every particle's K and alpha in each component, and its path between them, by variational inference.
 
     A first look lets every stretch take its own node of a coarse grid over the component. From then on all
@@ -82,9 +83,15 @@ def decode_particles(tracks, sigma, mixture, start=None, n_rounds=1, n_samples=0
     """
     n, c = len(tracks), len(mixture)
     result = Particles(
-        np.empty((n, c, 2)), np.empty((n, c, 2)), np.empty(n), np.empty((n, c)), np.empty((n, c, c)),
-        np.empty((n, c)), [None] * n, [None] * n,
-    )  # fmt: skip
+        np.empty((n, c, 2)),
+        np.empty((n, c, 2)),
+        np.empty(n),
+        np.empty((n, c)),
+        np.empty((n, c, c)),
+        np.empty((n, c)),
+        [None] * n,
+        [None] * n,
+    )
     rng = np.random.default_rng(seed)
     order = np.argsort([len(track) for track in tracks], kind="stable")
     for i in tqdm(range(0, n, BATCH), "decoding", unit="batch", disable=not progress):
@@ -156,6 +163,7 @@ def posterior(log_mass, chain):
 
 def moments(values, weight, chain):
     """Mean and standard deviation (B, C, 2) of values (B, S, 2) under weights (B, S)."""
+
     def average(v):
         return chain.sums((weight[..., None] * v).transpose(0, 2, 1)).transpose(0, 2, 1)
 
@@ -195,9 +203,12 @@ def share_node(steps, lengths, sigma, mixture, mean, sd, memory, n_samples, rng)
     weight = posterior(-0.5 * (offset**2).sum(-1), chain)
     for last in (False, True):
         average = np.stack(
-            [np.einsum("bs,bnsa->bna", weight[:, component == c], emission[:, :, component == c])
-             for c in range(len(mixture))], axis=2,
-        )  # fmt: skip
+            [
+                np.einsum("bs,bnsa->bna", weight[:, component == c], emission[:, :, component == c])
+                for c in range(len(mixture))
+            ],
+            axis=2,
+        )
         decoded = decode(average.astype(np.float32), lengths, single, n_samples=n_samples * last, rng=rng)
         gap = (weight * (np.log(np.maximum(weight, 1e-300)) - mass)).sum(1)
         evidence = decoded.log_likelihood - gap

@@ -157,7 +157,5 @@ def place_changepoints(paths_of_tracks, likely_of_tracks):
         best = [int((hits - jaccard * union).argmax()) for hits, union in counts]
         picked = [(hits[i], union[i]) for (hits, union), i in zip(counts, best, strict=True)]
         jaccard = float(np.divide(*np.sum(picked, axis=0)))
-    places = [
-        improve(lists[i], paths, jaccard) for lists, i, paths in zip(candidates, best, drawn, strict=True)
-    ]
+    places = [improve(lists[i], paths, jaccard) for lists, i, paths in zip(candidates, best, drawn, strict=True)]
     return places, jaccard

@@ -144,8 +144,7 @@ def colour_scale(by: str, values: np.ndarray):
 def state_legend(target, **options):
     """Legend of the four state colours on a figure or axes."""
     handles = [
-        Line2D([], [], color=colour, lw=3, label=state)
-        for colour, state in zip(STATE_COLOURS, STATES, strict=True)
+        Line2D([], [], color=colour, lw=3, label=state) for colour, state in zip(STATE_COLOURS, STATES, strict=True)
     ]
     return target.legend(handles=handles, **options)
 
@@ -165,9 +164,7 @@ def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_uni
     if by != "state":
         values = np.where(values > 0, values, np.nan)
     table = points.assign(_value=values).sort_values(["track_id", "frame"])
-    tracks = [
-        (g[["x", "y"]].to_numpy(), g["_value"].to_numpy()) for _, g in table.groupby("track_id") if len(g) > 1
-    ]
+    tracks = [(g[["x", "y"]].to_numpy(), g["_value"].to_numpy()) for _, g in table.groupby("track_id") if len(g) > 1]
     if not tracks:
         raise ValueError("no track of two or more frames to draw")
     cmap, norm = colour_scale(by, values)
@@ -224,12 +221,8 @@ def plot_track_over_time(
     for segment in segments or ():
         if segment["k"] > 0:
             span = [segment["start"] - 0.5, segment["end"] - 0.5]
-            axes[0].plot(
-                span, [segment["k"]] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt"
-            )
-            axes[1].plot(
-                span, [segment["alpha"]] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt"
-            )
+            axes[0].plot(span, [segment["k"]] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt")
+            axes[1].plot(span, [segment["alpha"]] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt")
     if truth is not None:
         _draw_truth(axes, frames, truth)
     for ax in axes:
@@ -309,9 +302,7 @@ def plot_learning_curves(metrics: pd.DataFrame, step: str = "step") -> Figure:
     ValueError
         If no column starts with train_ or val_.
     """
-    names = list(
-        dict.fromkeys(c.split("_", 1)[1] for c in metrics.columns if c.startswith(("train_", "val_")))
-    )
+    names = list(dict.fromkeys(c.split("_", 1)[1] for c in metrics.columns if c.startswith(("train_", "val_"))))
     if not names:
         raise ValueError("no train_ or val_ column in the metrics table")
     columns = min(len(names), 3)
@@ -372,15 +363,21 @@ def plot_distributions(groups: dict[str, object], units: dict[str, str]) -> Figu
     """
     n_groups = len(groups)
     groups = {name: own[own["state"] != 0] for name, own in list(groups.items())[:8]}
-    rows = [("msd_1", f"MSD at one frame ({pretty_unit(units['msd_1'])})"), ("k", f"K ({pretty_unit(units['k'])})"),
-            ("alpha", r"$\alpha$")]  # fmt: skip
+    rows = [
+        ("msd_1", f"MSD at one frame ({pretty_unit(units['msd_1'])})"),
+        ("k", f"K ({pretty_unit(units['k'])})"),
+        ("alpha", r"$\alpha$"),
+    ]
     fig, axes = new_figure(6.6, 6.4, 3, 2, sharex="row", sharey="row")
     for (column, label), pair in zip(rows, axes, strict=True):
         bins = _bins(pd.concat([own[column] for own in groups.values()]), column != "alpha")
         for ax, by in zip(pair, ("frame", "track"), strict=True):
             for i, (name, own) in enumerate(groups.items()):
-                weight = own["n_frames"] if by == "frame" else own["n_frames"] / own.groupby("track_id")[
-                    "n_frames"].transform("sum")  # fmt: skip
+                weight = (
+                    own["n_frames"]
+                    if by == "frame"
+                    else own["n_frames"] / own.groupby("track_id")["n_frames"].transform("sum")
+                )
                 share = np.histogram(own[column], bins, weights=weight / max(weight.sum(), 1e-12))[0]
                 ax.stairs(share, bins, color=f"C{i}", label=name)
             ax.set(xlabel=label, ylabel="share of frames" if by == "frame" else "share of tracks")

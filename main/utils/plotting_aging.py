@@ -61,12 +61,25 @@ def plot_transit_times(found: dict[str, pd.DataFrame], sigma: float, gamma: floa
         axes[0, 1].step(longer.quantiles, longer.probabilities, where="post", color=colour, label=name)
     d, time = np.array([1e-4, 1.0]), np.array([shortest, 200.0])
     axes[0, 0].plot(d, d**sigma, color=CHANGE_COLOUR, ls="--", label=rf"$D^{{{sigma:g}}}$")
-    axes[0, 1].plot(time, (time / shortest) ** (-sigma / gamma), color=CHANGE_COLOUR, ls="--",
-                    label=rf"$t^{{-{sigma / gamma:g}}}$")  # fmt: skip
-    axes[0, 0].set(xscale="log", yscale="log", xlim=(1e-4, 2), ylim=(0.03, 1.1), xlabel="D (length²/frame)",
-                   ylabel="share of segments with less")  # fmt: skip
-    axes[0, 1].set(xscale="log", yscale="log", xlim=(4, 200), ylim=(0.03, 1.1), xlabel="residence time (frames)",
-                   ylabel="share of segments that last longer")  # fmt: skip
+    axes[0, 1].plot(
+        time, (time / shortest) ** (-sigma / gamma), color=CHANGE_COLOUR, ls="--", label=rf"$t^{{-{sigma / gamma:g}}}$"
+    )
+    axes[0, 0].set(
+        xscale="log",
+        yscale="log",
+        xlim=(1e-4, 2),
+        ylim=(0.03, 1.1),
+        xlabel="D (length²/frame)",
+        ylabel="share of segments with less",
+    )
+    axes[0, 1].set(
+        xscale="log",
+        yscale="log",
+        xlim=(4, 200),
+        ylim=(0.03, 1.1),
+        xlabel="residence time (frames)",
+        ylabel="share of segments that last longer",
+    )
     for ax in axes[0]:
         ax.legend(fontsize=7)
     return fig

@@ -21,11 +21,25 @@ from main.utils.plotting_eval import plot_confusion
 from simulations.parameters import STATES
 
 CLASSICAL_COLOURS = {
-    "constant": "#C8C8C8", "msd": "#969696", "windows": "#8C6D31", "cve": "#BCBDDC", "mle": "#756BB1",
-    "hmm": "#0072B2", "hmm-filtered": "#56B4E9",
-}  # fmt: skip
+    "constant": "#C8C8C8",
+    "msd": "#969696",
+    "windows": "#8C6D31",
+    "cve": "#BCBDDC",
+    "mle": "#756BB1",
+    "hmm": "#0072B2",
+    "hmm-filtered": "#56B4E9",
+}
 NETWORK_COLOURS = (
-    "#D55E00", "#FDAE6B", "#009E73", "#99D8C9", "#E69F00", "#FEE391", "#7A0177", "#CC79A7", "#4D4D4D", "#A50026",
+    "#D55E00",
+    "#FDAE6B",
+    "#009E73",
+    "#99D8C9",
+    "#E69F00",
+    "#FEE391",
+    "#7A0177",
+    "#CC79A7",
+    "#4D4D4D",
+    "#A50026",
 )
 LINES = ("windows", "hmm", "hmm-filtered")  # classical methods of the figures with lines
 MIN_TRACKS = 10  # a bin of fewer is not drawn
@@ -122,10 +136,18 @@ def plot_jaccard(table: pd.DataFrame, segments: dict, most: int = 10) -> Figure:
         binned = ratio_in_bins(np.minimum(number, most), edges, tracks, sums[:, 0], sums[:, :3].sum(axis=1))
         _line(axes[0, 0], binned, edges, colours[name], label)
         changes = change_errors(table, segments[name])
-        for ax, column, edges, scale in ((axes[0, 1], "ratio_k", ratio_edges, "log"),
-                                         (axes[0, 2], "delta_alpha", alpha_edges, "linear")):  # fmt: skip
-            _line(ax, ratio_in_bins(changes[column], edges, changes["track"], changes["found"]), edges, colours[name],
-                  label, scale)  # fmt: skip
+        for ax, column, edges, scale in (
+            (axes[0, 1], "ratio_k", ratio_edges, "log"),
+            (axes[0, 2], "delta_alpha", alpha_edges, "linear"),
+        ):
+            _line(
+                ax,
+                ratio_in_bins(changes[column], edges, changes["track"], changes["found"]),
+                edges,
+                colours[name],
+                label,
+                scale,
+            )
     axes[0, 0].set(xlabel="true changepoints in the track", ylabel="Jaccard index")
     axes[0, 0].set_xticks(range(0, most + 1, 2), [*map(str, range(0, most, 2)), f"{most}+"])
     axes[0, 1].set(xlabel="larger over smaller K at the changepoint", ylabel="share of changepoints found")
@@ -190,8 +212,9 @@ def plot_coverage(table: pd.DataFrame, predictions: dict) -> Figure:
         for row, value in enumerate(("log10_k", "alpha")):
             for ax, by in zip(axes[row], columns, strict=True):
                 part = own[(own["by"] == by) & (own["of"] == value) & (own["tracks"] >= MIN_TRACKS)]
-                ax.errorbar(part["bin"], part["value"], part["half_width"], fmt="o", ms=3.5, color=colours[name],
-                            label=name)  # fmt: skip
+                ax.errorbar(
+                    part["bin"], part["value"], part["half_width"], fmt="o", ms=3.5, color=colours[name], label=name
+                )
                 ax.tick_params(axis="x", labelrotation=40)
                 ax.margins(x=0.15)
     for ax in axes.flat:
@@ -288,8 +311,7 @@ def benchmark_figures(bench, sigma: float) -> dict[str, Figure]:
         figures["calibration"] = plot_calibration(bench.table, bench.predictions)
     if bench.descriptions:
         figures["ensembles"] = plot_ensembles(bench.ensembles, bench.descriptions)
-    with_intervals = {name: preds for name, preds in bench.predictions.items()
-                      if np.isfinite(preds[0].alpha_lo).all()}  # fmt: skip
+    with_intervals = {name: preds for name, preds in bench.predictions.items() if np.isfinite(preds[0].alpha_lo).all()}
     if with_intervals:
         figures["coverage"] = plot_coverage(bench.table, with_intervals)
     return figures

@@ -40,9 +40,7 @@ def plot_heatmap(true, predicted, name: str, limits=None, bins: int = 60) -> Fig
     if not high > low:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
-    counts, _, _ = np.histogram2d(
-        np.clip(true, low, high), np.clip(predicted, low, high), bins=[edges, edges]
-    )
+    counts, _, _ = np.histogram2d(np.clip(true, low, high), np.clip(predicted, low, high), bins=[edges, edges])
     fig, axes = new_figure(4.2, 3.5)
     ax = axes[0, 0]
     # histogram2d puts the first argument on rows; an image puts rows on y: hence the transpose

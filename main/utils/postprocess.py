@@ -63,9 +63,7 @@ def series_changepoints(series, penalty=PENALTY):
     kept = KernelCPD(kernel="linear", min_size=MIN_SIZE).fit_predict(scaled, pen=penalty)[:-1]
     edges = [0, *kept, len(series)]
     means = [series[a:b].mean() for a, b in zip(edges, edges[1:], strict=False)]
-    return [
-        c for c, left, right in zip(kept, means, means[1:], strict=False) if abs(left - right) > SAME_MEAN
-    ]
+    return [c for c, left, right in zip(kept, means, means[1:], strict=False) if abs(left - right) > SAME_MEAN]
 
 
 def without_short_runs(states, shortest=MIN_SIZE):
@@ -119,17 +117,13 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
     log_k1 = smooth(np.where(mobile, np.clip(np.log10(1 + 10.0**pred.log10_k), 0, 6), 0.0))
     alpha = smooth(np.where(mobile, np.clip(pred.alpha, 0, 1.999), 0.0))
     state_points = np.flatnonzero(np.diff(states)) + 1 if use_states else ()
-    points = merge_changepoints(
-        series_changepoints(log_k1, penalty), series_changepoints(alpha, penalty), state_points
-    )
+    points = merge_changepoints(series_changepoints(log_k1, penalty), series_changepoints(alpha, penalty), state_points)
     segments = []
     for start, end in zip([0, *points], [*points, len(states)], strict=True):
         k = 10 ** log_k1[start:end].mean() - 1
         state = int(np.bincount(states[start:end]).argmax())
         state = 2 if state == 0 and k > K_TRAPPED else state
         segments.append(
-            dict(
-                start=int(start), end=int(end), k=float(k), alpha=float(alpha[start:end].mean()), state=state
-            )
+            dict(start=int(start), end=int(end), k=float(k), alpha=float(alpha[start:end].mean()), state=state)
         )
     return segments

@@ -11,8 +11,21 @@ from main.utils.trackmate import described_rows, frame_interval, read_trackmate_
 from main.utils.tracks import COLUMNS, UM_PER_UNIT, InputError, Tracks, Units, validate
 
 SPELLINGS = {
-    "track_id": ("track_id", "trackid", "track", "trajectory", "trajectory_id", "traj", "traj_idx", "traj_id",
-                 "particle", "particle_id", "track_idx", "track_number", "id"),
+    "track_id": (
+        "track_id",
+        "trackid",
+        "track",
+        "trajectory",
+        "trajectory_id",
+        "traj",
+        "traj_idx",
+        "traj_id",
+        "particle",
+        "particle_id",
+        "track_idx",
+        "track_number",
+        "id",
+    ),
     "frame": ("frame", "frames", "frame_id", "frame_idx", "frame_number", "frame_index", "t"),
     "x": ("x", "pos_x", "position_x", "x_pos", "x_position", "xpos"),
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
@@ -179,8 +192,10 @@ def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str],
     columns.update(given)
     missing = [role for role in COLUMNS if columns[role] is None]
     if missing:
-        raise InputError(f"{source}: no column for {', '.join(missing)} among {', '.join(map(str, header))}; "
-                         "name them with --columns track=..,frame=..,x=..,y=..")
+        raise InputError(
+            f"{source}: no column for {', '.join(missing)} among {', '.join(map(str, header))}; "
+            "name them with --columns track=..,frame=..,x=..,y=.."
+        )
     units = {_declared_unit(columns["x"]), _declared_unit(columns["y"])}
     if len(units) > 1:
         raise InputError(f"{source}: columns '{columns['x']}' and '{columns['y']}' are in different units.")
@@ -226,8 +241,10 @@ def _sigma_warnings(raw, sigma, named, path) -> list[str]:
     """One warning if a column `sigma` is left aside while the localisation error is unknown, else none."""
     if sigma is not None or "sigma" not in raw or "sigma" in named:
         return []
-    return [f"{path}: column 'sigma' is not used, since it is often the width of the spots; if it is the localisation "
-            "error, rename it to localization_error or give --localization-error."]
+    return [
+        f"{path}: column 'sigma' is not used, since it is often the width of the spots; if it is the localisation "
+        "error, rename it to localization_error or give --localization-error."
+    ]
 
 
 def _read_plain(raw, path, columns) -> Tracks:
@@ -271,6 +288,14 @@ def _read_spoton(raw, path, columns) -> Tracks:
     return tracks
 
 
-FORMATS = {"auto": None, "plain": _read_plain, "andi": _read_andi, "saspt": _read_saspt,
-           "trackpy": _read_trackpy, "spoton": _read_spoton, "napari": _read_napari,
-           "trackmate-csv": read_trackmate_csv, "trackmate-xml": read_trackmate_xml}
+FORMATS = {
+    "auto": None,
+    "plain": _read_plain,
+    "andi": _read_andi,
+    "saspt": _read_saspt,
+    "trackpy": _read_trackpy,
+    "spoton": _read_spoton,
+    "napari": _read_napari,
+    "trackmate-csv": read_trackmate_csv,
+    "trackmate-xml": read_trackmate_xml,
+}

@@ -73,21 +73,44 @@ def report(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame, r
     files = [str(name) for name in tracks["file"].unique()] if "file" in tracks else []
     names, group, by = groups_of(segments, tracks)
     kept, every = thin(points)
-    data = {"points": pack_points(kept), **pack_tracks(kept, segments, files), "files": files, "states": STATES,
-            "units": units_text(record), "positionUnit": record["units"]["x"].replace("um", "µm"),
-            "colours": colours_of(points), "breakAt": break_at() * every, "every": every, "groups": names, "by": by,
-            "histograms": histograms(segments, group, len(names))}
-    found = {name: estimate(segments[group == i], time_of(segments[group == i], record)[0] or 1.0, seed=i)
-             for i, name in enumerate(names) if (group == i).any()}
+    data = {
+        "points": pack_points(kept),
+        **pack_tracks(kept, segments, files),
+        "files": files,
+        "states": STATES,
+        "units": units_text(record),
+        "positionUnit": record["units"]["x"].replace("um", "µm"),
+        "colours": colours_of(points),
+        "breakAt": break_at() * every,
+        "every": every,
+        "groups": names,
+        "by": by,
+        "histograms": histograms(segments, group, len(names)),
+    }
+    found = {
+        name: estimate(segments[group == i], time_of(segments[group == i], record)[0] or 1.0, seed=i)
+        for i, name in enumerate(names)
+        if (group == i).any()
+    }
     diagrams, rates, data["dwells"] = dwell_section(segments, record, group, names, found)
     title = ", ".join(Path(i["path"]).name for i in record["inputs"][:3]) + (" …" if len(record["inputs"]) > 3 else "")
-    parts = {"title": escape(title), "style": read("style.css"), "summary": summary(tracks, segments, record),
-             "map_note": map_note(tracks, every), "groups_note": groups_note(names, by, record),
-             "diagrams": diagrams, "dwells": rates, "comparison": compared(segments, record),
-             "k_unit": units_text(record)["k"],
-             "limits": limits(tracks, segments, record, training_range(record)),
-             "provenance": provenance(record), "empty": "" if len(points) else "empty",
-             "data": json_script("data", data), "plotly": plotly_script(), "scripts": "\n".join(map(read, SCRIPTS))}
+    parts = {
+        "title": escape(title),
+        "style": read("style.css"),
+        "summary": summary(tracks, segments, record),
+        "map_note": map_note(tracks, every),
+        "groups_note": groups_note(names, by, record),
+        "diagrams": diagrams,
+        "dwells": rates,
+        "comparison": compared(segments, record),
+        "k_unit": units_text(record)["k"],
+        "limits": limits(tracks, segments, record, training_range(record)),
+        "provenance": provenance(record),
+        "empty": "" if len(points) else "empty",
+        "data": json_script("data", data),
+        "plotly": plotly_script(),
+        "scripts": "\n".join(map(read, SCRIPTS)),
+    }
     return Template(read("page.html")).substitute(parts)
 
 
@@ -136,8 +159,10 @@ def compared(segments: pd.DataFrame, record: dict) -> Html:
     if "condition" not in segments:
         return Html()
     times = {name: time_of(own, record) for name, own in segments.groupby("condition", sort=False)}
-    found = {name: estimate(own, times[name][0] or 1.0, seed=i)
-             for i, (name, own) in enumerate(segments.groupby("condition", sort=False))}
+    found = {
+        name: estimate(own, times[name][0] or 1.0, seed=i)
+        for i, (name, own) in enumerate(segments.groupby("condition", sort=False))
+    }
     differences = compare_conditions(found, record)
     return Html() if differences.empty else comparison(differences, record["units"])
 
@@ -157,8 +182,11 @@ def dwell_section(segments, record, group, names, found) -> tuple[Html, Html, li
         own, rates = segments[group == names.index(name)], kinetics(estimated)
         interval, unit = time_of(own, record)
         per = "1/s" if interval else "1/frame"
-        caption = element("figcaption", "Changes between states: area by share of frames; width and number by rate "
-                          f"({per}), n changes seen; arrows in the colour of the state that is left.")
+        caption = element(
+            "figcaption",
+            "Changes between states: area by share of frames; width and number by rate "
+            f"({per}), n changes seen; arrows in the colour of the state that is left.",
+        )
         shown = {"class_": "group", "data_group": len(curves)}
         diagrams.append(element("figure", diagram(rates, per), caption, **shown))
         tables.append(element("div", rates_table(rates, own, unit, record["units"]), dwell_notes(own), **shown))

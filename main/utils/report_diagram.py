@@ -35,9 +35,16 @@ def diagram(rates: pd.DataFrame, unit: str) -> Html:
     drawn = [arrow(change, radii, largest) for change in changes]
     nodes = [node(i, radius, share) for i, (radius, share) in enumerate(zip(radii, shares, strict=True))]
     text = "; ".join(f"{STATES[c['from']]} to {STATES[c['to']]}: {number(c['rate'])} {unit}" for c in changes)
-    return element("svg", element("title", f"Transitions between the states. {text or 'No change was seen'}."),
-                   *(line for line, _ in drawn), *nodes, *(label for _, label in drawn),
-                   viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="diagram")
+    return element(
+        "svg",
+        element("title", f"Transitions between the states. {text or 'No change was seen'}."),
+        *(line for line, _ in drawn),
+        *nodes,
+        *(label for _, label in drawn),
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        class_="diagram",
+    )
 
 
 def arrows_of(values: pd.DataFrame) -> list[dict]:
@@ -75,15 +82,32 @@ def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]
     base = towards(tip, middle, head)
     turn = math.degrees(math.atan2(tip[1] - base[1], tip[0] - base[0]))
     colour = STATE_COLOURS[change["from"]]
-    path = element("path", d=f"M{point(start)} Q{point(middle)} {point(base)}", fill="none", stroke=colour,
-                   stroke_width=f"{width:.1f}", stroke_opacity="0.75")
+    path = element(
+        "path",
+        d=f"M{point(start)} Q{point(middle)} {point(base)}",
+        fill="none",
+        stroke=colour,
+        stroke_width=f"{width:.1f}",
+        stroke_opacity="0.75",
+    )
     half = head / 2 + 1
-    top = element("path", d=f"M0,0 L{-head:.1f},{half:.1f} L{-head:.1f},{-half:.1f} Z", fill=colour,
-                  transform=f"translate({point(tip)}) rotate({turn:.1f})")
+    top = element(
+        "path",
+        d=f"M0,0 L{-head:.1f},{half:.1f} L{-head:.1f},{-half:.1f} Z",
+        fill=colour,
+        transform=f"translate({point(tip)}) rotate({turn:.1f})",
+    )
     t = LEVEL_AT if y0 == y1 else LABEL_AT
     at = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, middle, base, strict=True)]
-    label = element("text", escape(number(change["rate"])), element("tspan", f" n={change['n']}", class_="count"),
-                    x=f"{at[0]:.1f}", y=f"{at[1] + 4:.1f}", text_anchor="middle", class_="rate")
+    label = element(
+        "text",
+        escape(number(change["rate"])),
+        element("tspan", f" n={change['n']}", class_="count"),
+        x=f"{at[0]:.1f}",
+        y=f"{at[1] + 4:.1f}",
+        text_anchor="middle",
+        class_="rate",
+    )
     return path + top, label
 
 

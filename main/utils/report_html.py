@@ -28,12 +28,14 @@ def element(tag: str, *content, **attributes) -> Html:
 def table(header: list, rows: list[list], caption: str = "") -> Html:
     """A table in a box of its own that scrolls sideways; the first column heads its row."""
     head = element("thead", element("tr", *(element("th", cell, scope="col") for cell in header))) if header else ""
-    lines = (element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
-             for row in rows)
+    lines = (
+        element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
+    )
     body = element("tbody", *lines)
     title = element("p", caption, class_="caption") if caption else Html()
-    return title + element("div", element("table", head, body), class_="scroll", tabindex="0", role="region",
-                           aria_label=caption or "table")
+    return title + element(
+        "div", element("table", head, body), class_="scroll", tabindex="0", role="region", aria_label=caption or "table"
+    )
 
 
 def bullets(lines) -> Html:

@@ -49,15 +49,19 @@ def sentence(tracks, segments, record) -> str:
     """What was read and what came out, in plain words."""
     analysed = int((tracks["n_segments"] > 0).sum())
     files = len(record["inputs"])
-    start = (f"{len(tracks):,} tracks with {record['counts']['points']:,} points were read from "
-             f"{'one file' if files == 1 else f'{files} files'}; ")
+    start = (
+        f"{len(tracks):,} tracks with {record['counts']['points']:,} points were read from "
+        f"{'one file' if files == 1 else f'{files} files'}; "
+    )
     if not analysed:
         return start + "none of them was long enough to analyse."
     frames = segments.groupby("state")["n_frames"].sum().reindex(range(len(STATES)), fill_value=0)
     shares = [f"{percent(n / frames.sum())} {name}" for name, n in zip(STATES, frames, strict=True)]
     shares[0] = shares[0].replace("% ", "% are ")
-    return (start + f"{analysed:,} were long enough to analyse and fall into {len(segments):,} segments. Of their "
-            f"frames {', '.join(shares[:-1])} and {shares[-1]}.")
+    return (
+        start + f"{analysed:,} were long enough to analyse and fall into {len(segments):,} segments. Of their "
+        f"frames {', '.join(shares[:-1])} and {shares[-1]}."
+    )
 
 
 def key_numbers(tracks, segments, record) -> Html:
@@ -70,8 +74,10 @@ def key_numbers(tracks, segments, record) -> Html:
     typical = [weighted_median(moving[name], moving["n_frames"]) for name in ("msd_1", "alpha")]
     rows = [
         ["Tracks read, analysed", f"{len(tracks):,}, {counts['analysed']:,}"],
-        ["Points read", f"{counts['points']:,}"], ["Points left out", dropped],
-        ["Missing frames inside tracks", f"{counts['gaps']:,}"], ["Segments", f"{counts['segments']:,}"],
+        ["Points read", f"{counts['points']:,}"],
+        ["Points left out", dropped],
+        ["Missing frames inside tracks", f"{counts['gaps']:,}"],
+        ["Segments", f"{counts['segments']:,}"],
         ["Track length, median (range)", with_time(frames, interval)],
         ["Segment length, median (range)", with_time(segments["n_frames"], interval)],
         ["MSD at one frame, median over moving frames", quantity(typical[0], units["msd_1"])],
@@ -133,23 +139,36 @@ def rates_table(rates: pd.DataFrame, segments: pd.DataFrame, time: str, units: d
     dwell = dwells(segments)
     per = f"1/{time.removesuffix('s') if time == 'frames' else time}"
     level = Html(f"MSD at one frame ({unit_html(units['msd_1'])})")
-    header = ["state", "share of frames", "share, each track alike", level, "alpha", "dwells (start not seen)",
-              f"mean dwell ({time})"]
+    header = [
+        "state",
+        "share of frames",
+        "share, each track alike",
+        level,
+        "alpha",
+        "dwells (start not seen)",
+        f"mean dwell ({time})",
+    ]
     header += [f"rate to {name} ({per})" for name in STATES]
     rows = []
     for state, name in enumerate(STATES):
         own = dwell[dwell["state"] == state]
         cells = [interval(values.loc[(name, f"occupancy_{by}")], percent) for by in ("frames", "tracks")]
-        cells += [interval(values.loc[(name, column)]) if state != TRAPPED else Html("–")
-                  for column in ("msd_1_frames", "alpha_frames")]  # fmt: skip
+        cells += [
+            interval(values.loc[(name, column)]) if state != TRAPPED else Html("–")
+            for column in ("msd_1_frames", "alpha_frames")
+        ]
         cells += [f"{len(own):,} ({int((~own['start_seen']).sum()):,})", interval(values.loc[(name, "mean_dwell")])]
         for other in STATES:
             row = None if other == name else values.loc[(name, f"rate_to_{other}")]
             cells.append("" if row is None else interval(row, seen=row["n"]))
         rows.append([name, *cells])
     by = rates["resampled"].iloc[0]
-    return table(header, rows, "Occupancy, levels (geometric mean of the MSD, mean of alpha, over the state's frames), "
-                 f"mean dwell times and rates, with 90 % intervals from resampling {by}")
+    return table(
+        header,
+        rows,
+        "Occupancy, levels (geometric mean of the MSD, mean of alpha, over the state's frames), "
+        f"mean dwell times and rates, with 90 % intervals from resampling {by}",
+    )
 
 
 def interval(row, form=number, seen=None) -> Html:
@@ -174,17 +193,37 @@ def comparison(differences: pd.DataFrame, units: dict) -> Html:
         As under "units" in run.json.
     """
     time = "s" if units["k"].endswith("/s^alpha") else "frames"
-    names = {"occupancy_frames": "share of frames", "alpha_frames": "alpha", "mean_dwell": f"mean dwell ({time})",
-             "msd_1_frames": Html(f"MSD at one frame ({unit_html(units['msd_1'])})")}  # fmt: skip
+    names = {
+        "occupancy_frames": "share of frames",
+        "alpha_frames": "alpha",
+        "mean_dwell": f"mean dwell ({time})",
+        "msd_1_frames": Html(f"MSD at one frame ({unit_html(units['msd_1'])})"),
+    }
     rows, first = [], differences["reference"].iloc[0]
     for _, row in differences[differences["quantity"].isin(names)].iterrows():
-        ends = [Html("–") if np.isnan(row[f"{what}_low"]) else f"{number(row[what])} ({span(row, what)})"
-                for what in ("difference", "ratio")]  # fmt: skip
-        rows.append([row["condition"], row["state"], names[row["quantity"]], number(row["value_reference"]),
-                     number(row["value"]), *map(raised, ends)])
+        ends = [
+            Html("–") if np.isnan(row[f"{what}_low"]) else f"{number(row[what])} ({span(row, what)})"
+            for what in ("difference", "ratio")
+        ]
+        rows.append(
+            [
+                row["condition"],
+                row["state"],
+                names[row["quantity"]],
+                number(row["value_reference"]),
+                number(row["value"]),
+                *map(raised, ends),
+            ]
+        )
     by = " and ".join(differences["resampled"].unique())
-    note = ("Tracks of one recording are alike. With fewer than 5 files in a condition tracks are resampled, and the "
-            "intervals say nothing about how recordings differ.") if "tracks" in by else ""
+    note = (
+        (
+            "Tracks of one recording are alike. With fewer than 5 files in a condition tracks are resampled, and the "
+            "intervals say nothing about how recordings differ."
+        )
+        if "tracks" in by
+        else ""
+    )
     header = ["condition", "state", "quantity", first, "condition's value", "difference (90 %)", "ratio (90 %)"]
     shown = table(header, rows, f"Against {first}, with 90 % intervals from resampling {by}; every frame counts alike")
     return element("h3", "Conditions compared") + shown + (element("p", note, class_="note") if note else Html())
@@ -201,15 +240,17 @@ def dwell_notes(segments: pd.DataFrame) -> Html:
     table_of_dwells = dwells(segments)
     left_out = int((~table_of_dwells["start_seen"]).sum())
     cut = int((table_of_dwells["start_seen"] & ~table_of_dwells["end_seen"]).sum())
-    return bullets((
-        f"{left_out:,} of {len(table_of_dwells):,} dwells begin with their track: how long they had lasted is not "
-        f"known, and they are left out. {cut:,} others end with their track and count as longer than what was seen "
-        "(censored).",
-        "Where tracks end because of what a particle does (bleaching while it is still, leaving the field while it "
-        "moves), dwell times and rates come out wrong, and no estimator repairs that.",
-        f"Stays of under {SHORTEST} frames are not seen: two dwells with such a stay between them are one.",
-        "Mean dwells and rates take the chance to leave a state as independent of the time spent in it.",
-    ))
+    return bullets(
+        (
+            f"{left_out:,} of {len(table_of_dwells):,} dwells begin with their track: how long they had lasted is not "
+            f"known, and they are left out. {cut:,} others end with their track and count as longer than what was seen "
+            "(censored).",
+            "Where tracks end because of what a particle does (bleaching while it is still, leaving the field while it "
+            "moves), dwell times and rates come out wrong, and no estimator repairs that.",
+            f"Stays of under {SHORTEST} frames are not seen: two dwells with such a stay between them are one.",
+            "Mean dwells and rates take the chance to leave a state as independent of the time spent in it.",
+        )
+    )
 
 
 def limits(tracks, segments, record, training_range: dict) -> Html:
@@ -218,14 +259,24 @@ def limits(tracks, segments, record, training_range: dict) -> Html:
     if "n_frames" in training_range:
         low, high = training_range["n_frames"]
         own = tracks.loc[tracks["n_segments"] > 0, "n_frames"]
-        parts.append(element("p", f"These weights were trained on tracks of {low} to {high} frames. Of the analysed "
-                             f"tracks {(own > high).sum():,} are longer and were read in overlapping windows, "
-                             f"{(own < low).sum():,} are shorter."))  # fmt: skip
+        parts.append(
+            element(
+                "p",
+                f"These weights were trained on tracks of {low} to {high} frames. Of the analysed "
+                f"tracks {(own > high).sum():,} are longer and were read in overlapping windows, "
+                f"{(own < low).sum():,} are shorter.",
+            )
+        )
     if len(segments):
-        parts.append(element("p", "Errors grow where tracks are short, where the localisation error nears the size of "
-                             "a step, and towards the ends of alpha's range. The table says how much of this run lies "
-                             "where, and how wide the intervals are there; the errors measured in the same bins on "
-                             "simulated tracks are in the project's README under Limits."))  # fmt: skip
+        parts.append(
+            element(
+                "p",
+                "Errors grow where tracks are short, where the localisation error nears the size of "
+                "a step, and towards the ends of alpha's range. The table says how much of this run lies "
+                "where, and how wide the intervals are there; the errors measured in the same bins on "
+                "simulated tracks are in the project's README under Limits.",
+            )
+        )
         shown = validity_table(tracks, segments, record)
     return element("div", element("div", *parts, bullets(CAVEATS)), element("div", shown), class_="pair")
 
@@ -244,9 +295,12 @@ def validity_table(tracks, segments, record) -> Html:
         if chosen.any():
             medians = [number(weighted_median(v[chosen], weight[chosen]), 2) for v in (factor, width)]
             rows.append([name, percent(weight[chosen].sum() / weight.sum()), *medians])
-    return table(["", "share of moving frames", "K: upper over lower end", "alpha: width"], rows,
-                 "Where this run lies: medians of the segments' 90 % intervals, each frame counting alike. noise / "
-                 "step: localisation error over the standard deviation of a step per coordinate")
+    return table(
+        ["", "share of moving frames", "K: upper over lower end", "alpha: width"],
+        rows,
+        "Where this run lies: medians of the segments' 90 % intervals, each frame counting alike. noise / "
+        "step: localisation error over the standard deviation of a step per coordinate",
+    )
 
 
 def noise_over_step(own, moving, record) -> np.ndarray:
@@ -270,8 +324,12 @@ def bins(values, edges, unit: str = ""):
 def provenance(record: dict) -> Html:
     """The command, inputs, weights, options and versions."""
     command = record.get("command")
-    parts = [element("h3", "Command"), element("pre", element("code", command)) if command else
-             element("p", "Called from Python, not from the command line; the options are below.")]
+    parts = [
+        element("h3", "Command"),
+        element("pre", element("code", command))
+        if command
+        else element("p", "Called from Python, not from the command line; the options are below."),
+    ]
     inputs = [[i["path"], i["format"], i["position"], element("code", i["sha256"])] for i in record["inputs"]]
     parts.append(table(["file", "format", "x and y in", "sha256"], inputs, "Inputs"))
     weights = [[name, element("code", digest)] for name, digest in record["weights"].items()]

@@ -94,12 +94,29 @@ def to_napari(points: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def run_record(files: list, options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
     """What run.json holds: inputs (`main.utils.sources.Source`) with sha256, versions, weights, options, units, counts,
     warnings."""
-    inputs = [{"path": str(f.path), "condition": f.condition, "sha256": f.sha256, "format": f.format,
-               "dropped": f.dropped, "position": f.units.position, "um_per_unit": f.units.um_per_unit,
-               "frame_interval_s": f.units.frame_interval_s} for f in files]
-    return {"inputs": inputs, "code_version": version("tracewise"), "weights": config.get("sha256", {}),
-            "options": options, "units": files[0].units.labels(), "counts": counts, "warnings": warnings,
-            "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}}
+    inputs = [
+        {
+            "path": str(f.path),
+            "condition": f.condition,
+            "sha256": f.sha256,
+            "format": f.format,
+            "dropped": f.dropped,
+            "position": f.units.position,
+            "um_per_unit": f.units.um_per_unit,
+            "frame_interval_s": f.units.frame_interval_s,
+        }
+        for f in files
+    ]
+    return {
+        "inputs": inputs,
+        "code_version": version("tracewise"),
+        "weights": config.get("sha256", {}),
+        "options": options,
+        "units": files[0].units.labels(),
+        "counts": counts,
+        "warnings": warnings,
+        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
 
 
 def version(package: str) -> str:

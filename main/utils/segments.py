@@ -43,12 +43,8 @@ def segment_values(pred, changepoints, trapped_odds=1.0):
     edges = np.array([0, *changepoints, n_frames])
     starts, ends, lengths = edges[:-1], edges[1:], np.diff(edges)
     if (lengths < 1).any():
-        raise ValueError(
-            f"changepoints {list(changepoints)} do not increase inside a track of {n_frames} frames"
-        )
-    place = (np.arange(n_frames) - np.repeat(starts, lengths) + 0.5) / np.repeat(
-        lengths, lengths
-    )  # (T,) in 0..1
+        raise ValueError(f"changepoints {list(changepoints)} do not increase inside a track of {n_frames} frames")
+    place = (np.arange(n_frames) - np.repeat(starts, lengths) + 0.5) / np.repeat(lengths, lengths)  # (T,) in 0..1
     parabola = place * (1 - place)
     probs = np.add.reduceat(pred.state_probs * parabola[:, None], starts)  # (segments, 4)
     weight = parabola**2 * (1 - pred.state_probs[:, TRAPPED] + 1e-3)

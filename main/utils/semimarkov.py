@@ -214,9 +214,7 @@ def node_scores(age, emission, component):
     numpy.ndarray
         (B, S)
     """
-    parts = [
-        np.einsum("bna,bnsa->bs", age[:, :, c], emission[:, :, component == c]) for c in range(age.shape[2])
-    ]
+    parts = [np.einsum("bna,bnsa->bs", age[:, :, c], emission[:, :, component == c]) for c in range(age.shape[2])]
     return np.concatenate(parts, axis=1)
 
 

@@ -54,8 +54,9 @@ class Source:
         if self.kept is not None:
             return self.kept
         tracks = self.read(self.path)
-        if self.track_ids is not None and (len(tracks.table) != self.n_points
-                                           or not np.array_equal(tracks.table["track_id"].unique(), self.track_ids)):
+        if self.track_ids is not None and (
+            len(tracks.table) != self.n_points or not np.array_equal(tracks.table["track_id"].unique(), self.track_ids)
+        ):
             raise InputError(f"{self.path}: changed while it was read.")
         return replace(tracks, table=tracks.table[[n for n in (*COLUMNS, "sigma") if n in tracks.table]])
 

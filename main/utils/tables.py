@@ -12,13 +12,27 @@ from main.utils.gaps import every_frame
 from main.utils.segments import TRAPPED
 from main.utils.tracks import Tracks
 
-MAX_BRIDGED = 3       # missing frames in a row filled by a straight line; a longer gap cuts the track
-MANY_GAPS = 0.1       # share of bridged frames above which a track is flagged
-NOISE_ALPHA = 0.2     # below it, noise and subdiffusion cannot be told apart while sigma is unknown
+MAX_BRIDGED = 3  # missing frames in a row filled by a straight line; a longer gap cuts the track
+MANY_GAPS = 0.1  # share of bridged frames above which a track is flagged
+NOISE_ALPHA = 0.2  # below it, noise and subdiffusion cannot be told apart while sigma is unknown
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
 FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
-SEGMENT_COLUMNS = ["track_id", "segment_id", "frame_start", "frame_end", "n_frames", "k", "alpha", "msd_1",
-                   "state", "left_censored", "right_censored", *INTERVALS, "p_change_start", "change_width"]
+SEGMENT_COLUMNS = [
+    "track_id",
+    "segment_id",
+    "frame_start",
+    "frame_end",
+    "n_frames",
+    "k",
+    "alpha",
+    "msd_1",
+    "state",
+    "left_censored",
+    "right_censored",
+    *INTERVALS,
+    "p_change_start",
+    "change_width",
+]
 
 
 @dataclass
@@ -61,8 +75,15 @@ def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = MAX_BRID
     cut = (np.diff(track) != 0) | (np.diff(frame) > max_bridged + 1)
     first = np.concatenate([[0], np.flatnonzero(cut) + 1])[: len(table)]
     last = np.append(first, len(table))[1:]
-    pieces = pd.DataFrame({"track_id": track[first], "first": first, "last": last, "n_points": last - first,
-                           "n_span": frame[last - 1] - frame[first] + 1})
+    pieces = pd.DataFrame(
+        {
+            "track_id": track[first],
+            "first": first,
+            "last": last,
+            "n_points": last - first,
+            "n_span": frame[last - 1] - frame[first] + 1,
+        }
+    )
     pieces["analysed"] = pieces["n_points"] >= max(min_length, 2)
     return pieces
 
@@ -153,19 +174,25 @@ def _points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.Da
 def _stack(predictions, observed) -> dict[str, np.ndarray]:
     """Frame-wise predictions of all pieces end to end, at the observed frames: (N,), state_probs (N, 4)."""
     empty = {"state_probs": np.zeros((0, len(PROBABILITIES)))}
-    return {name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(p, name) for p in predictions)])[observed]
-            for name in FRAME_VALUES}
+    return {
+        name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(p, name) for p in predictions)])[observed]
+        for name in FRAME_VALUES
+    }
 
 
 def _segments(points, observed, segmented) -> pd.DataFrame:
     """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
     floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
-    rows = [(piece, s["end"] - s["start"], s["state"], *(s.get(name, np.nan) for name in floats))
-            for piece, segments in enumerate(segmented) for s in segments]
+    rows = [
+        (piece, s["end"] - s["start"], s["state"], *(s.get(name, np.nan) for name in floats))
+        for piece, segments in enumerate(segmented)
+        for s in segments
+    ]
     segments = pd.DataFrame(rows, columns=["piece", "length", "state", *floats])
     of_frame = np.repeat(np.arange(len(segments)), segments["length"].to_numpy(dtype=np.int64))
     present, first, of_point, n_frames = np.unique(
-        of_frame[observed], return_index=True, return_inverse=True, return_counts=True)
+        of_frame[observed], return_index=True, return_inverse=True, return_counts=True
+    )
     segments = segments.iloc[present].reset_index(drop=True)
     segments["track_id"] = points["track_id"].to_numpy()[first]
     segments["segment_id"] = segments.groupby("track_id").cumcount().astype(np.int32)
@@ -203,12 +230,15 @@ def _track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFram
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
     }
     named = [np.where(flagged.reindex(index).fillna(False), name, "") for name, flagged in flags.items()]
-    rows = pd.DataFrame({
-        "n_frames": n_points.astype(np.int32),
-        "n_gaps": tracks.gaps().astype(np.int32),
-        "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
-        "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
-        "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
-        "localization_error": sigmas,
-    }, index=index)
+    rows = pd.DataFrame(
+        {
+            "n_frames": n_points.astype(np.int32),
+            "n_gaps": tracks.gaps().astype(np.int32),
+            "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
+            "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
+            "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
+            "localization_error": sigmas,
+        },
+        index=index,
+    )
     return rows.reset_index()

@@ -11,10 +11,31 @@ from defusedxml.ElementTree import iterparse, parse
 from main.utils.trackmate_session import read_session
 from main.utils.tracks import UM_PER_UNIT, InputError, Tracks, Units, validate
 
-LENGTHS = {"micron": "um", "microns": "um", "um": "um", "µm": "um", "μm": "um", "micrometer": "um",
-           "nm": "nm", "nanometer": "nm", "pixel": "px", "pixels": "px", "px": "px"}
-SECONDS = {"sec": 1.0, "s": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
-           "us": 1e-6, "µs": 1e-6, "min": 60.0}
+LENGTHS = {
+    "micron": "um",
+    "microns": "um",
+    "um": "um",
+    "µm": "um",
+    "μm": "um",
+    "micrometer": "um",
+    "nm": "nm",
+    "nanometer": "nm",
+    "pixel": "px",
+    "pixels": "px",
+    "px": "px",
+}
+SECONDS = {
+    "sec": 1.0,
+    "s": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "ms": 1e-3,
+    "msec": 1e-3,
+    "millisecond": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "min": 60.0,
+}
 UNLINKED = ("", "none", "nan", "null")
 
 
@@ -99,8 +120,10 @@ def _csv_units(described, spots, columns, time_column, path) -> tuple[Units, lis
     if time_column is not None:
         seconds = SECONDS.get(_unit_in_brackets(described[time_column]))
         if seconds is not None:
-            frame, time = (pd.to_numeric(spots[name], errors="coerce").to_numpy(dtype=np.float64)
-                           for name in (columns["frame"], time_column))
+            frame, time = (
+                pd.to_numeric(spots[name], errors="coerce").to_numpy(dtype=np.float64)
+                for name in (columns["frame"], time_column)
+            )
             interval = frame_interval(frame, time)
             interval = None if interval is None else interval * seconds
     return Units(position, UM_PER_UNIT.get(position), interval, assumed), warnings
@@ -145,11 +168,16 @@ def read_trackmate_xml(path) -> Tracks:
     except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
         raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}).") from error
     if root.tag != "Tracks":
-        raise InputError(f"{path}: root element '{root.tag}', expected 'Tracks' as TrackMate's action "
-                         "'Export tracks to XML file' writes it.")
+        raise InputError(
+            f"{path}: root element '{root.tag}', expected 'Tracks' as TrackMate's action "
+            "'Export tracks to XML file' writes it."
+        )
     particles = root.findall("particle")
-    rows = [(track, spot.get("t"), spot.get("x"), spot.get("y"), spot.get("z"))
-            for track, particle in enumerate(particles) for spot in particle.findall("detection")]
+    rows = [
+        (track, spot.get("t"), spot.get("x"), spot.get("y"), spot.get("z"))
+        for track, particle in enumerate(particles)
+        for spot in particle.findall("detection")
+    ]
     if not rows:
         raise InputError(f"{path}: holds no track.")
     raw = pd.DataFrame(rows, columns=["particle", "t", "x", "y", "z"])
@@ -158,8 +186,9 @@ def read_trackmate_xml(path) -> Tracks:
     warnings = _count_warnings(root, particles, path)
     if pd.to_numeric(raw["z"], errors="coerce").nunique() > 1:
         warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
-    declared = (root.get(name, other) for name, other in
-                (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan")))
+    declared = (
+        root.get(name, other) for name, other in (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
+    )
     return Tracks(table, _xml_units(*declared, path), Path(path), "trackmate-xml", {}, warnings)
 
 

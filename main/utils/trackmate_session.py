@@ -142,15 +142,18 @@ def unbranched(source, target, track, frame):
         Spots that any edge touches, in order, and the unbranched track that each is in.
     """
     spots, joined = np.unique(np.concatenate([source, target]), return_inverse=True)
-    a, b = joined[: len(source)], joined[len(source):]
+    a, b = joined[: len(source)], joined[len(source) :]
     leaves, enters = np.bincount(a, minlength=len(spots)), np.bincount(b, minlength=len(spots))
     simple = (leaves[a] == 1) & (enters[b] == 1)
     ones = np.ones(simple.sum())
     _, piece = connected_components(coo_array((ones, (a[simple], b[simple])), shape=(len(spots),) * 2), directed=False)
     of_spot = np.empty(len(spots), dtype=np.int64)
     of_spot[a], of_spot[b] = track, track
-    first = pd.DataFrame({"piece": piece, "track": of_spot, "frame": frame[spots]}).sort_values(
-        ["track", "frame", "piece"], kind="stable").drop_duplicates("piece")
+    first = (
+        pd.DataFrame({"piece": piece, "track": of_spot, "frame": frame[spots]})
+        .sort_values(["track", "frame", "piece"], kind="stable")
+        .drop_duplicates("piece")
+    )
     again = first.duplicated("track").to_numpy()
     names = first["track"].to_numpy().copy()
     names[again] = names.max() + 1 + np.arange(again.sum())

@@ -78,9 +78,21 @@ class Units:
     def labels(self) -> dict[str, str]:
         """Unit of every column of the result tables that has one."""
         k = f"{self.length}^2/{self.time}^alpha"
-        return {"frame": "frame", "frame_start": "frame", "frame_end": "frame", "n_frames": "frame",
-                "change_width": "frame", "x": self.position, "y": self.position, "localization_error": self.position,
-                "k": k, "k_lo": k, "k_hi": k, "msd_1": f"{self.length}^2", "d_cve": f"{self.length}^2/{self.time}"}
+        return {
+            "frame": "frame",
+            "frame_start": "frame",
+            "frame_end": "frame",
+            "n_frames": "frame",
+            "change_width": "frame",
+            "x": self.position,
+            "y": self.position,
+            "localization_error": self.position,
+            "k": k,
+            "k_lo": k,
+            "k_hi": k,
+            "msd_1": f"{self.length}^2",
+            "d_cve": f"{self.length}^2/{self.time}",
+        }
 
 
 @dataclass
@@ -147,8 +159,10 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
     if frame_interval is not None:
         declared = units.frame_interval_s
         if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
-            raise InputError(f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
-                             f"{frame_interval:g}; leave it out, or correct the file.")
+            raise InputError(
+                f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
+                f"{frame_interval:g}; leave it out, or correct the file."
+            )
         units = replace(units, frame_interval_s=frame_interval)
     return replace(tracks, units=units, warnings=warnings)
 
@@ -227,16 +241,18 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
     columns = columns or {name: name for name in COLUMNS}
     missing = [columns[name] for name in COLUMNS if columns[name] not in raw.columns]
     if missing:
-        raise InputError(f"{source}: no column {' or '.join(map(repr, missing))} "
-                         f"among {', '.join(map(str, raw))}.")
+        raise InputError(f"{source}: no column {' or '.join(map(repr, missing))} among {', '.join(map(str, raw))}.")
     if len(raw) == 0:
         raise InputError(f"{source}: no tracks in it, only a header.")
-    table = pd.DataFrame({
-        "track_id": whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
-        "frame": whole_numbers(raw[columns["frame"]], source, columns["frame"]),
-        "x": numbers(raw[columns["x"]], source, columns["x"]),
-        "y": numbers(raw[columns["y"]], source, columns["y"]),
-    }, index=raw.index)
+    table = pd.DataFrame(
+        {
+            "track_id": whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
+            "frame": whole_numbers(raw[columns["frame"]], source, columns["frame"]),
+            "x": numbers(raw[columns["x"]], source, columns["x"]),
+            "y": numbers(raw[columns["y"]], source, columns["y"]),
+        },
+        index=raw.index,
+    )
     used = set(columns.values()) | set(COLUMNS)
     table = table.join(raw[[name for name in raw.columns if name not in used]])
     order = table[["track_id", "frame"]].to_numpy()
@@ -248,6 +264,8 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
         table = table.sort_index()
         twice = table.duplicated(["track_id", "frame"])
         row = table[twice].iloc[0]
-        raise InputError(f"{source}: data row {twice.idxmax() + 1}, column '{columns['frame']}' repeats "
-                         f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected it once.")
+        raise InputError(
+            f"{source}: data row {twice.idxmax() + 1}, column '{columns['frame']}' repeats "
+            f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected it once."
+        )
     return table.reset_index(drop=True)

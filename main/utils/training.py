@@ -102,8 +102,13 @@ def net_config(options: Options) -> dict:
         raise ValueError(f"unknown features {options.features!r}: expected one of {', '.join(N_FEATURES)}")
     if options.gaps > 0 and options.features != "default":
         raise ValueError(f"missing frames are told by the default features, not by {options.features}")
-    config = {"body": options.body, "target": options.target, "in_features": N_FEATURES[options.features],
-              "hidden": options.hidden, "dropout": options.dropout}  # fmt: skip
+    config = {
+        "body": options.body,
+        "target": options.target,
+        "in_features": N_FEATURES[options.features],
+        "hidden": options.hidden,
+        "dropout": options.dropout,
+    }
     if options.intervals:
         config["intervals"] = True
     if options.gaps > 0:
@@ -159,8 +164,14 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     model, first = distributed.wrap(net), distributed.rank() == 0
     folder.open(given, {"net": net_config(options), "device": str(device), "torch": torch.__version__}, resume)
     running, since = {}, time.monotonic()
-    bar = tqdm(total=options.steps, initial=state["step"], desc=f"train {options.target}", unit="step", mininterval=2,
-               disable=not first)  # fmt: skip
+    bar = tqdm(
+        total=options.steps,
+        initial=state["step"],
+        desc=f"train {options.target}",
+        unit="step",
+        mininterval=2,
+        disable=not first,
+    )
     with PoliteStop(options.minutes) as stop, _one_thread(device):
         for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
             _mode(net, options)
@@ -177,8 +188,14 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
             if due or stopped or state["step"] == options.steps:
                 row = distributed.mean({f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()})
                 row |= {f"val_{n}": v for n, v in validate(net, val if first else [], options, weights).items()}
-                folder.write({"step": state["step"], "lr": optimizer.param_groups[0]["lr"],
-                              "seconds": time.monotonic() - since, **row})  # fmt: skip
+                folder.write(
+                    {
+                        "step": state["step"],
+                        "lr": optimizer.param_groups[0]["lr"],
+                        "seconds": time.monotonic() - since,
+                        **row,
+                    }
+                )
                 running, since = {}, time.monotonic()
                 bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
                 current = distributed.from_first(row.get("val_loss", row["train_loss"]))

@@ -37,10 +37,18 @@ def open_study(path: str | Path, name: str, seed: int | None = None) -> optuna.S
 
 
 def search(
-    study: optuna.Study, n_trials: int, val: list[dict], options: Options, runs: Path, *,
-    searched=("lr", "weight_decay"), batch: int = 32, prior=("broad", "challenge"), chunk: int = 4096,
+    study: optuna.Study,
+    n_trials: int,
+    val: list[dict],
+    options: Options,
+    runs: Path,
+    *,
+    searched=("lr", "weight_decay"),
+    batch: int = 32,
+    prior=("broad", "challenge"),
+    chunk: int = 4096,
     device: str = "cpu",
-) -> None:  # fmt: skip
+) -> None:
     """Add trials until the study has `n_trials` complete ones, whichever process ran them.
 
     Trials that diverge count as failed; a process gives up after twice `n_trials`.
