@@ -27,7 +27,7 @@ def ship(runs: list[Path], folder: Path) -> dict:
     ----------
     runs : list of paths
         One run of target "combined", or one each of "k", "alpha" and "state"; or one of "k" alone, which
-        `main.utils.diffusion` reads.
+        `main.tracks.diffusion.network` reads.
     folder : path
         Where the set goes; a segmentation fitted for an earlier set there is kept, else that of the weights that
         the runs were fine-tuned from is taken over.

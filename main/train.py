@@ -12,18 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import MISSING, fields
-from itertools import islice
 from pathlib import Path
 
 import torch
 
+from main.tracks.learning.data import batches
 from main.utils import distributed
 from main.utils.training import Options, fit
-from simulations.brownian import BrownianStream
-from simulations.parameters import read_prior
-from simulations.stream import SampleStream, TrackStream
-
-VALIDATION_SEED = 987_654_321
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,53 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         distributed.leave()
     return 0
-
-
-def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False, gaps=0.0):
-    """Training batches, and the same held-out batches for every run.
-
-    Parameters
-    ----------
-    data : path or None
-        Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
-        from disk and validated on the simulated stream; None simulates.
-    prior : list of str or Prior
-        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`); or
-        "brownian" alone (`BrownianStream`).
-    batch, chunk : int
-        Tracks per batch; tracks simulated at once.
-    n_val : int
-        Held-out batches of 256 tracks.
-    samples : bool
-        Batches of whole samples (`SampleStream`), for a network that reads them; simulated ones only.
-    gaps : float
-        Share of simulated tracks with missing frames.
-
-    Raises
-    ------
-    ValueError
-        If a prior is unknown or its file wrong, the folder holds no data set that can be read, or options contradict.
-    """
-    if gaps and data is not None:
-        raise ValueError("--gaps are simulated: they cannot be had with --data")
-    if list(prior) == ["brownian"]:
-        if data is not None or samples or gaps:
-            raise ValueError("--prior brownian gives whole tracks, one by one: no --data, --gaps or --body sample")
-        held_out = BrownianStream(256, device, VALIDATION_SEED, max(256 * n_val, 512))
-        return BrownianStream(batch, device, seed, chunk), list(islice(held_out, n_val))
-    prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
-    stream = SampleStream if samples else TrackStream
-    held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
-    if data is None:
-        return stream(prior, batch, device, seed, chunk, gaps=gaps), list(islice(held_out, n_val))
-    from main.utils.batches import DatasetBatches
-    from main.utils.dataset import LazyTrackDataset, load_dataset
-
-    if not (Path(data) / "train.pt").exists() and (files := sorted(Path(data).glob("*.parquet"))):
-        return DatasetBatches(LazyTrackDataset(files), batch, seed), list(islice(held_out, n_val))
-    train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)
-    val = DatasetBatches(load_dataset(Path(data) / "validation.pt"), 256, VALIDATION_SEED, augmented=False)
-    return train, list(islice(val, n_val))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,9 +19,10 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from main.models import build
-from main.utils.changepoints import segment_many
-from main.utils.features import N_FEATURES, features
-from main.utils.inference import Predictor, analyse
+from main.tracks.analysis import analyse
+from main.tracks.features import N_FEATURES, features
+from main.tracks.inference.changepoints import segment_many
+from main.tracks.inference.predictor import Predictor
 from main.utils.training import Options, loss_of, network
 from main.utils.weights import load_weights
 from simulations.andi import seeded, simulate_world

@@ -16,10 +16,10 @@ from unittest import mock
 
 import torch
 
-from main.models.lstm import flip_valid
+from main.models.layers import flip_valid
+from main.tracks.features import features
+from main.tracks.learning.losses import LOG10_K_FLOOR, losses, valid_frames
 from main.utils import training
-from main.utils.features import features
-from main.utils.losses import LOG10_K_FLOOR, losses, valid_frames
 from simulations.stream import TrackStream
 
 PRIOR, SEED, HELD_OUT_SEED = "challenge", 7, 20_261_121

@@ -1,6 +1,6 @@
 """Shipped networks as ONNX files, for programs without torch: `python misc/export_onnx.py fast --out runs/onnx`.
 
-Inputs `feats` (B, T, F), what `main.utils.features` gives, and `length` (B,) int64; outputs one per head, as
+Inputs `feats` (B, T, F), what `main.tracks.features` gives, and `length` (B,) int64; outputs one per head, as
 `TrackNet.forward` names and shapes them. B and T are free; what networks do about missing frames is left out.
 Tracewise itself stays with torch, see `misc/LOG.md`.
 """
@@ -15,8 +15,9 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from main.models import HEAD_SIZES, INTERVAL_HEADS, TrackNet
-from main.models.conv_lstm import ConvLSTM
+from main.models.heads import HEAD_SIZES, INTERVAL_HEADS
+from main.models.tracks.conv_bilstm import ConvLSTM
+from main.models.tracks.network import TrackNet
 from main.utils.weights import load_weights
 
 OPSET, IR_VERSION = 17, 9  # of 2022 and 2023: ONNX Runtime 1.16 and later

@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from main.utils.coverage import (
+from main.tracks.benchmark.fit_calibration import (
     benchmark_tracks,
     calibration_error,
     frame_values,
@@ -24,7 +24,7 @@ from main.utils.coverage import (
     segment_values,
     simulated_tracks,
 )
-from main.utils.inference import Predictor
+from main.tracks.inference.predictor import Predictor
 from main.utils.weights import load_weights
 
 SEED = 20_251_120
@@ -46,7 +46,7 @@ def errors(values: dict[str, np.ndarray]) -> pd.DataFrame:
     Parameters
     ----------
     values : dict
-        From `main.utils.coverage.frame_values` or `segment_values`.
+        From `main.tracks.benchmark.fit_calibration.frame_values` or `segment_values`.
 
     Returns
     -------

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from main.utils.inference import Predictor
-from main.utils.metrics import frame_scores
+from main.tracks.evaluation.errors import frame_scores
+from main.tracks.inference.predictor import Predictor
 from main.utils.weights import load_weights
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, STATES, sample_worlds

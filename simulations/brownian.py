@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from simulations.stream import ResumableBatches
+from simulations.resumable import ResumableBatches
 
 LOG10_D = (-3.0, 3.0)  # range of the diffusion coefficient, length^2/frame
 N_CHANGES = (0, 4)  # changepoints of a track, all numbers equally often

@@ -1,6 +1,6 @@
 """Split simulated tracks into pickled training, validation and test sets: 70/15/15, by track, in every model.
 
-The sets are `main.utils.dataset.TrackDataset` objects for `load_dataset`, which memory-maps them.
+The sets are `simulations.dataset.TrackDataset` objects for `load_dataset`, which memory-maps them.
 
     python simulations/pickle_data.py data/broad
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from main.utils.dataset import TrackDataset
 from simulations.concat import MANIFEST_FILE, sha256
+from simulations.dataset import TrackDataset
 from simulations.parameters import MODELS
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}

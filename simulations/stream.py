@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from simulations.batched import simulate_batched
-from simulations.gaps import with_gaps
+from simulations.missing_frames import with_gaps
 from simulations.parameters import MODELS, PRIORS, Prior, Range, Worlds, sample_worlds
+from simulations.resumable import ResumableBatches
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {
@@ -25,61 +24,6 @@ _TRACKS_PER_ANDI2_WORLD = 25.0
 SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
 _MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
 _SPREAD = Range(0.02, 5.0, log=True)  # of K over its mean, between particles of a world whose tracks are read together
-
-
-class ResumableBatches:
-    """Endless batches in numbered chunks, each a function of its number alone, so that it resumes where it stopped.
-
-    A thread makes the next chunk while the batches of this one are used. A subclass gives `_batches(chunk)`, a list
-    of functions that make the chunk's batches, and may give `_ordered`.
-    """
-
-    position = (0, 0)  # chunk, batch within it; the same on every rank
-    rank, world = 0, 1
-
-    def state_dict(self) -> dict:
-        """Where it stands: the place of the last batch handed out, whatever is made ahead."""
-        return {"position": list(self.position)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a saved state; the settings must be those of the batches that saved it."""
-        self.position = tuple(state["position"])
-
-    def split(self, rank: int, world: int) -> None:
-        """Become the share of one of `world` processes: every `world`-th chunk, in batches of `batch / world` tracks.
-
-        Where another number of processes goes on from a saved place, a part of a chunk may be seen a second time.
-
-        Raises
-        ------
-        ValueError
-            If the tracks of a batch cannot be shared out equally.
-        """
-        if self.batch % world:
-            raise ValueError(f"a batch of {self.batch} tracks cannot be shared out equally to {world} processes")
-        self.batch //= world
-        self.rank, self.world = rank, world
-
-    def __iter__(self):
-        chunk, done = self.position
-        thread = ThreadPoolExecutor(1)
-        try:
-            coming = thread.submit(self._batches, chunk + self.rank)
-            while True:
-                batches = coming.result()
-                coming = thread.submit(self._batches, chunk + self.world + self.rank)
-                n = len(batches) if self.world == 1 else _fewest(len(batches))
-                batches = self._ordered(batches, n, chunk)
-                for i in range(done, n):
-                    self.position = (chunk, i + 1)
-                    yield batches[i]()
-                chunk, done = chunk + self.world, 0
-        finally:
-            thread.shutdown(cancel_futures=True)
-
-    def _ordered(self, batches: list, n: int, chunk: int) -> list:
-        """The first `n` batches of a chunk, n being what every rank has; `chunk` is that of rank 0."""
-        return batches[:n]
 
 
 class TrackStream(ResumableBatches):
@@ -101,7 +45,7 @@ class TrackStream(ResumableBatches):
     unknown_sigma : float
         Share of tracks whose localisation error is hidden (NaN).
     gaps : float
-        Share of tracks with missing frames; above 0 batches hold `seen`, see `simulations.gaps.with_gaps`.
+        Share of tracks with missing frames; above 0 batches hold `seen`, see `simulations.missing_frames.with_gaps`.
 
     Raises
     ------
@@ -243,13 +187,6 @@ def cut_samples(world: np.ndarray, rng: np.random.Generator) -> dict[int, np.nda
             size //= 4
         samples[size] += rows[: len(rows) - len(rows) % size].reshape(-1, size).tolist()
     return {size: rng.permutation(np.array(rows)).ravel() for size, rows in samples.items() if rows}
-
-
-def _fewest(n: int) -> int:
-    """The smallest n of all processes that train together, so that all begin their next chunk at the same step."""
-    smallest = torch.tensor(n)
-    dist.all_reduce(smallest, dist.ReduceOp.MIN)
-    return int(smallest)
 
 
 def _concatenate(parts: list[dict]) -> dict:

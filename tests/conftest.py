@@ -1,25 +1,11 @@
-"""Shared by the tests of inference: tiny random networks on disk, random walks, one call of infer.py."""
+"""Fixtures of the tests of inference: weights of tiny random networks on disk, and tracks to read with them."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from helpers import random_nets, random_options, walk
 
-from main import infer
-from main.models import build
-from main.utils.features import N_FEATURES
 from main.utils.weights import save_weights
-
-
-def random_options():
-    torch.manual_seed(0)
-    options = {"body": "lstm", "in_features": N_FEATURES["default"], "hidden": 4}
-    return {target: options | {"target": target} for target in ("k", "alpha", "state")}
-
-
-def random_nets():
-    """Networks by name, hidden size 4, always the same."""
-    return {name: build(option) for name, option in random_options().items()}
 
 
 @pytest.fixture(scope="session")
@@ -38,13 +24,6 @@ def weights(tmp_path_factory):
     return folder
 
 
-def walk(rng, n, track=0, first=0, step=1.0):
-    """A Brownian track table of `n` frames."""
-    xy = np.cumsum(rng.normal(0, step, (n, 2)), axis=0)
-    frame = np.arange(first, first + n)
-    return pd.DataFrame({"track_id": track, "frame": frame, "x": xy[:, 0], "y": xy[:, 1]})
-
-
 @pytest.fixture
 def walks(tmp_path):
     rng = np.random.default_rng(0)
@@ -52,9 +31,3 @@ def walks(tmp_path):
     path = tmp_path / "walks.csv"
     table.to_csv(path, index=False)
     return path
-
-
-def run(path, out, weights, *options):
-    """Exit code of infer.py."""
-    paths = map(str, np.atleast_1d(path))
-    return infer.main([*paths, "--out", str(out), "--weights", str(weights), *options])

@@ -23,7 +23,7 @@ from andi_datasets.models_phenom import models_phenom
 from scipy import stats
 from tqdm import tqdm
 
-from main.utils.augment import STEP_ENDS_AT_LABEL
+from main.tracks.learning.augment import STEP_ENDS_AT_LABEL
 from simulations import batched
 from simulations.andi import library_arguments, seeded
 from simulations.labels import label_filter

@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from main.models import INTERVAL_HEADS, TrackNet, build
+from main.models import build
+from main.models.heads import INTERVAL_HEADS
+from main.models.tracks.network import TrackNet
+from main.tracks.features import N_FEATURES, features
+from main.tracks.learning.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
 from main.utils import distributed
-from main.utils.features import N_FEATURES, features
-from main.utils.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
 from main.utils.runs import PoliteStop, RunFolder
 from main.utils.weights import load_weights
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,14 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from main.models import build
+from main.utils.files import sha256
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:

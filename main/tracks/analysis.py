@@ -1,0 +1,135 @@
+"""From tracks to result tables: the page that reads top to bottom.
+
+`analyse` takes a table in memory, `main.tracks.pipeline.infer_files` takes files. Both call `analyse_tracks`, which
+alone knows the order of the steps.
+"""
+
+import numpy as np
+import pandas as pd
+
+from main.tracks.inference.calibration import intervals_of_tracks
+from main.tracks.inference.changepoints import segment_many
+from main.tracks.inference.predictor import load_predictor
+from main.tracks.options import DEFAULT_WEIGHTS, MIN_LENGTH, check_values
+from main.tracks.pieces import cut_pieces, every_frame
+from main.tracks.reading.formats import read_table
+from main.tracks.results.tables import Results, points_and_segments, track_rows
+from main.tracks.samples.read import read_sample
+from main.tracks.table import Tracks, with_units
+from main.utils.errors import InputError
+
+
+def analyse(
+    table,
+    *,
+    pixel_size_um=None,
+    frame_interval_s=None,
+    localization_error=None,
+    columns=None,
+    weights=None,
+    adapt="none",
+    min_length=MIN_LENGTH,
+    device="auto",
+    progress=False,
+) -> Results:
+    """Analyse a table of tracks in memory: `main/infer.py` from a notebook.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row per point. Columns as in any of the CSV formats (found by their names, or named by `columns`).
+    pixel_size_um : float, optional
+        Micrometres per pixel. Without it positions are in pixels, unless the column names say otherwise (`x_um`,
+        `y [nm]`).
+    frame_interval_s : float, optional
+        Seconds between frames. Without it times are in frames.
+    localization_error : float, optional
+        Standard deviation per coordinate, in the unit of x and y. Used instead of the table's error columns.
+    columns : dict, optional
+        track_id, frame, x, y -> column name.
+    weights, adapt, min_length, device, progress
+        As in `main.tracks.pipeline.infer_files`.
+
+    Returns
+    -------
+    Results
+        points, segments and tracks as `main/infer.py` writes them.
+
+    Raises
+    ------
+    InputError
+        One sentence that says what is wrong.
+    """
+    check_values(pixel_size_um, frame_interval_s, localization_error, min_length, adapt)
+    tracks = with_units(read_table(table, "the table", columns=columns), pixel_size_um, frame_interval_s)
+    predictor, config = load_predictor(weights or DEFAULT_WEIGHTS[adapt], device)
+    check_features([tracks], config)
+    return analyse_tracks(tracks, predictor, config, min_length, localization_error, progress, adapt == "sample")
+
+
+def analyse_tracks(
+    tracks: Tracks, predictor, config: dict, min_length=MIN_LENGTH, sigma=None, progress=False, adapt=False
+) -> Results:
+    """Predict, segment and tabulate every track of one file.
+
+    Parameters
+    ----------
+    tracks : Tracks
+    predictor : main.tracks.inference.predictor.Predictor
+    config : dict
+        Configuration of the weights (options of the segmentation, training range, calibration).
+    min_length : int
+        Tracks with fewer points get no segments; neither do pieces between long gaps with fewer points.
+    sigma : float, optional
+        Localisation error, unit of x. By default the error columns of the file, if it has any.
+    progress : bool
+        Show a progress bar.
+    adapt : bool
+        Analyse all tracks together, as one sample.
+
+    Returns
+    -------
+    Results
+        K, D and MSD in the units of `tracks.units`; x and y as in the file. The ends of the interval of K are
+        converted with the alpha of their row, as K is.
+    """
+    pieces = cut_pieces(tracks.table, min_length)  # a row for each part of a track between long gaps
+    sigmas = track_sigma(tracks, sigma)
+    analysed = pieces[pieces["analysed"]]
+    paths = piece_positions(tracks.table, analysed)
+    errors = sigmas[analysed["track_id"]].to_numpy()
+    if adapt:
+        predictions, segmented, sample = read_sample(predictor, config, paths, errors, progress)
+    else:
+        predictions, sample = predictor.predict(paths, errors, progress), None
+        segmented = segment_many(predictions, config)
+    segmented = intervals_of_tracks(predictions, segmented, config.get("calibration", {}))
+    points, segments = points_and_segments(tracks.table, analysed, predictions, segmented)
+    by_track = track_rows(tracks, pieces, points, segments, sigmas, config)
+    return Results(points, segments, by_track, sample).in_units(tracks.units)
+
+
+def track_sigma(tracks: Tracks, sigma: float | None) -> pd.Series:
+    """Localisation error of each track: the given one, or the median of the file's errors of its points, or NaN."""
+    ids = tracks.table["track_id"]
+    if sigma is not None:
+        return pd.Series(float(sigma), index=pd.Index(ids.unique(), name="track_id"))
+    points = tracks.table["sigma"] if "sigma" in tracks.table else pd.Series(np.nan, tracks.table.index)
+    return points.groupby(ids).median()
+
+
+def piece_positions(table: pd.DataFrame, pieces: pd.DataFrame) -> list[np.ndarray]:
+    """Positions of each piece at every frame, shape (T, 2), NaN where the particle was not seen."""
+    frame, xy = table["frame"].to_numpy(), table[["x", "y"]].to_numpy()
+    rows = [slice(*ends) for ends in pieces[["first", "last"]].to_numpy()]
+    return [every_frame(xy[row], frame[row]) for row in rows]
+
+
+def check_features(files, config: dict) -> None:
+    """Raise InputError for positions that the weights' features cannot read."""
+    for file in files:
+        if config.get("features") == "m3" and file.units.position != "px":
+            raise InputError(
+                f"{file.path}: positions are in {file.units.position}, expected pixels, which "
+                "these weights were trained in; take other --weights."
+            )

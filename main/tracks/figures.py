@@ -1,0 +1,280 @@
+"""Figures of tracks, and of K, alpha and state along a track."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from main.tracks.inference.segments import true_changepoints
+from main.tracks.results.tables import PROBABILITIES
+from main.utils.plotting import (
+    CHANGE_COLOUR,
+    COLOURS,
+    TRUTH_COLOUR,
+    add_scale_bar,
+    new_figure,
+    pretty_unit,
+    save,
+    styled,
+)
+from simulations.parameters import STATES
+
+FIRST_ROWS = 8
+
+
+def figures_of(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, str]) -> dict:
+    """Maps of the tracks by state, K and alpha, and the track with most segments over time.
+
+    Parameters
+    ----------
+    points, segments : DataFrame
+        Tables of one file, as `infer.py` writes them.
+    units : dict
+        Column -> unit, as under "units" in run.json.
+
+    Returns
+    -------
+    dict of str -> Figure
+        Empty if no track was long enough to analyse.
+    """
+    if points.empty:
+        return {}
+    maps = {f"tracks_{by}": plot_tracks(points, by, units["x"], units["k"]) for by in ("state", "k", "alpha")}
+    track_id = segments.groupby("track_id").size().idxmax()
+    return maps | {"track_over_time": plot_result_track(points, segments, track_id, units["k"])}
+
+
+def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str):
+    """Figure of one track's points and segments over time; K and alpha are blank where trapped."""
+    own = points[points["track_id"] == track_id].sort_values("frame")
+    cut = segments[segments["track_id"] == track_id].sort_values("frame_start")
+    moving = own["k"] > 0
+    prediction = SimpleNamespace(
+        log10_k=np.log10(own["k"].where(moving).to_numpy()),
+        alpha=own["alpha"].where(moving).to_numpy(),
+        state_probs=own[list(PROBABILITIES)].to_numpy(),
+        p_change=own["p_change"].to_numpy(),
+    )
+    spans = cut.assign(start=cut["frame_start"], end=cut["frame_end"] + 1).to_dict("records")
+    changepoints = cut["frame_start"].to_numpy()[1:]
+    return plot_track_over_time(prediction, changepoints, segments=spans, frames=own["frame"].to_numpy(), k_unit=k_unit)
+
+
+def draw_results(folder: str | Path) -> list[Path]:
+    """Draw the figures of every file in a results folder into its subfolder `figures`.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    folder = Path(folder)
+    points, segments = (pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments"))
+    units = json.loads((folder / "run.json").read_text(encoding="utf-8"))["units"]
+    if "file" not in points:
+        figures = figures_of(points, segments, units)
+        return [save(fig, name, folder / "figures") for name, fig in figures.items()]
+    written = []
+    for i, (file, own) in enumerate(points.groupby("file", sort=False)):
+        figures = figures_of(own, segments[segments["file"] == file], units)
+        written += [save(fig, f"{name}_{i}", folder / "figures") for name, fig in figures.items()]
+    return written
+
+
+STATE_COLOURS = ("#4D4D4D", "#0072B2", "#6CB8E6", "#D55E00")
+TRAPPED_GREY = STATE_COLOURS[0]
+K_UNIT = "px^2/frame^alpha"
+
+
+def step_values(values: np.ndarray) -> np.ndarray:
+    """Value of each of the T-1 lines between T frames: that of the frame where the line begins."""
+    return np.asarray(values)[:-1]
+
+
+def track_lines(ax, tracks, cmap, norm) -> LineCollection:
+    """Draw tracks coloured per frame.
+
+    Parameters
+    ----------
+    tracks : list of (xy (T, 2), values (T,))
+        Positions and the value that colours each frame; nan is drawn grey.
+    """
+    lines, values = [], []
+    for xy, value in tracks:
+        lines.append(np.stack([xy[:-1], xy[1:]], axis=1))
+        values.append(step_values(value))
+    collection = LineCollection(np.concatenate(lines), cmap=cmap, norm=norm, linewidths=1.0)
+    collection.set_array(np.ma.masked_invalid(np.concatenate(values).astype(float)))
+    ax.add_collection(collection)
+    ax.autoscale_view()
+    ax.set_aspect("equal", adjustable="datalim")
+    return collection
+
+
+def colour_scale(by: str, values: np.ndarray):
+    """Colour map and norm of `by` ("k", "alpha" or "state"); K is logarithmic over its 2-98 % range."""
+    if by == "state":
+        return ListedColormap(STATE_COLOURS), Normalize(-0.5, len(STATES) - 0.5)
+    if by == "alpha":
+        return mpl.colormaps["plasma"].with_extremes(bad=TRAPPED_GREY), Normalize(0, 2)
+    if by != "k":
+        raise ValueError(f'tracks are coloured by "k", "alpha" or "state", not by "{by}"')
+    positive = values[np.isfinite(values) & (values > 0)]
+    low, high = np.percentile(positive, [2, 98]) if positive.size else (0.1, 1.0)
+    return mpl.colormaps["viridis"].with_extremes(bad=TRAPPED_GREY), LogNorm(low, max(high, 1.01 * low))
+
+
+def state_legend(target, **options):
+    """Legend of the four state colours on a figure or axes."""
+    handles = [
+        Line2D([], [], color=colour, lw=3, label=state) for colour, state in zip(STATE_COLOURS, STATES, strict=True)
+    ]
+    return target.legend(handles=handles, **options)
+
+
+@styled
+def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_unit: str = K_UNIT) -> Figure:
+    """Map of tracks, every frame coloured by K, alpha or state, with a scale bar.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Columns track_id, frame, x, y (in `unit`), k (in `k_unit`), alpha, state; as in points.parquet. Frames
+        that were not analysed, and K and alpha of trapped frames, are drawn grey.
+    by : {"state", "k", "alpha"}
+    """
+    values = points[by].to_numpy(dtype=float)
+    if by != "state":
+        values = np.where(values > 0, values, np.nan)
+    table = points.assign(_value=values).sort_values(["track_id", "frame"])
+    tracks = [(g[["x", "y"]].to_numpy(), g["_value"].to_numpy()) for _, g in table.groupby("track_id") if len(g) > 1]
+    if not tracks:
+        raise ValueError("no track of two or more frames to draw")
+    cmap, norm = colour_scale(by, values)
+    fig, axes = new_figure(5.2, 4.6)
+    ax = axes[0, 0]
+    collection = track_lines(ax, tracks, cmap, norm)
+    ax.invert_yaxis()
+    add_scale_bar(ax, float(np.ptp(table["x"])), unit)
+    ax.set_title(f"{len(tracks)} tracks")
+    if by == "state":
+        state_legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        label = f"K ({pretty_unit(k_unit)})" if by == "k" else "α"
+        fig.colorbar(collection, ax=ax, label=label, shrink=0.8, extend="both" if by == "k" else "neither")
+        ax.legend(
+            handles=[Line2D([], [], color=TRAPPED_GREY, lw=3, label="trapped or not analysed")],
+            loc="upper right",
+            bbox_to_anchor=(1.0, 0.0),
+        )
+    return fig
+
+
+def _mark(ax, changepoints, **options):
+    for frame in changepoints:
+        ax.axvline(frame, **options)
+
+
+@styled
+def plot_track_over_time(
+    prediction, changepoints, truth=None, segments=None, frames=None, k_unit: str = K_UNIT
+) -> Figure:
+    """K, alpha and state of one track over time, with predicted and true changepoints.
+
+    Parameters
+    ----------
+    prediction : object with log10_k (T,), alpha (T,), state_probs (T, 4), p_change (T,)
+        K in `k_unit`, as of `main.tracks.inference.predictor.Predictor.predict`.
+    changepoints : sequence of int
+        Predicted first frames of new segments, dashed.
+    truth : mapping, optional
+        k (T,), alpha (T,), state (T,), drawn in black, blank where trapped; its changes dotted.
+    segments : sequence of mapping, optional
+        start, end (exclusive), k, alpha of each predicted segment, drawn thick.
+    frames : array (T,), optional
+        Frame of each prediction, by default 0 to T-1; changepoints and segments are on the same scale.
+    """
+    fig, axes = new_figure(6.4, 5.2, 4, 1, sharex=True, height_ratios=[1, 1, 0.8, 0.6])
+    axes = axes[:, 0]
+    frames = np.arange(len(prediction.alpha)) if frames is None else np.asarray(frames)
+    axes[0].semilogy(frames, 10.0 ** np.asarray(prediction.log10_k), color=COLOURS["k"])
+    axes[1].plot(frames, prediction.alpha, color=COLOURS["alpha"])
+    axes[2].stackplot(frames, np.asarray(prediction.state_probs).T, colors=STATE_COLOURS, alpha=0.85)
+    axes[3].plot(frames, prediction.p_change, color=CHANGE_COLOUR)
+    for segment in segments or ():
+        if segment["k"] > 0:
+            span = [segment["start"] - 0.5, segment["end"] - 0.5]
+            axes[0].plot(span, [segment["k"]] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt")
+            axes[1].plot(span, [segment["alpha"]] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt")
+    if truth is not None:
+        _draw_truth(axes, frames, truth)
+    for ax in axes:
+        _mark(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
+    for ax, label in zip(axes, (f"K ({pretty_unit(k_unit)})", "α", "P(state)", "P(change)"), strict=True):
+        ax.set_ylabel(label)
+    axes[1].set_ylim(-0.05, 2.05)
+    axes[2].set_ylim(0, 1)
+    axes[3].set_ylim(0, 1.02)
+    axes[3].set(xlabel="frame", xlim=(frames[0] - 0.5, frames[-1] + 0.5))
+    fig.align_ylabels()
+    _time_legend(fig, truth is not None, segments is not None)
+    return fig
+
+
+def _draw_truth(axes, frames, truth):
+    state = np.asarray(truth["state"])
+    moving = state != 0
+    for ax, name in ((axes[0], "k"), (axes[1], "alpha")):
+        ax.step(frames, np.where(moving, truth[name], np.nan), where="mid", color=TRUTH_COLOUR, lw=1)
+    axes[2].scatter(
+        frames, np.full(len(frames), 1.06), c=np.asarray(STATE_COLOURS)[state], marker="s", s=9, clip_on=False
+    )
+    _mark(axes[3], frames[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
+
+
+def _time_legend(fig, with_truth: bool, with_segments: bool):
+    lines = [
+        ("predicted change", CHANGE_COLOUR, "--", 1),
+        ("segment value", COLOURS["k"] if with_segments else "none", "-", 4),
+        ("truth", TRUTH_COLOUR if with_truth else "none", "-", 1),
+        ("true change", TRUTH_COLOUR if with_truth else "none", ":", 1.6),
+    ]
+    handles = []  # a legend fills its columns first: a line and a state in each
+    for (label, colour, style, width), name, state in zip(lines, STATES, STATE_COLOURS, strict=True):
+        shown = label if colour != "none" else " "
+        handles += [Line2D([], [], color=colour, ls=style, lw=width, label=shown)]
+        handles += [Line2D([], [], color=state, lw=5, label=name)]
+    fig.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.6)
+
+
+@styled
+def plot_example_tracks(examples: dict[str, list], unit: str = "px") -> Figure:
+    """One panel of tracks for each model, coloured by true state, each with its own scale bar.
+
+    Parameters
+    ----------
+    examples : dict
+        Model name -> list of (xy (T, 2) in `unit`, state (T,)).
+    """
+    columns = min(len(examples), 5)
+    rows = -(-len(examples) // columns)
+    fig, axes = new_figure(2.3 * columns, 2.7 * rows + 0.3, rows, columns)
+    cmap, norm = colour_scale("state", np.empty(0))
+    for ax in axes.flat[len(examples) :]:
+        ax.set_axis_off()
+    for ax, (model, tracks) in zip(axes.flat, examples.items(), strict=False):
+        track_lines(ax, tracks, cmap, norm)
+        positions = np.concatenate([xy for xy, _ in tracks])
+        add_scale_bar(ax, float(np.ptp(positions[:, 0])), unit)
+        ax.set_title(model.replace("_", " "))
+    state_legend(fig, loc="outside lower center", ncols=4)
+    return fig

@@ -1,0 +1,177 @@
+"""Intervals that cover what they say and probabilities that mean what they say; `coverage` fits and checks them.
+
+The networks learn the 5 % and 95 % quantiles of K and alpha. A weights' "calibration" stretches them by factors that
+depend on what a user can see, too: the width of the interval of K, the value of alpha. One temperature makes the
+probabilities of the states sharper or flatter.
+"""
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+SMALLEST_WIDTH = 1e-6
+MAX_ALPHA = 2.0
+INTERVALS = ("k_lo", "k_hi", "alpha_lo", "alpha_hi")
+
+
+def calibrated(pred, calibration):
+    """Frame-wise predictions with intervals stretched and state probabilities tempered.
+
+    Parameters
+    ----------
+    pred : main.tracks.inference.predictor.Prediction
+    calibration : dict
+        "frames": knots, see `stretch`; "temperature". Empty changes nothing.
+
+    Returns
+    -------
+    Prediction
+    """
+    if not calibration:
+        return pred
+    ends = {name: tuple(getattr(pred, name + end) for end in ("", "_lo", "_hi")) for name in ("log10_k", "alpha")}
+    ends = stretch(ends, calibration["frames"])
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
+    return replace(
+        pred,
+        state_probs=temper(pred.state_probs, calibration["temperature"]),
+        log10_k_lo=k_lo,
+        log10_k_hi=k_hi,
+        alpha_lo=alpha_lo,
+        alpha_hi=alpha_hi,
+    )
+
+
+def condition(by, ends, of):
+    """What a factor depends on, (N,): log10 of the width of the interval of `of`, or the value of alpha."""
+    _, low, high = ends[of]
+    return ends["alpha"][0] if by == "alpha" else np.log10(np.maximum(high - low, SMALLEST_WIDTH))
+
+
+def stretch(ends, knots):
+    """Intervals wider or narrower by the factors that belong to them.
+
+    Parameters
+    ----------
+    ends : dict
+        log10_k and alpha: point values, low and high ends of their intervals, each (N,).
+    knots : list of dict
+        Factors, applied one after the other: "of" (log10_k or alpha), "by" (width or alpha, see `condition`), "at" and
+        "factor", lists between which the factor is interpolated.
+
+    Returns
+    -------
+    dict
+        As `ends`; alpha's stay within 0 and 2.
+    """
+    ends = dict(ends)
+    for knot in knots:
+        point, low, high = ends[knot["of"]]
+        factor = np.interp(condition(knot["by"], ends, knot["of"]), knot["at"], knot["factor"])
+        ends[knot["of"]] = point, point - factor * (point - low), point + factor * (high - point)
+    point, low, high = ends["alpha"]
+    return ends | {"alpha": (point, np.clip(low, 0.0, MAX_ALPHA), np.clip(high, 0.0, MAX_ALPHA))}
+
+
+def temper(probabilities, temperature):
+    """Probabilities (N, C) to the power 1 / temperature, rows summing to 1 again: above 1 less sure, below 1 surer."""
+    power = np.maximum(probabilities, 1e-12) ** (1 / temperature)
+    return power / power.sum(axis=1, keepdims=True)
+
+
+def pooled_intervals(pred, segments):
+    """Values of segments and the widths around them before they are stretched.
+
+    Widths of frames are averaged with the weights of `segments.segment_values`; where a segment was decoded with its
+    sample, the interval reaches to the quantiles of its posterior at least. A trapped segment gets the values that its
+    frames would have if the particle moved.
+
+    Returns
+    -------
+    dict
+        log10_k and alpha: (value, low, high), each (S,).
+    """
+    starts = np.array([s["start"] for s in segments])
+    lengths = np.array([s["end"] for s in segments]) - starts
+    place = (np.arange(len(pred.alpha)) - np.repeat(starts, lengths) + 0.5) / np.repeat(lengths, lengths)
+    weight = place * (1 - place) * (1 - pred.state_probs[:, 0] + 1e-3)
+    total = np.add.reduceat(weight, starts)
+    trapped = np.array([s["state"] == 0 for s in segments])
+    result = {}
+    for name in ("log10_k", "alpha"):
+        frames, low, high = (getattr(pred, name + end) for end in ("", "_lo", "_hi"))
+        parts = (frames, frames - low, high - frames)
+        mean, below, above = (np.add.reduceat(part * weight, starts) / total for part in parts)
+        own = np.array([s["alpha" if name == "alpha" else "k"] for s in segments], dtype=np.float64)
+        if name == "log10_k":
+            own = np.log10(np.where(trapped, 1.0, own))
+        value = np.where(trapped, mean, own)
+        low, high = value - below, value + above
+        for i, segment in enumerate(segments):
+            if "decoded_" + name in segment:
+                ends = segment["decoded_" + name]
+                low[i], high[i] = np.minimum(low[i], ends[0]), np.maximum(high[i], ends[1])
+        result[name] = value, low, high
+    return result
+
+
+def segment_ends(pred, segments, calibration):
+    """`pooled_intervals` stretched by the factors for segments of the networks, or for decoded ones."""
+    kind = "decoded" if any("decoded_alpha" in s for s in segments) else "segments"
+    return stretch(pooled_intervals(pred, segments), calibration.get(kind, []))
+
+
+def segment_intervals(pred, segments, calibration):
+    """Segments with 90 % intervals of K and alpha.
+
+    Where trapped wins, K = alpha = 0 and the interval reaches from 0 to the upper end that it would have if the
+    particle moved: the largest motion that could hide.
+
+    Parameters
+    ----------
+    pred : main.tracks.inference.predictor.Prediction
+        T frames.
+    segments : list of dict
+        start, end (exclusive), k (unit of xy^2/frame^alpha), alpha, state; they cover the track.
+    calibration : dict
+        "segments", "decoded": knots as `stretch` takes them; where there are none, widths stay as they are.
+
+    Returns
+    -------
+    list of dict
+        With k_lo, k_hi (unit of k), alpha_lo and alpha_hi besides; NaN where the networks give no intervals.
+    """
+    pooled = segment_ends(pred, segments, calibration)
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = pooled["log10_k"], pooled["alpha"]
+    ends = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
+    ends[:, [0, 2]] *= np.array([[s["state"] != 0] for s in segments])
+    return [s | dict(zip(INTERVALS, row, strict=True)) for s, row in zip(segments, ends.tolist(), strict=True)]
+
+
+def intervals_of_tracks(preds, segmented, calibration):
+    """`segment_intervals` of every track, all at once unless some were decoded with their sample.
+
+    Parameters
+    ----------
+    preds : list of main.tracks.inference.predictor.Prediction
+    segmented : list of list of dict
+        Segments of each track.
+    calibration : dict
+
+    Returns
+    -------
+    list of list of dict
+    """
+    tracks = list(zip(preds, segmented, strict=True))
+    if not tracks or any("decoded_alpha" in s for segments in segmented for s in segments):
+        return [segment_intervals(pred, segments, calibration) for pred, segments in tracks]
+    kind = type(preds[0])
+    whole = kind(*(np.concatenate([getattr(pred, field.name) for pred in preds]) for field in fields(kind)))
+    first = np.cumsum([0] + [len(pred.alpha) for pred in preds]).tolist()
+    shifted = [
+        s | {"start": s["start"] + at, "end": s["end"] + at}
+        for at, segments in zip(first, segmented, strict=False)
+        for s in segments
+    ]
+    found = iter(segment_intervals(whole, shifted, calibration))
+    return [[next(found) | {"start": s["start"], "end": s["end"]} for s in segments] for segments in segmented]

@@ -1,0 +1,120 @@
+"""Endless augmented batches from a labelled data set, the alternative to `simulations.stream.TrackStream`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from main.tracks.learning.augment import augment
+from simulations.brownian import BrownianStream
+from simulations.dataset import LazyTrackDataset, TrackDataset, collate
+from simulations.parameters import read_prior
+from simulations.resumable import ResumableBatches
+from simulations.stream import SampleStream, TrackStream
+
+POOL = 16  # batches whose tracks are sorted by length together, so that little is padding
+VALIDATION_SEED = 987_654_321
+
+
+class DatasetBatches(ResumableBatches):
+    """Batches of a data set, epoch after epoch, in an order and with augmentations that follow from the seed.
+
+    Like a stream it can save where it stands and resume there exactly; an epoch ends with its last whole batch.
+
+    Parameters
+    ----------
+    dataset : TrackDataset or LazyTrackDataset
+    batch : int
+        Tracks per batch; a data set with fewer gives one batch of all.
+    seed : int
+    augmented : bool
+        Crop, rotate, add noise, mirror and reverse tracks at random (`main.tracks.learning.augment`).
+    unknown_sigma : float
+        Share of tracks whose localisation error is hidden (NaN).
+    """
+
+    def __init__(self, dataset: TrackDataset | LazyTrackDataset, batch=64, seed=0, augmented=True, unknown_sigma=0.4):
+        self.dataset, self.batch, self.seed = dataset, min(batch, len(dataset)), seed
+        self.augmented, self.unknown_sigma = augmented, unknown_sigma
+        self.settings = {
+            "tracks": len(dataset),
+            "batch": self.batch,
+            "seed": seed,
+            "augmented": augmented,
+            "unknown_sigma": unknown_sigma,
+            "info": getattr(dataset, "info", {}),
+        }
+
+    def _batches(self, epoch: int) -> list:
+        """The batches of one epoch, each made when called for."""
+        groups = self._groups(np.random.default_rng([self.seed, epoch]))
+        return [
+            lambda i=i, group=group: self._make(group, np.random.default_rng([self.seed, epoch, i]))
+            for i, group in enumerate(groups)
+        ]
+
+    def _groups(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Indices of the batches of one epoch."""
+        lazy = isinstance(self.dataset, LazyTrackDataset)
+        order = np.fromiter(self.dataset.order(rng), int) if lazy else rng.permutation(len(self.dataset))
+        if not lazy:
+            length = self.dataset.length.numpy()
+            pools = np.array_split(order, range(POOL * self.batch, len(order), POOL * self.batch))
+            order = np.concatenate([pool[np.argsort(length[pool], kind="stable")] for pool in pools])
+        groups = [order[i : i + self.batch] for i in range(0, len(order) - self.batch + 1, self.batch)]
+        return groups if lazy else [groups[i] for i in rng.permutation(len(groups))]
+
+    def _make(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        items = [self.dataset[int(i)] for i in indices]
+        batch = collate([augment(item, rng) for item in items] if self.augmented else items)
+        hidden = torch.as_tensor(rng.random(len(items)) < self.unknown_sigma)
+        return batch | {"sigma": batch["sigma"].masked_fill(hidden, torch.nan)}
+
+
+def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False, gaps=0.0):
+    """Training batches, and the same held-out batches for every run.
+
+    Parameters
+    ----------
+    data : path or None
+        Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
+        from disk and validated on the simulated stream; None simulates.
+    prior : list of str or Prior
+        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`); or
+        "brownian" alone (`BrownianStream`).
+    batch, chunk : int
+        Tracks per batch; tracks simulated at once.
+    n_val : int
+        Held-out batches of 256 tracks.
+    samples : bool
+        Batches of whole samples (`SampleStream`), for a network that reads them; simulated ones only.
+    gaps : float
+        Share of simulated tracks with missing frames.
+
+    Raises
+    ------
+    ValueError
+        If a prior is unknown or its file wrong, the folder holds no data set that can be read, or options contradict.
+    """
+    if gaps and data is not None:
+        raise ValueError("--gaps are simulated: they cannot be had with --data")
+    if list(prior) == ["brownian"]:
+        if data is not None or samples or gaps:
+            raise ValueError("--prior brownian gives whole tracks, one by one: no --data, --gaps or --body sample")
+        held_out = BrownianStream(256, device, VALIDATION_SEED, max(256 * n_val, 512))
+        return BrownianStream(batch, device, seed, chunk), list(islice(held_out, n_val))
+    prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
+    stream = SampleStream if samples else TrackStream
+    held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
+    if data is None:
+        return stream(prior, batch, device, seed, chunk, gaps=gaps), list(islice(held_out, n_val))
+    from simulations.dataset import LazyTrackDataset, load_dataset
+
+    if not (Path(data) / "train.pt").exists() and (files := sorted(Path(data).glob("*.parquet"))):
+        return DatasetBatches(LazyTrackDataset(files), batch, seed), list(islice(held_out, n_val))
+    train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)
+    val = DatasetBatches(load_dataset(Path(data) / "validation.pt"), 256, VALIDATION_SEED, augmented=False)
+    return train, list(islice(val, n_val))

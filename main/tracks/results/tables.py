@@ -1,0 +1,162 @@
+"""From tracks and predictions to the result tables: points, segments and tracks."""
+
+from dataclasses import dataclass
+import numpy as np
+import pandas as pd
+
+from main.tracks.inference.calibration import INTERVALS
+from main.tracks.inference.segments import TRAPPED
+from main.utils.estimators import cve_by_track, steps_by_track
+
+MANY_GAPS = 0.1  # share of bridged frames above which a track is flagged
+NOISE_ALPHA = 0.2  # below it, noise and subdiffusion cannot be told apart while sigma is unknown
+PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
+FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
+SEGMENT_COLUMNS = [
+    "track_id",
+    "segment_id",
+    "frame_start",
+    "frame_end",
+    "n_frames",
+    "k",
+    "alpha",
+    "msd_1",
+    "state",
+    "left_censored",
+    "right_censored",
+    *INTERVALS,
+    "p_change_start",
+    "change_width",
+]
+
+
+@dataclass
+class Results:
+    """Result tables of one file, in the units of `units`.
+
+    Parameters
+    ----------
+    points, segments, tracks : pandas.DataFrame
+        Columns as the README lists them.
+    sample : dict, optional
+        What read the tracks together, and why, see `main.tracks.samples.read.read_sample`.
+    """
+
+    points: pd.DataFrame
+    segments: pd.DataFrame
+    tracks: pd.DataFrame
+    sample: dict | None = None
+
+    def in_units(self, units):
+        """These tables, whose K is in position unit^2/frame^alpha, with K in `units` and the column msd_1 added.
+
+        The ends of the interval of K are converted with the alpha of their row, as K is. K of the components of a
+        sample is converted too.
+        """
+        points, segments = self.points.copy(), self.segments.copy()
+        segments["msd_1"] = units.msd_1(segments["k"])
+        for rows in (points, segments):
+            for name in ("k", "k_lo", "k_hi"):
+                rows[name] = units.convert_k(rows[name], rows["alpha"])
+        sample = self.sample
+        if sample and "components" in sample:
+            components = [c | {"k": float(units.convert_k(c["k"], c["alpha"]))} for c in sample["components"]]
+            sample = sample | {"components": components}
+        return Results(points, segments[SEGMENT_COLUMNS], self.tracks, sample)
+
+
+def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Points of the analysed pieces and their segments, K in the file's units; bridged frames get no row."""
+    n_points, n_span = analysed["n_points"].to_numpy(), analysed["n_span"].to_numpy()
+    rows = np.repeat(analysed["first"].to_numpy() - np.cumsum(n_points) + n_points, n_points)
+    points = table[["track_id", "frame", "x", "y"]].iloc[rows + np.arange(n_points.sum())]
+    points = points.reset_index(drop=True)
+    start = np.repeat(np.cumsum(n_span) - n_span, n_points)  # of each point's piece among all frames
+    first_frame = np.repeat(table["frame"].to_numpy()[analysed["first"]], n_points)
+    observed = start + points["frame"].to_numpy() - first_frame
+    frames = _stack(predictions, observed)
+    state = frames["state_probs"].argmax(axis=1)
+    moving = state != TRAPPED
+    points["k"] = np.where(moving, 10.0 ** frames["log10_k"], 0.0)
+    points["alpha"] = np.where(moving, frames["alpha"], 0.0)
+    points["state"] = state.astype(np.int8)
+    points[list(PROBABILITIES)] = frames["state_probs"].astype(np.float32)
+    points["p_change"] = frames["p_change"].astype(np.float32)
+    segments = _segments(points, observed, segmented)
+    ends = (10.0 ** frames["log10_k_lo"], 10.0 ** frames["log10_k_hi"], frames["alpha_lo"], frames["alpha_hi"])
+    for name, end in zip(INTERVALS, ends, strict=True):  # of what is trapped they start at 0; NaN stays
+        points[name] = np.where(moving, end, 0.0 * end) if name.endswith("lo") else end
+    return points, segments
+
+
+def _stack(predictions, observed) -> dict[str, np.ndarray]:
+    """Frame-wise predictions of all pieces end to end, at the observed frames: (N,), state_probs (N, 4)."""
+    empty = {"state_probs": np.zeros((0, len(PROBABILITIES)))}
+    return {
+        name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(p, name) for p in predictions)])[observed]
+        for name in FRAME_VALUES
+    }
+
+
+def _segments(points, observed, segmented) -> pd.DataFrame:
+    """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
+    floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
+    rows = [
+        (piece, s["end"] - s["start"], s["state"], *(s.get(name, np.nan) for name in floats))
+        for piece, segments in enumerate(segmented)
+        for s in segments
+    ]
+    segments = pd.DataFrame(rows, columns=["piece", "length", "state", *floats])
+    of_frame = np.repeat(np.arange(len(segments)), segments["length"].to_numpy(dtype=np.int64))
+    present, first, of_point, n_frames = np.unique(
+        of_frame[observed], return_index=True, return_inverse=True, return_counts=True
+    )
+    segments = segments.iloc[present].reset_index(drop=True)
+    segments["track_id"] = points["track_id"].to_numpy()[first]
+    segments["segment_id"] = segments.groupby("track_id").cumcount().astype(np.int32)
+    segments["frame_start"] = points["frame"].to_numpy()[first]
+    segments["frame_end"] = points["frame"].to_numpy()[first + n_frames - 1]
+    segments["n_frames"] = n_frames.astype(np.int32)
+    segments["state"] = segments["state"].astype(np.int8)
+    segments[list(floats)] = segments[list(floats)].astype(np.float64)
+    segments["left_censored"] = segments["piece"] != segments["piece"].shift(1)
+    segments["right_censored"] = segments["piece"] != segments["piece"].shift(-1)
+    points["segment_id"] = segments["segment_id"].to_numpy()[of_point]
+    return segments
+
+
+def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
+    """One row for every input track, flags joined by semicolons.
+
+    d_cve is the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the CVE of Vestergaard
+    et al. 2014. Both are unbiased, so D can come out negative on short noisy tracks.
+    """
+    by_track = pieces.groupby("track_id")
+    n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
+    n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
+    shortest = pieces[pieces["analysed"]].groupby("track_id")["n_span"].min()
+    fewest = config.get("training_range", {}).get("n_frames", [2])[0]
+    impossible = sigmas**2 > steps_by_track(tracks.table)["square"]  # noise alone would make larger steps
+    slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
+    noisy = slow.groupby(points["track_id"]).mean()
+    index = n_points.index
+    flags = {
+        "too_short": n_analysed == 0,
+        "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
+        "outside_training_range": (shortest.reindex(index) < fewest) | (impossible & (n_analysed > 0)),
+        "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
+        "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
+    }
+    named = [np.where(flagged.reindex(index).fillna(False), name, "") for name, flagged in flags.items()]
+    rows = pd.DataFrame(
+        {
+            "n_frames": n_points.astype(np.int32),
+            "n_gaps": tracks.gaps().astype(np.int32),
+            "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
+            "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
+            "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
+            "localization_error": sigmas,
+        },
+        index=index,
+    )
+    return rows.reset_index()

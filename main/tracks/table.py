@@ -1,0 +1,252 @@
+"""The validated track table and its units: the one door through which tracks enter."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from main.utils.errors import InputError
+
+COLUMNS = ("track_id", "frame", "x", "y")
+UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units whose size is known without a pixel size
+SAME_INTERVAL = 0.01  # relative difference up to which a given frame interval is the declared one, rounded
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of a track table and the factors that lead to micrometres and seconds.
+
+    Parameters
+    ----------
+    position : {"px", "um", "nm"}
+        Unit of x, y and of the localisation error.
+    um_per_unit : float or None
+        Micrometres per unit of x (the pixel size when position is "px"); None if unknown.
+    frame_interval_s : float or None
+        Seconds between frames; None if unknown.
+    assumed : bool
+        The file does not declare its length unit; a pixel size may still be given.
+    """
+
+    position: str = "px"
+    um_per_unit: float | None = None
+    frame_interval_s: float | None = None
+    assumed: bool = False
+
+    def __str__(self):
+        return f"positions in {self.position}, results in {self.length} and {self.time}"
+
+    @property
+    def length(self) -> str:
+        """Unit of lengths in the results."""
+        return self.position if self.um_per_unit is None else "um"
+
+    @property
+    def time(self) -> str:
+        """Unit of time in the results."""
+        return "frame" if self.frame_interval_s is None else "s"
+
+    @property
+    def scale(self) -> float:
+        """Result length per unit of x."""
+        return 1.0 if self.um_per_unit is None else self.um_per_unit
+
+    @property
+    def dt(self) -> float:
+        """Result time per frame."""
+        return 1.0 if self.frame_interval_s is None else self.frame_interval_s
+
+    def convert_k(self, k, alpha):
+        """K from position^2/frame^alpha to length^2/time^alpha: K scale^2 / dt^alpha (any equal shapes)."""
+        return k * self.scale**2 / self.dt ** np.asarray(alpha)
+
+    def convert_d(self, d):
+        """A diffusion coefficient from position^2/frame to length^2/time."""
+        return d * self.scale**2 / self.dt
+
+    def msd_1(self, k):
+        """MSD at a lag of one frame, length^2, from K in position^2/frame^alpha: 4 K scale^2."""
+        return 4.0 * k * self.scale**2
+
+    def labels(self) -> dict[str, str]:
+        """Unit of every column of the result tables that has one."""
+        k = f"{self.length}^2/{self.time}^alpha"
+        return {
+            "frame": "frame",
+            "frame_start": "frame",
+            "frame_end": "frame",
+            "n_frames": "frame",
+            "change_width": "frame",
+            "x": self.position,
+            "y": self.position,
+            "localization_error": self.position,
+            "k": k,
+            "k_lo": k,
+            "k_hi": k,
+            "msd_1": f"{self.length}^2",
+            "d_cve": f"{self.length}^2/{self.time}",
+        }
+
+
+@dataclass
+class Tracks:
+    """Tracks of one file: validated table, units, and what was dropped on the way in.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        track_id int64, frame int64, x, y float64, sorted by (track_id, frame), plus passthrough columns; a
+        column `sigma` holds the localisation error of each point (unit of x, NaN unknown).
+    units : Units
+    path : Path
+    format : str
+        Name of the format that was read.
+    dropped : dict[str, int]
+        Reason -> number of points left out by the reader.
+    warnings : list[str]
+    """
+
+    table: pd.DataFrame
+    units: Units
+    path: Path
+    format: str
+    dropped: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def gaps(self) -> pd.Series:
+        """Number of gaps (runs of missing frames) of each track, indexed by track_id."""
+        step = self.table["frame"].diff()
+        same = self.table["track_id"].diff() == 0
+        return (same & (step > 1)).groupby(self.table["track_id"]).sum()
+
+
+def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
+    """Complete a file's units by the options; positions in a physical unit are never rescaled.
+
+    A file that is only taken to be in um (TrackMate tables without a unit row) is in pixels if a pixel size is given.
+
+    Raises
+    ------
+    InputError
+        A pixel size for a file that declares a physical unit, a frame interval other than the one it declares.
+    """
+    units, warnings = tracks.units, list(tracks.warnings)
+    if pixel_size is not None:
+        if units.position in UM_PER_UNIT and not units.assumed:
+            raise InputError(f"{tracks.path}: positions are in {units.position} already, leave --pixel-size out.")
+        units = Units("px", pixel_size, units.frame_interval_s)
+        warnings = [warning for warning in warnings if "--pixel-size" not in warning]
+    if frame_interval is not None:
+        declared = units.frame_interval_s
+        if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
+            raise InputError(
+                f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
+                f"{frame_interval:g}; leave it out, or correct the file."
+            )
+        units = replace(units, frame_interval_s=frame_interval)
+    return replace(tracks, units=units, warnings=warnings)
+
+
+def _refuse(bad: np.ndarray, values: pd.Series, source, column: str, expected: str) -> None:
+    """Raise an InputError naming file, row and column of the first bad value, if there is one."""
+    if not bad.any():
+        return
+    value, row = values.iloc[np.argmax(bad)], values.index[np.argmax(bad)] + 1
+    shown = "nothing" if pd.isna(value) or str(value).strip() == "" else repr(str(value))
+    raise InputError(f"{source}: data row {row}, column '{column}' holds {shown}, expected {expected}.")
+
+
+def numbers(values: pd.Series, source, column: str) -> np.ndarray:
+    """Finite floats of one column.
+
+    Parameters
+    ----------
+    values : pandas.Series, shape (N,)
+        Any dtype; its index counts the data rows of the file from 0.
+    source : str or Path
+        File named in the error.
+    column : str
+        Column name in the file, named in the error.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N,), float64
+
+    Raises
+    ------
+    InputError
+        Naming file, row (from 1, header not counted) and column of the first value that is not finite.
+    """
+    result = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    _refuse(~np.isfinite(result), values, source, column, "a finite number")
+    return result
+
+
+def whole_numbers(values: pd.Series, source, column: str) -> np.ndarray:
+    """Integers of one column, shape (N,) int64; 3.0 is taken as 3.
+
+    Raises
+    ------
+    InputError
+        Naming file, row and column of the first value that is no whole number.
+    """
+    result = numbers(values, source, column)
+    broken = (result != np.round(result)) | (np.abs(result) > 2**53)
+    _refuse(broken, values, source, column, "a whole number")
+    return result.astype(np.int64)
+
+
+def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -> pd.DataFrame:
+    """Check a raw table once, at the door, and bring it to the project's track table.
+
+    Parameters
+    ----------
+    raw : pandas.DataFrame
+        One row per point; its index counts the data rows of the file from 0.
+    source : str or Path
+        File named in errors.
+    columns : dict, optional
+        track_id, frame, x, y -> column of `raw`; by default the same names.
+
+    Returns
+    -------
+    pandas.DataFrame
+        track_id, frame int64, x, y float64 first, other columns as they were, sorted by (track_id, frame).
+
+    Raises
+    ------
+    InputError
+        Missing columns, no rows, text, NaN, infinity, fractions of a frame, a frame twice in a track.
+    """
+    columns = columns or {name: name for name in COLUMNS}
+    missing = [columns[name] for name in COLUMNS if columns[name] not in raw.columns]
+    if missing:
+        raise InputError(f"{source}: no column {' or '.join(map(repr, missing))} among {', '.join(map(str, raw))}.")
+    if len(raw) == 0:
+        raise InputError(f"{source}: no tracks in it, only a header.")
+    table = pd.DataFrame(
+        {
+            "track_id": whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
+            "frame": whole_numbers(raw[columns["frame"]], source, columns["frame"]),
+            "x": numbers(raw[columns["x"]], source, columns["x"]),
+            "y": numbers(raw[columns["y"]], source, columns["y"]),
+        },
+        index=raw.index,
+    )
+    used = set(columns.values()) | set(COLUMNS)
+    table = table.join(raw[[name for name in raw.columns if name not in used]])
+    order = table[["track_id", "frame"]].to_numpy()
+    step = np.diff(order, axis=0)
+    if not ((step[:, 0] > 0) | ((step[:, 0] == 0) & (step[:, 1] >= 0))).all():
+        table = table.sort_values(["track_id", "frame"], kind="stable")
+        step = np.diff(table[["track_id", "frame"]].to_numpy(), axis=0)
+    if not step.any(axis=1).all():
+        table = table.sort_index()
+        twice = table.duplicated(["track_id", "frame"])
+        row = table[twice].iloc[0]
+        raise InputError(
+            f"{source}: data row {twice.idxmax() + 1}, column '{columns['frame']}' repeats "
+            f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected it once."
+        )
+    return table.reset_index(drop=True)

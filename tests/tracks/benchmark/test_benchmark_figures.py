@@ -1,0 +1,88 @@
+"""Figures of the benchmark: every panel has its axes labelled, and shows what it was given."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from main.tracks.benchmark.compute import SIGMA, Benchmark
+from main.tracks.benchmark.figures import benchmark_figures, colours_of
+from main.tracks.benchmark.scores import bootstrap, fast_scores, intervals, score_table, track_sums
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """Thirty tracks with one changepoint; "net" finds it, "windows" never does."""
+    rng = np.random.default_rng(0)
+    xy = [np.cumsum(rng.normal(size=(60, 2)), axis=0) for _ in range(30)]
+    first, second = dict(start=0, end=30, k=1.0, alpha=1.0, state=2), dict(start=30, end=60, k=0.1, alpha=0.5, state=1)
+    frames = {"k": np.repeat([1.0, 0.1], 30), "alpha": np.repeat([1.0, 0.5], 30), "state": np.repeat([2, 1], 30)}
+    table = pd.DataFrame(
+        {
+            "exp": np.repeat([3, 4], 15),
+            "xy": xy,
+            "segments": [[first, second]] * 30,
+            **{name: [value] * 30 for name, value in frames.items()},
+        }
+    )
+    pred = SimpleNamespace(
+        log10_k=np.log10(frames["k"]),
+        alpha=frames["alpha"],
+        state_probs=np.eye(4)[frames["state"]],
+        p_change=np.zeros(60),
+        log10_k_lo=np.full(60, -2.0),
+        log10_k_hi=np.full(60, 2.0),
+        alpha_lo=np.full(60, 0.8),
+        alpha_hi=np.full(60, 1.2),
+    )
+    description = np.array([[1.0, 0.5], [0.01, 0.01], [1.0, 0.1], [0.01, 0.001], [0.5, 0.5]])
+    bench = Benchmark(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)})
+    bench.segments = {"windows": [[first | {"end": 60, "k": 2.0}]] * 30, "net": table["segments"].tolist()}
+    bench.predictions, bench.descriptions = {"net": [pred] * 30}, {"net": {3: description, 4: description}}
+    bench.scores = {name: score_table(table, own, fast_scores) for name, own in bench.segments.items()}
+    sums = {name: track_sums(table["segments"], own) for name, own in bench.segments.items()}
+    bench.resampled = bootstrap(table["exp"], sums, n_resamples=20)
+    bench.bounds = {name: intervals(own) for name, own in bench.resampled.items()}
+    return bench
+
+
+@pytest.fixture(scope="module")
+def figures(bench):
+    return benchmark_figures(bench, SIGMA)
+
+
+def test_every_panel_is_labelled(figures):
+    names = {"scores", "jaccard", "errors", "confusion_net", "calibration", "ensembles", "coverage"}
+    assert set(figures) == names
+    for name, fig in figures.items():
+        shared = {"scores": fig.axes[:-1], "errors": fig.axes[:-3], "coverage": fig.axes[:5]}.get(name, [])
+        assert all(ax.get_xlabel() for ax in fig.axes if ax not in shared), name
+        assert any(ax.get_ylabel() for ax in fig.axes) or name == "ensembles", name
+
+
+def drawn(ax, label):
+    """y values of the line of one method."""
+    return next(c for c in ax.containers if c.get_label() == label)[0].get_ydata()
+
+
+def test_lines_show_the_scores(figures):
+    jaccard, ratio, _ = figures["jaccard"].axes
+    assert drawn(jaccard, "net").tolist() == [1.0]
+    assert drawn(jaccard, "sliding-window TA-MSD + ruptures").tolist() == [0.0]
+    assert drawn(ratio, "net").tolist() == [1.0]
+    assert (drawn(figures["errors"].axes[0], "net") == 0).all()
+    assert drawn(figures["scores"].axes[0], "net").tolist() == [1.0] * 4  # two experiments, two averages
+    k, alpha = figures["coverage"].axes[0], figures["coverage"].axes[5]
+    assert drawn(k, "net").tolist() == [1.0] and drawn(alpha, "net").tolist() == [0.5]
+
+
+def test_coverage_is_left_out_without_intervals(bench):
+    bare = SimpleNamespace(**(vars(bench.predictions["net"][0]) | {"alpha_lo": np.full(60, np.nan)}))
+    without = Benchmark(**(vars(bench) | {"predictions": {"net": [bare] * 30}}))
+    assert "coverage" not in benchmark_figures(without, SIGMA)
+
+
+def test_colours_are_fixed_for_yardsticks_and_differ_among_networks():
+    colours = colours_of(["hmm", "default", "fast", "fast+sample"])
+    assert len(set(colours.values())) == 4 and colours["hmm"] == colours_of(["hmm"])["hmm"]

@@ -1,0 +1,184 @@
+"""Calibration: its arithmetic, and coverage and calibration error of the shipped weights on a small fixed set."""
+
+import numpy as np
+import pytest
+
+from main.tracks.benchmark import fit_calibration
+from main.tracks.inference import calibration as cal
+from main.tracks.inference.predictor import Prediction, Predictor
+from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
+
+SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json") if "calibration" in read_config(p.parent))
+TRACKS = 400  # of each prior
+
+
+def knots(factor):
+    return [{"of": name, "by": "alpha", "at": [0.0, 1.0], "factor": [factor, factor]} for name in fit_calibration.NAMES]
+
+
+def test_factors_are_interpolated_and_alpha_stays_in_its_range():
+    table = [
+        {"of": "log10_k", "by": "width", "at": [-1.0, 0.0], "factor": [1.0, 2.0]},
+        {"of": "alpha", "by": "alpha", "at": [0.5, 1.5], "factor": [1.0, 3.0]},
+    ]
+    width, alpha = np.array([0.1, 10**-0.5, 5.0]), np.array([1.0, 1.9, 0.2])
+    ends = {"log10_k": (0 * width, -width / 4, 3 * width / 4), "alpha": (alpha, alpha - 0.1, alpha + 0.1)}
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = cal.stretch(ends, table).values()
+    assert np.allclose(-k_lo, width / 4 * [1, 1.5, 2]) and np.allclose(k_hi, 3 * width / 4 * [1, 1.5, 2])
+    assert np.allclose(alpha_lo, [0.8, 1.6, 0.1]) and np.allclose(alpha_hi, [1.2, 2.0, 0.3])
+    assert all(np.array_equal(cal.stretch(ends, [])[name], ends[name]) for name in ends)
+
+
+def test_fitted_factors_cover_90_percent_of_new_values():
+    """Widths too small below, too large above, and more so where alpha is high; 3 standard errors of a share."""
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        sd, alpha = 10 ** rng.uniform(-2, 0, n), rng.uniform(0.4, 1.6, n)
+        point, size = rng.normal(size=n), sd * np.where(alpha > 1.3, 1.0, 0.5)
+        truth = {"log10_k": point + sd * rng.normal(size=n), "alpha": alpha + 0.05 * rng.normal(size=n)}
+        ends = {"log10_k": (point, point - 0.8 * size, point + 3.3 * size), "alpha": (alpha, alpha - 0.3, alpha + 0.3)}
+        return truth, ends
+
+    def inside(truth, ends, name, rows=slice(None)):
+        _, low, high = ends[name]
+        return ((low <= truth[name]) & (truth[name] <= high))[rows].mean()
+
+    truth, ends = draw(40_000)
+    table = fit_calibration.fit_knots(truth, ends, np.ones(40_000))
+    assert abs(inside(truth, ends, "log10_k") - 0.9) > 0.05 and inside(truth, ends, "alpha") > 0.99
+    truth, ends = draw(40_000)
+    for name in fit_calibration.NAMES:
+        for rows in (ends["alpha"][0] < 1, ends["alpha"][0] > 1.5):
+            allowed = 3 * np.sqrt(0.09 / rows.sum() + 0.09 / 8000) + 0.005  # of these, of the groups, interpolation
+            assert abs(inside(truth, cal.stretch(ends, table), name, rows) - 0.9) < allowed
+
+
+def test_temperature_is_found_and_keeps_the_most_probable_state():
+    rng = np.random.default_rng(1)
+    right = rng.dirichlet(np.ones(4), 20_000)
+    labels = (rng.random((20_000, 1)) > right.cumsum(axis=1)).sum(axis=1)
+    too_sure = cal.temper(right, 0.5)
+    assert np.allclose(too_sure.sum(axis=1), 1) and (too_sure.argmax(axis=1) == right.argmax(axis=1)).all()
+    assert fit_calibration.fit_temperature(too_sure, labels, np.ones(20_000)) == 2.0
+    hit = right.argmax(axis=1) == labels
+    assert fit_calibration.calibration_error(right.max(axis=1), hit) < 0.02
+    assert fit_calibration.calibration_error(too_sure.max(axis=1), hit) > 0.1
+
+
+def test_calibration_error_by_hand():
+    assert fit_calibration.calibration_error(np.array([0.9, 0.9, 0.3, 1.0]), np.array([1, 0, 0, 1])) == pytest.approx(
+        1.1 / 4
+    )
+
+
+def constant(n, k, trapped=0.0):
+    probs = np.tile([trapped, 0, 1 - trapped, 0], (n, 1))
+    ends = np.full(n, k - 0.1), np.full(n, k + 0.3), np.full(n, 0.8), np.full(n, 1.3)
+    return Prediction(np.full(n, float(k)), np.ones(n), probs, np.zeros(n), *ends)
+
+
+def test_intervals_of_segments():
+    segments = [dict(start=0, end=4, k=0.1, alpha=1.0, state=2), dict(start=4, end=9, k=0.0, alpha=0.0, state=0)]
+    moving, trapped = cal.segment_intervals(constant(9, -1), segments, {"segments": knots(2.0)})
+    assert moving["k_lo"] == pytest.approx(10**-1.2) and moving["k_hi"] == pytest.approx(10**-0.4)
+    assert moving["alpha_lo"] == pytest.approx(0.6) and moving["alpha_hi"] == pytest.approx(1.6)
+    assert trapped["k_lo"] == trapped["alpha_lo"] == 0 and trapped["k"] == 0
+    assert trapped["k_hi"] == pytest.approx(10**-0.4) and trapped["alpha_hi"] == pytest.approx(1.6)
+
+
+def test_intervals_of_many_tracks_are_those_of_each():
+    preds = [constant(9, -1), constant(5, 0.5, 0.4), constant(1, 2)]
+    cuts = [[(0, 4), (4, 9)], [(0, 5)], [(0, 1)]]
+    segmented = [
+        [dict(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in own]
+        for own in cuts
+    ]
+    read = segmented[1][0] | {"decoded_alpha": (0.1, 1.9), "decoded_log10_k": (-3, 3)}
+    decoded = [segmented[0], [read], segmented[2]]
+    options = {"segments": knots(2.0), "decoded": knots(0.5)}
+    for own in (segmented, decoded):
+        expected = [cal.segment_intervals(p, s, options) for p, s in zip(preds, own, strict=True)]
+        assert cal.intervals_of_tracks(preds, own, options) == expected
+    assert cal.intervals_of_tracks([], [], options) == []
+
+
+def test_truth_of_a_segment_is_that_of_most_of_its_frames():
+    truth = {"k": np.repeat([1.0, 2.0, 3.0], 4), "alpha": np.ones(12), "state": np.repeat([2, 2, 0], 4)}
+    segments = [dict(start=0, end=3), dict(start=3, end=8), dict(start=8, end=12)]
+    k, alpha, state = fit_calibration.true_segment_values(truth, segments)
+    assert k.tolist() == [1, 2, 3] and alpha.tolist() == [1, 1, 1] and state.tolist() == [2, 2, 0]
+
+
+@pytest.fixture(scope="module")
+def small_set():
+    tracks = [fit_calibration.simulated_tracks(prior, TRACKS, seed) for prior, seed in (("broad", 7), ("challenge", 8))]
+    return [t | {"sample": (i, t["sample"])} for i, part in enumerate(tracks) for t in part]
+
+
+@pytest.fixture(scope="module", params=SETS)
+def predicted(request, small_set):
+    predictor = Predictor(*load_weights(request.param))
+    return fit_calibration.read_frames(predictor, small_set, [t["sigma"] for t in small_set])
+
+
+def test_tracks_are_read_in_their_samples():
+    """Those of 12 tracks together, in their own order; a handful by itself."""
+
+    class Stub:
+        reads_samples = True
+
+        def predict(self, tracks, sigma, progress=False, samples=None):
+            own = 1.0 if samples is not None else 0.0
+            return [
+                Prediction(np.full(9, xy[0, 0]), np.full(9, own), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
+                for xy in tracks
+            ]
+
+    tracks = [{"xy": np.full((9, 2), float(i)), "sample": i % 2 if i < 24 else 2} for i in range(27)]
+    predictions, segmented = fit_calibration.read_tracks(Stub(), {}, tracks)
+    assert [p.log10_k[0] for p in predictions] == list(range(27))
+    assert [p.alpha[0] for p in predictions] == [1.0] * 24 + [0.0] * 3
+    assert [s[0]["alpha"] for s in segmented] == [1.0] * 24 + [0.0] * 3
+
+
+def share_inside(tracks, predictions, name, factor=1.0):
+    """Share of moving frames whose truth lies inside, and its standard error with tracks as independent draws."""
+    inside, moving = np.zeros(len(tracks)), np.zeros(len(tracks))
+    for i, (track, p) in enumerate(zip(tracks, predictions, strict=True)):
+        truth = track["alpha"] if name == "alpha" else np.log10(np.maximum(track["k"], 1e-12))
+        ends = {n: tuple(getattr(p, n + end) for end in ("", "_lo", "_hi")) for n in fit_calibration.NAMES}
+        _, low, high = cal.stretch(ends, knots(factor))[name]
+        moves = track["state"] != 0
+        inside[i], moving[i] = ((low <= truth) & (truth <= high))[moves].sum(), moves.sum()
+    share = inside.sum() / moving.sum()
+    return share, np.sqrt(((inside - share * moving) ** 2).sum()) / moving.sum()
+
+
+def covers(tracks, predictions, name, factor=1.0):
+    """Whether coverage is 85 to 95 %, give or take two standard errors.
+
+    The factors are a compromise between these priors and the benchmark, so that neither is at 90 % exactly.
+    """
+    share, error = share_inside(tracks, predictions, name, factor)
+    return 0.85 - 2 * error < share < 0.95 + 2 * error
+
+
+def sure_enough(tracks, predictions, temperature=1.0):
+    """Whether the expected calibration error is at most .02, give or take two standard errors of a bin of frames."""
+    probs = cal.temper(np.concatenate([p.state_probs for p in predictions]), temperature)
+    right = probs.argmax(axis=1) == np.concatenate([t["state"] for t in tracks])
+    frames_per_track = len(probs) / len(tracks)
+    error = np.sqrt((probs.max(axis=1) * (1 - probs.max(axis=1))).mean() * frames_per_track / len(probs))
+    return fit_calibration.calibration_error(probs.max(axis=1), right) < 0.02 + 2 * error
+
+
+@pytest.mark.parametrize("name", fit_calibration.NAMES)
+def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name):
+    assert covers(small_set, predicted, name)
+    assert not covers(small_set, predicted, name, 1.75) and not covers(small_set, predicted, name, 1 / 1.5)
+
+
+def test_shipped_state_probabilities_are_calibrated_and_others_would_not_be(small_set, predicted):
+    assert sure_enough(small_set, predicted)
+    assert not sure_enough(small_set, predicted, 2.0) and not sure_enough(small_set, predicted, 0.25)

@@ -1,0 +1,61 @@
+"""Held-out predictions of single networks, and hyper-parameter studies that resume."""
+
+import numpy as np
+import optuna
+import pytest
+import torch
+
+from main.tracks.evaluation import heldout
+from main.tracks.evaluation.errors import evaluate_tracks
+from main.tracks.inference.predictor import Predictor
+from main.tracks.learning import tuning
+from main.tracks.learning.data import batches
+from main.utils.training import Options, network
+
+
+@pytest.fixture(scope="module")
+def val():
+    return batches(None, ["broad"], 16, "cpu", 0, 2, chunk=64)[1]
+
+
+def test_held_out_predictions_equal_those_of_inference(val):
+    options = Options(target="combined", body="conv_lstm", hidden=8)
+    net = network(options).eval()
+    truths, predictions = heldout.predict_batches(net, val)
+    sigma = torch.cat([batch["sigma"] for batch in val]).numpy()
+    expected = Predictor({"combined": net}, {}).predict([t["xy"] for t in truths], sigma)
+    for ours, theirs in zip(predictions, expected, strict=True):
+        np.testing.assert_allclose(ours.log10_k, theirs.log10_k, atol=1e-3)
+        np.testing.assert_allclose(ours.state_probs, theirs.state_probs, atol=1e-3)
+
+
+@pytest.mark.parametrize("target", ["k", "alpha", "state"])
+def test_single_networks_are_scored_on_what_they_predict(val, target):
+    net = network(Options(target=target, body="conv_lstm", hidden=8))
+    truths, predictions = heldout.predict_batches(net, val)
+    tracks, _ = evaluate_tracks(truths, predictions, heldout.changepoints_of(predictions, target))
+    scored = {name for name in ("mae_log10_k", "mae_alpha", "accuracy") if tracks[name].notna().any()}
+    assert scored == {{"k": "mae_log10_k", "alpha": "mae_alpha", "state": "accuracy"}[target]}
+    assert len(tracks) == sum(len(batch["length"]) for batch in val)
+
+
+def test_changepoints_are_found_in_the_predicted_quantity_alone():
+    n = 60
+    step = np.where(np.arange(n) < 30, -1.0, 1.0)
+    nothing = np.full(n, np.nan)
+    prediction = heldout.Prediction(step, nothing, np.full((n, 4), np.nan), np.zeros(n))
+    assert heldout.changepoints_of([prediction], "k") == [[30]]
+
+
+def test_study_resumes_and_searches_what_is_switched_on(val, tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = Options(target="alpha", hidden=4, steps=1, val_every=1)
+    what = {"searched": ("lr", "weight_decay", "layers"), "batch": 8, "prior": ["broad"], "chunk": 32}
+    for n_trials in (1, 2, 2):  # the last call finds the study complete
+        study = tuning.open_study(tmp_path / "journal.log", "alpha", seed=n_trials)
+        tuning.search(study, n_trials, val[:1], options, tmp_path / "runs", **what)
+        assert len(study.trials) == n_trials
+    assert set(study.trials[1].params) == {"lr", "weight_decay", "layers"}
+    assert (tmp_path / "runs" / "trial_0001" / "metrics.csv").exists()
+    with pytest.raises(ValueError, match="cannot search speed"):
+        tuning.search(study, 3, val, options, tmp_path, searched=("speed",))

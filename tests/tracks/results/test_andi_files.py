@@ -1,0 +1,45 @@
+"""The challenge's text format, scored by the challenge's own scorer."""
+
+from helpers import run, walk
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def test_andi_lines_are_read_by_the_official_scorer(tmp_path, weights):
+    from andi_datasets.utils_challenge import load_file_to_df, run_single_task
+
+    path = tmp_path / "exp_4" / "trajs_fov_2.csv"
+    path.parent.mkdir()
+    rng = np.random.default_rng(10)
+    table = pd.concat([walk(rng, n, track=i) for i, n in enumerate((1, 2, 10, 60, 200))])
+    table.rename(columns={"track_id": "traj_idx"}).astype(float).to_csv(path, index=False)
+    assert run(path, tmp_path / "out", weights, "--andi") == 0
+    lines = load_file_to_df(tmp_path / "out/track_2/exp_4/fov_2.txt")
+    assert lines["traj_idx"].tolist() == [0, 1, 2, 3, 4]
+    assert [cp[-1] for cp in lines["changepoints"]] == [1, 2, 10, 60, 200]
+    segments = pd.read_parquet(tmp_path / "out" / "segments.parquet")
+    for track in (3, 4):
+        own = segments[segments["track_id"] == track]
+        row = lines[lines["traj_idx"] == track].iloc[0]
+        assert list(row["changepoints"]) == [*own["frame_start"].iloc[1:], own["frame_end"].iloc[-1] + 1]
+        assert np.allclose(row["Ds"], own["k"], rtol=1e-6) and list(row["states"]) == own["state"].tolist()
+    truth = tmp_path / "ref" / "track_2" / "exp_4" / "traj_labs_fov_0.txt"
+    truth.parent.mkdir(parents=True)
+    own = tmp_path / "out/track_2/exp_4/fov_2.txt"
+    truth.write_text(own.read_text())
+    own.rename(own.with_name("fov_0.txt"))
+    scores, _ = run_single_task([4], 2, str(tmp_path / "out"), str(tmp_path / "ref"))
+    _, jaccard, mae_alpha, msle_k, f1 = scores
+    assert (jaccard, f1) == (1, 1) and mae_alpha == pytest.approx(0) and msle_k == pytest.approx(0)
+
+
+def test_andi_files_are_in_pixels_and_frames_whatever_the_units(tmp_path, weights):
+    path = tmp_path / "walks.csv"
+    rng = np.random.default_rng(11)
+    pd.concat([walk(rng, n, track=i) for i, n in enumerate((2, 10, 60, 200))]).to_csv(path, index=False)
+    assert run(path, tmp_path / "px", weights, "--andi") == 0
+    assert run(path, tmp_path / "um", weights, "--andi", "--pixel-size", "0.1", "--frame-interval", "0.02") == 0
+    px, um = ((tmp_path / out / "track_2/exp_0/fov_0.txt").read_text().splitlines() for out in ("px", "um"))
+    for a, b in zip(px, um, strict=True):
+        assert np.allclose([float(v) for v in a.split(",")], [float(v) for v in b.split(",")], rtol=1e-6)

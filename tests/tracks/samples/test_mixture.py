@@ -1,0 +1,210 @@
+"""Exact likelihoods against dense ones, decoding against enumeration, mixtures and placement against known answers."""
+
+from itertools import product
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import multivariate_normal
+
+from main.tracks.samples.mixture import (
+    ALPHA_RANGE,
+    FREE,
+    TRAPPED,
+    Mixture,
+    fit_mixture,
+    gaussian_mixture,
+    log_prior,
+    update,
+)
+from main.tracks.samples.placement import dense_places, expected_counts, matches, place_changepoints
+from main.tracks.samples.semimarkov import (
+    Chain,
+    decode,
+    log_emissions,
+    node_scores,
+    step_covariance,
+    stretch_likelihood,
+)
+
+SIGMA = 0.3
+NODES = [(0.4, 0.6), (2.0, 1.5), (0.0, 1.0)]  # K, alpha
+
+
+def dense_log_density(steps, k, alpha):
+    """Log-density of the steps (n, 2) of one stretch, by the full covariance."""
+    n = len(steps)
+    row = step_covariance([k], [alpha], SIGMA, n)[0]
+    cov = row[np.abs(np.arange(n)[:, None] - np.arange(n))]
+    return sum(multivariate_normal(np.zeros(n), cov).logpdf(steps[:, i]) for i in range(2))
+
+
+def enumerate_paths(steps, start, transition):
+    """Every path of components and its joint log-density: a new stretch begins where the component changes."""
+    paths = list(product(range(len(start)), repeat=len(steps)))
+    n, values = len(steps), []
+    density = {
+        (a, b, c): dense_log_density(steps[a:b], *NODES[c])
+        for c, a, b in product(range(len(start)), range(n), range(n + 1))
+        if a < b
+    }
+    for path in paths:
+        edges = [0, *(np.flatnonzero(np.diff(path)) + 1), len(path)]
+        value = np.log(start[path[0]]) + sum(np.log(transition[a, b]) for a, b in zip(path, path[1:], strict=False))
+        stretches = zip(edges, edges[1:], strict=False)
+        values.append(value + sum(density[a, b, path[a]] for a, b in stretches))
+    return np.array(paths), np.array(values)
+
+
+@pytest.fixture(scope="module")
+def enumerated():
+    steps = np.random.default_rng(1).normal(0, 1, (6, 2))
+    start, transition = np.array([0.5, 0.3, 0.2]), np.array([[0.8, 0.15, 0.05], [0.2, 0.7, 0.1], [0.3, 0.1, 0.6]])
+    return steps, start, transition, *enumerate_paths(steps, start, transition)
+
+
+def emissions(steps, memory=8, extra=0):
+    """Of one track, right-padded by `extra` steps."""
+    k, alpha = np.array(NODES).T[:, None]
+    padded = np.pad(steps, ((0, extra), (0, 0)))[None]
+    return log_emissions(padded, [len(steps)], k, alpha, np.array([SIGMA]), memory)
+
+
+@pytest.mark.parametrize("extra", [0, 3])
+def test_decoding_equals_enumeration(enumerated, extra):
+    steps, start, transition, paths, values = enumerated
+    decoded = decode(emissions(steps, extra=extra), np.array([6]), Chain(np.arange(3), start, transition))
+    total = np.logaddexp.reduce(values)
+    probability = np.exp(values - total)
+    expected = np.stack([(probability[:, None] * (paths == c)).sum(0) for c in range(3)], 1)
+    moves = np.zeros((3, 3))
+    for path, p in zip(paths, probability, strict=True):
+        np.add.at(moves, (path[:-1], path[1:]), p * (path[:-1] != path[1:]))
+    assert decoded.log_likelihood[0] == pytest.approx(total, abs=1e-4)
+    np.testing.assert_allclose(decoded.age[0, :6].sum(-1), expected, atol=1e-4)
+    np.testing.assert_allclose(decoded.moves[0], moves, atol=1e-4)
+
+
+def test_paths_are_drawn_as_often_as_they_are_probable(enumerated):
+    steps, start, transition, paths, values = enumerated
+    probability = np.exp(values - np.logaddexp.reduce(values))
+    chain = Chain(np.arange(3), start, transition)
+    for memory in (8, 3):  # 3: the age of a stretch is capped
+        drawn = decode(emissions(steps, memory), np.array([6]), chain, n_samples=4000, rng=np.random.default_rng(0))
+        code = drawn.samples[0].astype(int) @ 3 ** np.arange(6)[::-1]
+        often = np.bincount(code, minlength=len(paths)) / 4000
+        assert np.abs(often - probability).sum() < (0.15 if memory == 8 else 0.4)
+        np.testing.assert_allclose(
+            [(drawn.samples[0] == c).mean(0) for c in range(3)], drawn.age[0].sum(-1).T, atol=0.03
+        )
+
+
+def test_short_memory_changes_long_stretches_little():
+    rng = np.random.default_rng(2)
+    row = step_covariance([1.0], [1.6], SIGMA, 150)[0]
+    steps = rng.multivariate_normal(np.zeros(150), row[np.abs(np.arange(150)[:, None] - np.arange(150))], 2).T
+    whole = dense_log_density(steps, 1.0, 1.6)
+    segments = [dict(start=0, end=151, k=1.0, alpha=1.6)]
+    track = np.concatenate([[[0.0, 0.0]], steps.cumsum(0)])
+    assert stretch_likelihood(track, segments, SIGMA, 150) + np.log(150) == pytest.approx(whole, abs=1e-2)
+    assert stretch_likelihood(track, segments, SIGMA, 32) + np.log(150) == pytest.approx(whole, abs=1.0)
+
+
+def test_nodes_of_one_component_share_its_probability(enumerated):
+    steps, start, transition, *_ = enumerated
+    emission = emissions(steps)
+    chain = Chain(np.array([0, 0, 1]), np.array([0.6, 0.4]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    decoded = decode(emission, np.array([6]), chain, np.array([[0.5, 0.5, 1.0]]))
+    np.testing.assert_allclose(decoded.age.sum((2, 3)), 1.0, atol=1e-5)
+    score = node_scores(decoded.age, emission, chain.component)
+    by_hand = (decoded.age[0, :, 0][:, None] * emission[0, :, :2]).sum((0, 2))
+    np.testing.assert_allclose(score[0, :2], by_hand, rtol=1e-4)
+
+
+def test_deconvolution_finds_the_spread_behind_the_errors():
+    rng = np.random.default_rng(3)
+    group = rng.random(4000) < 0.3
+    true = np.where(group[:, None], [-1.0, 0.5], [0.5, 1.2]) + rng.normal(0, 0.1, (4000, 2))
+    errors = rng.uniform(0.05, 0.4, (4000, 2))
+    values = true + rng.normal(0, errors)
+    share, mean, variance, _ = gaussian_mixture(values, errors**2, np.ones(4000), 2)
+    np.testing.assert_allclose(share, [0.3, 0.7], atol=0.03)
+    np.testing.assert_allclose(mean, [[-1.0, 0.5], [0.5, 1.2]], atol=0.03)
+    np.testing.assert_allclose(np.sqrt(variance), 0.1, atol=0.03)
+
+
+def test_first_mixture_keeps_trapped_apart():
+    track = [dict(start=0, end=50, k=1.0, alpha=1.0, state=FREE), dict(start=50, end=100, k=0, alpha=0, state=TRAPPED)]
+    mixture = fit_mixture([track] * 5, 1, True)
+    assert mixture.state.tolist() == [FREE, TRAPPED]
+    assert mixture.mean[0] == pytest.approx([0.0, 1.0])
+    assert mixture.start == pytest.approx([0.5, 0.5])
+    np.testing.assert_allclose(mixture.transition.sum(1), 1.0)
+    with pytest.raises(ValueError, match="no segment moves"):
+        fit_mixture([track[1:]], 1, True)
+
+
+def test_prior_is_a_density():
+    mixture = Mixture(np.array([[0.0, 1.9]]), np.array([[0.3, 0.2]]), np.array([FREE]), np.ones(1), np.ones((1, 1)))
+    k, alpha = np.linspace(-2, 2, 400), np.linspace(*ALPHA_RANGE, 400)
+    values = np.stack(np.meshgrid(k, alpha, indexing="ij"), -1).reshape(1, 1, -1, 2)
+    cell = (k[1] - k[0]) * (alpha[1] - alpha[0])
+    assert np.exp(log_prior(mixture, values)).sum() * cell == pytest.approx(1.0, abs=0.02)
+
+
+def test_update_takes_means_spread_and_rates_of_what_was_seen():
+    mixture = fit_mixture([[dict(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False)
+    mean = np.array([[[-1.2, 0.8], [0.0, 1.0]], [[-0.8, 1.0], [9.0, 2.0]]])  # the second never in component 1
+    seen = SimpleNamespace(
+        mean=mean,
+        sd=np.full((2, 2, 2), 0.1),
+        occupied=np.array([[1000.0, 1000.0], [1000.0, 0.0]]),
+        moves=np.array([[[0, 10.0], [10.0, 0]], np.zeros((2, 2))]),
+        first=np.array([[1.0, 0.0], [1.0, 0.0]]),
+    )
+    new = update(mixture, seen)
+    assert new.mean[0] == pytest.approx([-1.0, 0.9])
+    assert new.sd[0] == pytest.approx(np.sqrt([0.04 + 0.01, 0.01 + 0.01]))
+    assert new.mean[1] == pytest.approx(mixture.mean[1])  # of one particle alone nothing is learned
+    assert new.transition[0, 1] == pytest.approx(10.1 / 2001)
+    assert new.transition[1, 0] == pytest.approx(10.1 / 1001)
+
+
+def test_matches_is_the_largest_pairing():
+    rng = np.random.default_rng(4)
+    lists = [sorted(rng.choice(200, n, replace=False).tolist()) for n in (0, 1, 4, 9, 15)]
+    found = matches(lists, lists)
+    for i, a in enumerate(lists):
+        for j, b in enumerate(lists):
+            near = np.abs(np.subtract.outer(a, b)) <= 9
+            best = near[linear_sum_assignment(-near.astype(int))].sum() if a and b else 0
+            assert found[i, j] == best
+
+
+def test_expected_counts_by_hand():
+    hits, union = expected_counts([[50], []], [[55], [], [20, 52]])
+    assert hits == pytest.approx([2 / 3, 1 / 3])
+    assert union == pytest.approx([(1 + 1 + 2) / 3, (1 + 1 + 2) / 3])
+
+
+def test_sure_changes_are_reported_where_they_are():
+    labels = np.repeat([0, 1, 0], [30, 15, 55])
+    still = np.zeros(80, int)
+    places, jaccard = place_changepoints([np.tile(labels, (20, 1)), np.tile(still, (20, 1))], [labels, still])
+    assert places == [[30, 45], []]
+    assert jaccard == pytest.approx(1.0)
+
+
+def test_unsure_changes_are_reported_where_a_path_of_likeliest_labels_has_none():
+    rng = np.random.default_rng(5)
+    paths = np.zeros((60, 120), int)
+    for row in paths:
+        start = rng.integers(50, 56)
+        row[start : start + rng.integers(2, 6)] = rng.random() < 0.9  # short, nearly sure, at no sure place
+    likely = (paths.mean(0) > 0.9).astype(int)
+    places, _ = place_changepoints([paths], [likely])
+    assert not likely.any()
+    assert len(places[0]) >= 1
+    assert all(45 <= c <= 65 for c in places[0])
+    assert dense_places(np.zeros(50), 0.2) == []

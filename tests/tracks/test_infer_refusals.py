@@ -1,0 +1,177 @@
+"""What infer.py cannot use: exit 2, one sentence, nothing written."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import random_nets, random_options, run, walk
+
+from main import infer
+from main.utils.weights import save_weights
+
+BAD = {
+    "missing-columns": ("a,b\n1,2\n", "no column for"),
+    "text": ("track_id,frame,x,y\n0,0,far,2\n", "column 'x' holds 'far'"),
+    "nan": ("track_id,frame,x,y\n0,0,,2\n", "column 'x' holds nothing"),
+    "duplicate": ("track_id,frame,x,y\n0,0,1,2\n0,0,1,2\n", "repeats frame 0 of track 0"),
+    "empty": ("", "is empty"),
+}
+
+
+def refused(capsys, code, message, out):
+    """Exit 2, one sentence on stderr, nothing on stdout, nothing written."""
+    printed = capsys.readouterr()
+    assert code == 2 and message in printed.err and printed.out == ""
+    assert len(printed.err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files(name, tmp_path, weights, walks, capsys):
+    path = tmp_path / "bad.csv"
+    path.write_text(BAD[name][0])
+    refused(capsys, run([walks, path], tmp_path / "out", weights), BAD[name][1], tmp_path / "out")
+
+
+def test_bad_paths(tmp_path, weights, capsys):
+    refused(capsys, run(tmp_path, tmp_path / "out", weights), "is a directory", tmp_path / "out")
+    refused(capsys, run(tmp_path / "no.csv", tmp_path / "out", weights), "no such file", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flip",
+        "truncate",
+        "delete",
+        "config",
+        "list",
+        "segmentation",
+        "features",
+        "pickle",
+    ],
+)
+def test_corrupted_weights(damage, tmp_path, walks, capsys):
+    folder = tmp_path / "weights"
+    save_weights(folder, random_nets(), {"features": "default", "nets": random_options()})
+    file = folder / "alpha.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 255
+    if damage == "flip":
+        file.write_bytes(data)
+    elif damage == "truncate":
+        file.write_bytes(data[:100])
+    elif damage == "delete":
+        file.unlink()
+    elif damage == "config":
+        (folder / "config.json").write_text("{}")
+    elif damage == "list":
+        (folder / "config.json").write_text("[]")
+    elif damage in ("segmentation", "features"):
+        broken = {"segmentation": {"segmentation": {"weights": 1}}, "features": {"features": "m4"}}[damage]
+        save_weights(folder, random_nets(), {"nets": random_options()} | broken)
+    else:
+        torch.save({"a": 1}, file)
+    refused(capsys, run(walks, tmp_path / "out", folder), "weights", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pixel-size", "0"],
+        ["--frame-interval", "-1"],
+        ["--localization-error", "nan"],
+        ["--min-length", "1"],
+        ["--weights", "no-such-weights"],
+        ["--columns", "track=id,frame=zzz"],
+    ],
+)
+def test_bad_options(options, tmp_path, walks, weights, capsys):
+    refused(capsys, run(walks, tmp_path / "out", weights, *options), "", tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [["--columns", "colour=red"], ["--format", "xls"], ["--pixel-size", "a"]])
+def test_bad_arguments(options, tmp_path, walks, weights, capsys):
+    with pytest.raises(SystemExit) as exit:
+        run(walks, tmp_path / "out", weights, *options)
+    refused(capsys, exit.value.code, options[0], tmp_path / "out")
+
+
+def test_existing_folder_needs_overwrite(tmp_path, walks, weights, capsys):
+    out = tmp_path / "out"
+    assert run(walks, out, weights, "--csv", "--andi") == 0
+    (out / "notes.txt").write_text("mine")
+    before = (out / "points.parquet").read_bytes()
+    assert run(walks, out, weights) == 2 and "--overwrite" in capsys.readouterr().err
+    assert (out / "points.parquet").read_bytes() == before
+    assert run(walks, out, weights, "--overwrite") == 0
+    assert not (out / "points.csv").exists() and not list(out.glob("track_2/*/*.txt"))
+    assert (out / "notes.txt").exists() and (out / "points.parquet").read_bytes() == before
+
+
+def test_failed_write_leaves_no_half_table(tmp_path, walks, weights, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("main.tracks.results.writer.pq.ParquetWriter.write_table", fail)
+    assert run(walks, tmp_path / "out", weights) == 2
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "points.parquet").write_bytes(b"of an earlier run")
+    assert run(walks, tmp_path / "out", weights, "--overwrite") == 2
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"of an earlier run"]
+
+
+@pytest.mark.parametrize("name", ["tracks.csv", "points.parquet"])
+def test_results_never_replace_their_input(name, tmp_path, walks, weights, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    table = pd.read_csv(walks)
+    table.to_csv(folder / name, index=False) if name.endswith("csv") else table.to_parquet(folder / name)
+    before = (folder / name).read_bytes()
+    assert run(folder / name, folder, weights, "--overwrite") == 2
+    assert "would be replaced by the results" in capsys.readouterr().err
+    assert [path.read_bytes() for path in folder.iterdir()] == [before]
+    (folder / "segments.csv").write_text("mine")  # no table of ours beside it
+    assert run(walks, folder, weights, "--overwrite") == 0
+    assert (folder / "segments.csv").read_text() == "mine"
+
+
+def test_folders_made_for_nothing_go(tmp_path, walks, weights, capsys):
+    out = tmp_path / "a" / "b" / "out"
+    assert run(walks, out, weights, "--scheduler", "tcp://127.0.0.1:9") == 2
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path, walks, weights, capsys, monkeypatch):
+    monkeypatch.setattr("main.tracks.reading.sources.KEPT_POINTS", 0)
+    assert run(walks, tmp_path / "same", weights) == 0
+    capsys.readouterr()
+    real, readings = infer.read_tracks, []
+
+    def read(path, *options):
+        tracks = real(path, *options)
+        readings.append(path)
+        if len(readings) == 2:
+            tracks.table = tracks.table.iloc[:-1]
+        return tracks
+
+    monkeypatch.setattr("main.tracks.pipeline.read_tracks", read)
+    refused(capsys, run(walks, tmp_path / "out", weights), "changed while it was read", tmp_path / "out")
+
+
+def test_different_units_are_refused(tmp_path, walks, weights, capsys):
+    other = tmp_path / "um.csv"
+    walk(np.random.default_rng(0), 30).rename(columns={"x": "x_um", "y": "y_um"}).to_csv(other, index=False)
+    refused(capsys, run([walks, other], tmp_path / "out", weights), "different units", tmp_path / "out")
+
+
+def test_options_that_contradict_the_file_are_refused(tmp_path, weights, capsys):
+    path, out = tmp_path / "um.csv", tmp_path / "out"
+    table = walk(np.random.default_rng(0), 30).rename(columns={"x": "x_um", "y": "y_um"})
+    table.to_csv(path, index=False)
+    refused(capsys, run([path], out, weights, "--pixel-size", "0.1"), "positions are in um already", out)
+    table = table.rename(columns={"track_id": "trajectory", "x_um": "x", "y_um": "y"})
+    table.assign(t=0.05 * table["frame"]).to_csv(path, index=False)  # Spot-On
+    refused(capsys, run([path], out, weights, "--frame-interval", "0.06"), "declares 0.05 s between frames", out)
+    assert run([path], out, weights, "--frame-interval", "0.0501") == 0
