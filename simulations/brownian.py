@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from simulations.parameters import FREE
 from simulations.resumable import ResumableBatches
 
 LOG10_D = (-3.0, 3.0)  # range of the diffusion coefficient, length^2/frame
@@ -121,7 +122,7 @@ def brownian_tracks(
         "sigma": sigma,
         "k": k,
         "alpha": ones,
-        "state": 2 * ones.long(),
+        "state": torch.full_like(k, FREE, dtype=torch.long),
     }
 
 

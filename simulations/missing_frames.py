@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from simulations.parameters import LONGEST_GAP
+
 RATE = (0.006, 0.2)  # gaps per frame of a track, log-uniform
-LONGEST = 3  # frames; longer gaps cut a track
 RUNS = (0.7, 0.2, 0.1)  # shares of gaps of 1, 2 and 3 frames
 
 
@@ -36,18 +37,18 @@ def with_gaps(tracks: dict, share: float, generator: torch.Generator) -> dict:
     start = torch.rand(xy.shape[:2], generator=generator, device=device) < rate
     run = torch.multinomial(torch.tensor(RUNS, device=device), start.numel(), True, generator=generator)
     missing = start.clone()
-    for more in range(1, LONGEST):
+    for more in range(1, LONGEST_GAP):
         missing |= _later(start & (run.view_as(start) >= more), more)
     too_long = missing
-    for earlier in range(1, LONGEST + 1):
+    for earlier in range(1, LONGEST_GAP + 1):
         too_long = too_long & _later(missing, earlier)
     time = torch.arange(frames, device=device)
     inside = (time > 0) & (time < length[:, None] - 1)
     seen = ~(missing & ~too_long & inside)
-    return tracks | {"xy": bridge(xy, seen), "seen": seen}
+    return tracks | {"xy": bridge_batch(xy, seen), "seen": seen}
 
 
-def bridge(xy: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+def bridge_batch(xy: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """xy (B, T, 2) with straight lines through the frames that are not `seen` (B, T); their ends must be."""
     frames = xy.shape[1]
     time = torch.arange(frames, device=xy.device).expand(len(xy), frames)

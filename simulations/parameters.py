@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 
 STATES = ("trapped", "confined", "free", "directed")
+TRAPPED, CONFINED, FREE, DIRECTED = range(4)  # indices into STATES
 MODELS = ("single_state", "multi_state", "immobile_traps", "dimerization", "confinement")
+# In these models the label of frame t governs the step t-1 -> t, in the others the step t -> t+1: andi_datasets changes
+# the state of a particle that binds or unbinds before the particle moves, and in the other models after.
+STEP_ENDS_AT_LABEL = ("immobile_traps", "dimerization")
+LONGEST_GAP = 3  # missing frames in a row that are bridged by a straight line; a longer gap cuts a track
 ALPHA_DIRECTED = 1.9  # andi_datasets: alpha at or above this is "directed"
 FOV_PX, BOX_PX, SIGMA_PX, FRAMES, MIN_FRAMES = 128.0, 1.8 * 128, 0.12, 200, 20  # AnDi-2 defaults
 

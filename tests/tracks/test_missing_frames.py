@@ -13,7 +13,8 @@ from main.tracks.samples.read import draw_missing
 from main.utils.training import Options, fit, network
 from main.utils.weights import load_weights
 from misc.limits import stretches
-from simulations.missing_frames import LONGEST, bridge, with_gaps
+from simulations.missing_frames import bridge_batch, with_gaps
+from simulations.parameters import LONGEST_GAP
 from simulations.stream import TrackStream
 
 
@@ -30,8 +31,8 @@ def test_simulated_gaps_are_short_and_inside():
     missing, length = ~gappy["seen"], tracks["length"]
     assert missing.any(1).float().mean() < 0.6 and missing.any(1).sum() > 10
     assert not missing[:, 0].any() and not missing[torch.arange(64), length - 1].any()
-    runs = torch.nn.functional.avg_pool1d(missing.float()[:, None], LONGEST + 1, 1)
-    assert runs.max() < 1.0 and torch.nn.functional.avg_pool1d(missing.float()[:, None], LONGEST, 1).max() == 1.0
+    runs = torch.nn.functional.avg_pool1d(missing.float()[:, None], LONGEST_GAP + 1, 1)
+    assert runs.max() < 1.0 and torch.nn.functional.avg_pool1d(missing.float()[:, None], LONGEST_GAP, 1).max() == 1.0
     beyond = torch.arange(60) >= length[:, None] - 1
     assert not (missing & beyond).any() and torch.equal(gappy["xy"][~missing], tracks["xy"][~missing])
 
@@ -39,7 +40,7 @@ def test_simulated_gaps_are_short_and_inside():
 def test_bridge_is_a_straight_line():
     xy = torch.tensor([[[0.0, 0.0], [9.0, 9.0], [9.0, 9.0], [3.0, 6.0]]])
     seen = torch.tensor([[True, False, False, True]])
-    assert torch.allclose(bridge(xy, seen), torch.tensor([[[0.0, 0.0], [1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]]))
+    assert torch.allclose(bridge_batch(xy, seen), torch.tensor([[[0.0, 0.0], [1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]]))
 
 
 def test_features_name_missing_frames_and_keep_the_scale():
@@ -53,7 +54,7 @@ def test_features_name_missing_frames_and_keep_the_scale():
     _, lines = features(gappy["xy"], tracks["length"])
     assert float((lines - scale).mean()) < -0.01
     alternate = torch.arange(200).expand(64, -1) % 2 == 0
-    assert features(bridge(tracks["xy"], alternate), tracks["length"], seen=alternate)[0].isfinite().all()
+    assert features(bridge_batch(tracks["xy"], alternate), tracks["length"], seen=alternate)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("body", ["lstm", "conv_lstm", "sample"])
