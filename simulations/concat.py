@@ -9,9 +9,7 @@ cut by the border of a row group and a reader can stream the file.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulations.files import sha256, write_atomically
 from simulations.jobs import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_record
 from simulations.parameters import STATES
 
@@ -55,35 +54,37 @@ def concatenate(folder) -> dict:
         models[model] = _concatenate_model(folder, model, [j for j in jobs if j.model == model], first_id)
     seeds = "SeedSequence(seed, spawn_key=(index of the model in MODELS, index of the job))"
     manifest = {"parameters": parameters, "seeds": seeds, "models": models}
-    part = folder / f"{MANIFEST_FILE}.part"
-    part.write_text(json.dumps(manifest, indent=1))
-    os.replace(part, folder / MANIFEST_FILE)
+    text = json.dumps(manifest, indent=1)
+    write_atomically(folder / MANIFEST_FILE, lambda part: part.write_text(text))
     return manifest
 
 
 def _concatenate_model(folder: Path, model: str, jobs: list[Job], first_id: int) -> dict:
-    """Write the Parquet of one model; returns its entry of the manifest."""
+    """Write the Parquet file of one model; returns its entry of the manifest."""
     path = folder / f"{model}.parquet"
-    part = path.with_suffix(".part")
-    n_tracks, n_worlds, failed, frames = 0, 0, Counter(), np.zeros(len(STATES), int)
-    with pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer:
-        for job in jobs:
-            table = _read_shard(folder / job.shard, job, first_id + n_tracks)
-            writer.write_table(table, row_group_size=table.num_rows)
-            record = read_record(folder / job.shard)
-            n_tracks, n_worlds = n_tracks + job.n_tracks, n_worlds + record["worlds"]
-            failed.update(record["failed"])
-            frames += np.bincount(table["state"].to_numpy(), minlength=len(STATES))
-    os.replace(part, path)
+    write_atomically(path, lambda part: _join_shards(part, folder, jobs, first_id))
+    records = [read_record(folder / job.shard) for job in jobs]
+    file = pq.ParquetFile(path)
+    groups = (file.read_row_group(i, ["state"])["state"].to_numpy() for i in range(file.num_row_groups))
+    frames = sum(np.bincount(state, minlength=len(STATES)) for state in groups)
     return {
         "file": path.name,
         "sha256": sha256(path),
-        "tracks": n_tracks,
+        "tracks": sum(job.n_tracks for job in jobs),
         "frames": int(frames.sum()),
         "frames_by_state": dict(zip(STATES, frames.tolist(), strict=True)),
-        "worlds": n_worlds,
-        "failed": dict(failed),
+        "worlds": sum(record["worlds"] for record in records),
+        "failed": dict(sum((Counter(record["failed"]) for record in records), Counter())),
     }
+
+
+def _join_shards(path: Path, folder: Path, jobs: list[Job], first_id: int) -> None:
+    """Write the shards of `jobs` to one Parquet file, a row group each; track_id counts from `first_id`."""
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for job in jobs:
+            table = _read_shard(folder / job.shard, job, first_id)
+            writer.write_table(table, row_group_size=table.num_rows)
+            first_id += job.n_tracks
 
 
 def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
@@ -92,12 +93,6 @@ def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
     if not np.array_equal(np.unique(track_id), np.arange(job.n_tracks)):
         raise ValueError(f"{path} should hold {job.n_tracks} tracks and does not: delete it and use --resume")
     return table.set_column(0, SCHEMA.field("track_id"), pa.array(track_id + first_id))
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(argv=None) -> int:

@@ -6,7 +6,6 @@ localisation error are in px, K in px^2/frame^alpha.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from simulations.files import write_atomically
 from simulations.parameters import MODELS
 
 DTYPES = {
@@ -111,10 +111,7 @@ class TrackDataset(Dataset):
 
     def save(self, path) -> None:
         """Write with `torch.save`, under a temporary name first; `load_dataset` reads it."""
-        path = Path(path)
-        part = path.with_name(f"{path.name}.part")
-        torch.save(self, part)
-        os.replace(part, path)
+        write_atomically(path, lambda part: torch.save(self, part))
 
     @classmethod
     def from_parquet(cls, paths: Iterable, info: dict | None = None) -> TrackDataset:

@@ -7,7 +7,6 @@ order in which jobs are made; `simulate.py` and `scheduler.py` only decide who m
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulations.andi import Track, seeded, simulate_world
+from simulations.files import write_atomically
 from simulations.parameters import MIN_FRAMES, MODELS, PRIORS, sample_worlds
 
 PARAMETERS_FILE = "simulation.json"
@@ -157,10 +157,7 @@ def make_shard(parameters: dict, job: Job) -> bytes:
 
 def place_shard(folder: Path, job: Job, shard: bytes) -> None:
     """Write a shard; it appears under its name only when complete."""
-    path = folder / job.shard
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(shard)
-    os.replace(part, path)
+    write_atomically(folder / job.shard, lambda part: part.write_bytes(shard), shared=True)
 
 
 def read_record(path: Path) -> dict:

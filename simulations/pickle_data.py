@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simulations.concat import MANIFEST_FILE, sha256
+from simulations.concat import MANIFEST_FILE
 from simulations.dataset import TrackDataset
+from simulations.files import sha256
 from simulations.parameters import MODELS
 
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}

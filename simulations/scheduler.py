@@ -7,7 +7,6 @@ this project installed, in the version that is here, and are refused otherwise.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from distributed import Client, KilledWorker, Security, as_completed, rpc
 
+from simulations.files import digest_code
 from simulations.jobs import Job, make_shard, place_shard
 
 TIMEOUT_S = 5
@@ -27,9 +27,7 @@ GONE = "the scheduler went away"
 CODE = ("andi.py", "jobs.py", "labels.py", "parameters.py")  # besides packages, what the bytes of a shard depend on
 # read on import: a worker that runs on after an update still holds the code that it started with
 INSTALLED = {name: version(name) for name in ("andi-datasets", "numpy", "pyarrow", "stochastic")}
-INSTALLED["simulations"] = hashlib.sha256(
-    b"".join(Path(__file__).with_name(name).read_bytes() for name in CODE)
-).hexdigest()[:8]
+INSTALLED["simulations"] = digest_code(Path(__file__).parent, CODE)
 
 _one_at_a_time = threading.Lock()  # the threads of a worker share the random streams of andi_datasets
 

@@ -33,6 +33,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simulations.files import TEMPORARY, write_atomically
 from simulations.jobs import (
     PARAMETERS_FILE,
     TRACKS_PER_JOB,
@@ -55,7 +56,6 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
         If the folder holds another run, or holds any run and `resume` is not given.
     """
     file = folder / PARAMETERS_FILE
-    part = file.with_suffix(".part")
     if file.exists():
         before = json.loads(file.read_text())
         changed = [name for name in parameters | before if before.get(name) != parameters.get(name)]
@@ -64,13 +64,13 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
             raise ValueError(f"{folder} holds a run with other {names}: use the same, or another --out")
         if not resume:
             raise ValueError(f"{folder} already holds this run: continue it with --resume, or change --out")
-    elif folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - {part}):
+    elif folder.exists() and (not folder.is_dir() or {f.name for f in folder.iterdir()} - {file.name + TEMPORARY}):
         raise ValueError(f"{folder} exists and holds no run of simulate.py: use another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps(parameters, indent=1))
-    os.replace(part, file)
+    text = json.dumps(parameters, indent=1)
+    write_atomically(file, lambda part: part.write_text(text))
     (folder / "shards").mkdir(exist_ok=True)
-    for stale in (folder / "shards").glob("*.part"):
+    for stale in (folder / "shards").glob(f"*{TEMPORARY}"):
         stale.unlink()
 
 

@@ -4,7 +4,6 @@ Each worker loads the weights by itself, once, and is refused if they or this pr
 client. Of a worker that dies the scheduler gives its blocks to another; each comes back once, in order.
 """
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -20,6 +19,7 @@ from main.tracks.results.tables import Results
 from main.tracks.table import Tracks
 from main.utils.errors import InputError
 from main.utils.files import PACKAGES, version
+from simulations.files import digest_code
 
 AHEAD = 3  # blocks per thread that are handed out: one runs, the others wait; few are lost with a worker
 CODE = ("main/models", "main/tracks", "main/utils", "simulations")  # that the results depend on
@@ -28,10 +28,8 @@ CODE = ("main/models", "main/tracks", "main/utils", "simulations")  # that the r
 @cache
 def code() -> dict[str, str]:
     """Versions of packages and a digest of this project's code, as it was when first asked."""
-    root, digest = Path(__file__).parents[2], hashlib.sha256()
-    for path in sorted(path for folder in CODE for path in (root / folder).rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return {"tracewise": digest.hexdigest()[:8]} | {name: version(name) for name in PACKAGES}
+    versions = {name: version(name) for name in PACKAGES}
+    return {"tracewise": digest_code(Path(__file__).parents[2], CODE)} | versions
 
 
 @cache

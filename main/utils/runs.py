@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from main.utils import distributed
+from main.utils.files import write_atomically
 
 MAY_CHANGE = ("minutes", "val_every", "bf16", "steps")  # options that a resumed run may give anew
 
@@ -108,8 +109,7 @@ class RunFolder:
         }
         if not self.writes:
             return
-        torch.save(checkpoint, self.path / "last.pt.tmp")
-        (self.path / "last.pt.tmp").replace(self.path / "last.pt")
+        write_atomically(self.path / "last.pt", lambda part: torch.save(checkpoint, part))
 
     def load(self, parts: dict, train) -> dict:
         """Put everything that `save` wrote back in place; returns the step and the best loss."""

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from main.models import build
-from main.utils.files import sha256
+from main.utils.files import sha256, write_atomically
 
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
 
@@ -40,9 +40,8 @@ def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -
 
 def write_config(folder: Path, config: dict) -> None:
     """Write config.json, whole or not at all."""
-    temporary = Path(folder) / "config.json.tmp"
-    temporary.write_text(json.dumps(config, indent=1) + "\n")
-    temporary.replace(Path(folder) / "config.json")
+    text = json.dumps(config, indent=1) + "\n"
+    write_atomically(Path(folder) / "config.json", lambda part: part.write_text(text))
 
 
 def read_config(folder: Path) -> dict:

@@ -14,7 +14,8 @@ import pytest
 from stochastic import random as stochastic_random
 
 from simulations import andi, jobs, simulate
-from simulations.concat import concatenate, sha256
+from simulations.concat import concatenate
+from simulations.files import sha256
 from simulations.parameters import MODELS, PRIORS, sample_worlds
 
 TINY = {"models": ["single_state", "dimerization"], "tracks": 8, "tracks_per_job": 3}
