@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.body == "sample",
             options.gaps,
         )
-        train.split(distributed.rank(), distributed.world())
+        train.split(distributed.rank(), distributed.world(), distributed.fewest)
         fit(train, val, options, args.run, args.resume, device)
         if distributed.rank() == 0:
             print(f"run folder: {args.run}")

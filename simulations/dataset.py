@@ -1,4 +1,4 @@
-"""Labelled tracks as data sets: in memory or memory-mapped (`TrackDataset`) or streamed (`LazyTrackDataset`).
+"""Labelled tracks as data sets, in memory (`TrackDataset`) or read piece by piece from Parquet (`LazyTrackDataset`).
 
 Both give the same items, one dictionary of tensors per track, which `collate` pads to a batch. Positions and
 localisation error are in px, K in px^2/frame^alpha.
@@ -30,7 +30,7 @@ DTYPES = {
 
 
 class TrackDataset(Dataset):
-    """n tracks with N frames in all, as plain tensors, so that it loads without running any code.
+    """n labelled tracks with N frames in total, as tensors in memory or memory-mapped from a file.
 
     Parameters
     ----------
@@ -110,8 +110,9 @@ class TrackDataset(Dataset):
         return TrackDataset(**frames, offsets=offsets, **tracks, info=info)
 
     def save(self, path) -> None:
-        """Write with `torch.save`, under a temporary name first; `load_dataset` reads it."""
-        write_atomically(path, lambda part: torch.save(self, part))
+        """Write the tensors and `info` as a plain dictionary with `torch.save`; `load_dataset` reads the file."""
+        content = {name: getattr(self, name) for name in DTYPES} | {"info": self.info}
+        write_atomically(path, lambda part: torch.save(content, part))
 
     @classmethod
     def from_parquet(cls, paths: Iterable, info: dict | None = None) -> TrackDataset:
@@ -209,26 +210,32 @@ def collate(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]
 
 
 def load_dataset(path) -> TrackDataset:
-    """Memory-map a saved `TrackDataset`; nothing that the file may contain is executed.
+    """Memory-map the file of a `TrackDataset`; nothing that the file may contain is executed.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or holds anything but tensors and plain containers in a `TrackDataset`.
+        If the file cannot be read, or holds anything but the tensors of a `TrackDataset` and plain containers.
     """
     try:
-        with torch.serialization.safe_globals([TrackDataset]):
-            dataset = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.serialization.safe_globals(OLD_CLASSES):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a damaged or foreign file can raise nearly anything
-        raise ValueError(f"{path} is no TrackDataset, and nothing in it was run: {_cause(error)}") from error
-    if not isinstance(dataset, TrackDataset):
-        raise ValueError(f"{path} holds a {type(dataset).__name__}, not a TrackDataset")
-    dataset.check()
-    return dataset
+        raise ValueError(f"{path} is no TrackDataset, and nothing in it was run: {_first_line(error)}") from error
+    content = vars(content) if isinstance(content, TrackDataset) else content
+    expected = {*DTYPES, "info"}
+    if not isinstance(content, dict) or content.keys() != expected or not isinstance(content["info"], dict):
+        raise ValueError(f"{path} is no TrackDataset: expected a dictionary of {', '.join(sorted(expected))}")
+    return TrackDataset(**content)
 
 
-def _cause(error: Exception) -> str:
-    """One line on why torch refused a file."""
+# Files written before 2026-11-24 hold an object of this class, from either module. They are accepted in one more
+# release; write them anew with `load_dataset(path).save(path)`.
+OLD_CLASSES = [(TrackDataset, f"{module}.TrackDataset") for module in ("main.utils.dataset", "simulations.dataset")]
+
+
+def _first_line(error: Exception) -> str:
+    """Why torch refused a file, in one line."""
     if "mmap can only" in str(error):
         return "it was not written by TrackDataset.save"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

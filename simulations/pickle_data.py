@@ -1,6 +1,6 @@
 """Split simulated tracks into pickled training, validation and test sets: 70/15/15, by track, in every model.
 
-The sets are `simulations.dataset.TrackDataset` objects for `load_dataset`, which memory-maps them.
+`simulations.dataset.load_dataset` reads and memory-maps the sets.
 
     python simulations/pickle_data.py data/broad
 """

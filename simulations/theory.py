@@ -6,7 +6,7 @@ import numpy as np
 
 from simulations.andi import seeded
 
-MODELS = ("sbm", "attm", "ctrw", "fbm")
+THEORY_MODELS = ("sbm", "attm", "ctrw", "fbm")
 
 
 def theory_tracks(model: str, alpha: float, n: int, frames: int = 200, seed: int = 0) -> np.ndarray:
@@ -33,8 +33,8 @@ def theory_tracks(model: str, alpha: float, n: int, frames: int = 200, seed: int
     """
     from andi_datasets.models_theory import models_theory
 
-    if model not in MODELS:
-        raise ValueError(f"unknown model {model!r}: expected one of {', '.join(MODELS)}")
+    if model not in THEORY_MODELS:
+        raise ValueError(f"unknown model {model!r}: expected one of {', '.join(THEORY_MODELS)}")
     make = getattr(models_theory(), model)
     with seeded(np.random.SeedSequence(seed)):
         drawn = [make(frames, alpha, 2) for _ in range(n)]

@@ -57,6 +57,11 @@ def any_rank(flag: bool) -> bool:
     return bool(_reduced(torch.tensor(int(flag)), dist.ReduceOp.MAX))
 
 
+def fewest(n: int) -> int:
+    """The smallest `n` of all ranks."""
+    return int(_reduced(torch.tensor(n), dist.ReduceOp.MIN))
+
+
 def mean(values: dict[str, float]) -> dict[str, float]:
     """Mean of each value over the ranks."""
     total = _reduced(torch.tensor(list(values.values()), dtype=torch.float64), dist.ReduceOp.SUM)

@@ -2,6 +2,10 @@
 
 import os
 import pickle
+import sys
+import types
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +15,7 @@ import torch
 
 from simulations import simulate
 from simulations.concat import concatenate
-from simulations.dataset import LazyTrackDataset, TrackDataset, collate, load_dataset
+from simulations.dataset import DTYPES, LazyTrackDataset, TrackDataset, collate, load_dataset
 from simulations.parameters import MODELS
 from simulations.pickle_data import main as pickle_main
 from simulations.pickle_data import pickle_data, split_tracks
@@ -104,6 +108,34 @@ def test_save_and_load(tmp_path, paths):
     assert [p.name for p in tmp_path.iterdir()] == ["set.pt"]
 
 
+@pytest.mark.parametrize("module", ["main.utils.dataset", "simulations.dataset"])
+def test_files_that_hold_the_old_class_are_read(tmp_path, paths, module, monkeypatch):
+    dataset, path = TrackDataset.from_parquet(paths, info={"seed": 1}), tmp_path / "old.pt"
+
+    class OldTrackDataset:
+        """As the class was when objects of it were saved."""
+
+    OldTrackDataset.__module__, OldTrackDataset.__qualname__ = module, "TrackDataset"
+    old = OldTrackDataset()
+    vars(old).update(vars(dataset))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, module, types.SimpleNamespace(TrackDataset=OldTrackDataset))
+        torch.save(old, path)
+    assert f"c{module}\nTrackDataset\n".encode() in zipfile.ZipFile(path).read("old/data.pkl")
+    loaded = load_dataset(path)
+    assert type(loaded) is TrackDataset and loaded.info == {"seed": 1}
+    assert all(torch.equal(getattr(loaded, name), getattr(dataset, name)) for name in DTYPES)
+
+
+def test_a_saved_set_needs_no_class_and_is_memory_mapped(tmp_path, paths):
+    dataset, path = TrackDataset.from_parquet(paths), tmp_path / "set.pt"
+    dataset.save(path)
+    content = torch.load(path, weights_only=True)
+    assert type(content) is dict and all(torch.equal(content[name], getattr(dataset, name)) for name in DTYPES)
+    loaded = load_dataset(path)
+    assert str(path) in Path("/proc/self/maps").read_text() and torch.equal(loaded.xy, dataset.xy)
+
+
 class Foreign:
     """Runs a command when unpickled."""
 
@@ -117,7 +149,7 @@ class Foreign:
 def test_foreign_classes_are_refused_and_not_executed(tmp_path, paths):
     trace, file = tmp_path / "executed", tmp_path / "foreign.pt"
     hidden = TrackDataset.from_parquet(paths, info={"note": Foreign(trace)})
-    for content in (Foreign(trace), hidden, {"data": [Foreign(trace)]}):
+    for content in (Foreign(trace), hidden, {"data": [Foreign(trace)]}, vars(hidden)):
         torch.save(content, file)
         with pytest.raises(ValueError, match="nothing in it was run") as caught:
             load_dataset(file)
@@ -133,9 +165,13 @@ def test_what_is_no_data_set_is_refused(tmp_path, paths):
     dataset.save(tmp_path / "whole.pt")
     (tmp_path / "half.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:3000])
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    torch.save(vars(dataset) | {"info": [1]}, tmp_path / "info.pt")
+    torch.save(vars(dataset) | {"xy": dataset.xy.double()}, tmp_path / "double.pt")
     del dataset.sigma
     torch.save(dataset, tmp_path / "incomplete.pt")
-    for name in ("half.pt", "tensor.pt", "incomplete.pt", "absent.pt", "."):
+    torch.save(vars(dataset), tmp_path / "without_sigma.pt")
+    files = ("half.pt", "tensor.pt", "info.pt", "double.pt", "incomplete.pt", "without_sigma.pt", "absent.pt", ".")
+    for name in files:
         with pytest.raises(ValueError):
             load_dataset(tmp_path / name)
 

@@ -24,7 +24,7 @@ TINY = Options(hidden=8, layers="1,1,1", dropout=0.0, steps=14, val_every=1, sch
 
 def stream(rank=0, world=1):
     made = TrackStream("broad", BATCH, "cpu", seed=0, chunk=CHUNK)
-    made.split(rank, world)
+    made.split(rank, world, distributed.fewest)
     return made
 
 
