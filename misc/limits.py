@@ -26,9 +26,9 @@ from main.tracks.benchmark.fit_calibration import (
 )
 from main.tracks.inference.predictor import Predictor
 from main.utils.weights import load_weights
+from simulations.parameters import STATES, TRAPPED
 
 SEED = 20_251_120
-STATES = ("trapped", "confined", "free", "directed")
 BINS = {
     "frames": [20, 40, 80, 140, 201],
     "noise / step": [0, 0.1, 0.3, 1, 3, np.inf],
@@ -83,7 +83,7 @@ def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
 def segment_errors(tracks: list[dict], predictions: list, segmented: list, config: dict) -> pd.DataFrame:
     """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
     values = segment_values(tracks, predictions, segmented, config.get("calibration", {}))
-    lengths = [s["end"] - s["start"] for own in segmented for s in own if s["state"] != 0]
+    lengths = [s.n_frames for segments in segmented for s in segments if s.state != TRAPPED]
     return errors(values).assign(**{"frames of the segment": lengths, "state right": np.nan})
 
 

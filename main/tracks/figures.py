@@ -211,10 +211,10 @@ def plot_track_over_time(
     axes[2].stackplot(frames, np.asarray(prediction.state_probs).T, colors=STATE_COLOURS, alpha=0.85)
     axes[3].plot(frames, prediction.p_change, color=CHANGE_COLOUR)
     for segment in segments or ():
-        if segment["k"] > 0:
-            span = [segment["start"] - 0.5, segment["end"] - 0.5]
-            axes[0].plot(span, [segment["k"]] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt")
-            axes[1].plot(span, [segment["alpha"]] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt")
+        if segment.k > 0:
+            span = [segment.start - 0.5, segment.end - 0.5]
+            axes[0].plot(span, [segment.k] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt")
+            axes[1].plot(span, [segment.alpha] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt")
     if truth is not None:
         _draw_truth(axes, frames, truth)
     for ax in axes:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-MAX_BRIDGED = 3  # missing frames in a row filled by a straight line; a longer gap cuts the track
+from simulations.parameters import LONGEST_GAP
 
 
 def every_frame(xy: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def bridge(track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.interp(frame, frame[seen], track[seen, i]) for i in (0, 1)], axis=1), seen
 
 
-def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = MAX_BRIDGED) -> pd.DataFrame:
+def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = LONGEST_GAP) -> pd.DataFrame:
     """Pieces of tracks between gaps too long to bridge.
 
     Parameters

@@ -3,14 +3,16 @@
 All return segments (start, end exclusive, k in px^2/frame^alpha, alpha, state) of one track.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from ruptures import KernelCPD
 
 from main.tracks.inference.changepoints import MIN_SIZE
+from main.tracks.inference.segments import Segment
 from main.utils.estimators import fit_msd, mle
-from simulations.parameters import ALPHA_DIRECTED
+from simulations.parameters import ALPHA_DIRECTED, DIRECTED, FREE, TRAPPED
 
-TRAPPED, CONFINED, FREE, DIRECTED = range(4)
 MSD_LAGS = 4
 MSD_FLOOR = 1e-3  # px^2
 K_FLOOR = 1e-4  # px^2/frame; estimates below it, negative ones included, count as this much
@@ -21,7 +23,7 @@ SHORTEST_FIT = 8  # frames; a shorter segment is taken as Brownian
 
 def constant_segments(xy):
     """One segment: K = 1, alpha = 1, free."""
-    return [dict(start=0, end=len(xy), k=1.0, alpha=1.0, state=FREE)]
+    return [Segment(0, len(xy), k=1.0, alpha=1.0, state=FREE)]
 
 
 def msd_values(xy, sigma):
@@ -46,7 +48,7 @@ def msd_values(xy, sigma):
 
 def msd_segments(xy, sigma):
     """One segment with the values of `msd_values`."""
-    return [dict(start=0, end=len(xy)) | msd_values(xy, sigma)]
+    return [Segment(0, len(xy), **msd_values(xy, sigma))]
 
 
 def window_msd(xy, sigma, window=WINDOW):
@@ -93,7 +95,7 @@ def window_segments(xy, sigma, penalty=PENALTY):
 
     Returns
     -------
-    list of dict
+    list of Segment
 
     Source: TA-MSD in windows, as the yardstick of STEP (Requena et al., Biophys. J. 122, 4360 (2023)); kernel
     changepoint detection of ruptures.
@@ -104,7 +106,7 @@ def window_segments(xy, sigma, penalty=PENALTY):
     for start, end in zip([0, *ends], ends, strict=False):
         own = xy[start:end]
         values = msd_values(own, sigma) if len(own) >= SHORTEST_FIT else brownian_values(own, sigma)
-        segments.append(dict(start=start, end=end) | values)
+        segments.append(Segment(start, end, **values))
     return segments
 
 
@@ -121,7 +123,7 @@ def true_segments(xy, truth, sigma, estimate):
     ----------
     xy : (T, 2) array
         Positions, px.
-    truth : list of dict
+    truth : list of Segment
         True segments.
     sigma : float
         Localisation error, px.
@@ -130,13 +132,13 @@ def true_segments(xy, truth, sigma, estimate):
 
     Returns
     -------
-    list of dict
+    list of Segment
         Trapped segments keep K = alpha = 0.
     """
     segments = []
     for true in truth:
-        own = xy[true["start"] : true["end"]]
-        k = mle(own, sigma) if estimate == "mle" else brownian_values(own, sigma)["k"]
-        moving = true["state"] != TRAPPED
-        segments.append(true | dict(k=k if moving else 0.0, alpha=1.0 if moving else 0.0))
+        positions = xy[true.start : true.end]
+        k = mle(positions, sigma) if estimate == "mle" else brownian_values(positions, sigma)["k"]
+        moving = true.state != TRAPPED
+        segments.append(replace(true, k=k if moving else 0.0, alpha=1.0 if moving else 0.0))
     return segments

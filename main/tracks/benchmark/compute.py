@@ -83,7 +83,7 @@ def classical_segments(method, bench):
 
     Returns
     -------
-    dict[str, list of list of dict]
+    dict[str, list of list of Segment]
 
     Raises
     ------

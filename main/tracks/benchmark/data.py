@@ -64,7 +64,7 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
         Use the published seeds instead: same parameters, traps and compartments; localisation noise differs
         from the published files, whose generator state also passed through the rendering of videos.
     experiments : sequence of Worlds, optional
-        Default: `simulations.parameters.EXPERIMENTS`.
+        Default: `simulations.experiments.EXPERIMENTS`.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     from andi_datasets.utils_challenge import file_nonOverlap_reOrg
 
     if experiments is None:
-        from simulations.parameters import EXPERIMENTS as experiments
+        from simulations.experiments import EXPERIMENTS as experiments
     folder = Path(folder)
     made_with = {"seed": "published" if published else seed, "fovs": n_fovs}
     if (folder / "track_2").is_dir():
@@ -133,7 +133,7 @@ def read_benchmark(folder):
     Returns
     -------
     pandas.DataFrame
-        Columns exp, fov, traj_idx (int), xy ((T, 2) array, px), segments (list of dict), and, where the files
+        Columns exp, fov, traj_idx (int), xy ((T, 2) array, px), segments (list of Segment), and, where the files
         hold them, the frame labels k (px^2/frame^alpha), alpha, state ((T,) arrays).
 
     Raises

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logsumexp
 
-TRAPPED = 0
+from simulations.parameters import TRAPPED
+
 CONSTANT = np.array([[1.0], [0.01], [1.0], [0.01], [1.0]])  # one state, K = alpha = 1
 MAX_STATES = 3  # moving states tried
 MIN_SHARE = 0.02  # of frames; a smaller state is not reported
@@ -69,7 +70,7 @@ def moments(segments, groups):
 
     Parameters
     ----------
-    segments : list of dict
+    segments : list of Segment
         start, end, k, alpha of M segments.
     groups : (M, S) array
         Share of each segment that belongs to each state.
@@ -79,12 +80,12 @@ def moments(segments, groups):
     numpy.ndarray, shape (5, S)
         Means and variances over frames; states without frames are left out.
     """
-    frames = np.array([s["end"] - s["start"] for s in segments], float)
+    frames = np.array([s.n_frames for s in segments], float)
     weight = groups * frames[:, None]  # (M, S)
     weight = weight[:, weight.sum(axis=0) > 0]
     rows = []
     for name in ("alpha", "k"):
-        values = np.array([s[name] for s in segments])[:, None]
+        values = np.array([getattr(s, name) for s in segments])[:, None]
         mean = (weight * values).sum(axis=0) / weight.sum(axis=0)
         rows += [mean, (weight * (values - mean) ** 2).sum(axis=0) / weight.sum(axis=0)]
     return np.stack([*rows, weight.sum(axis=0) / weight.sum()])
@@ -136,16 +137,16 @@ def estimate_ensemble(segments):
 
     Parameters
     ----------
-    segments : list of dict
+    segments : list of Segment
         start, end, k, alpha, state of all predicted segments of all tracks.
 
     Returns
     -------
     numpy.ndarray, shape (5, S)
     """
-    trapped = np.array([s["state"] == TRAPPED for s in segments])
-    frames = np.array([s["end"] - s["start"] for s in segments], float)
-    values = np.array([[np.sqrt(max(s["k"], K_FLOOR)), s["alpha"]] for s in segments])[~trapped]
+    trapped = np.array([s.state == TRAPPED for s in segments])
+    frames = np.array([s.n_frames for s in segments], float)
+    values = np.array([[np.sqrt(max(s.k, K_FLOOR)), s.alpha] for s in segments])[~trapped]
     groups = np.zeros((len(segments), 1 + MAX_STATES))
     groups[trapped, 0] = 1.0
     if len(values):

@@ -9,6 +9,7 @@ import pandas as pd
 from main.tracks.evaluation.errors import found_changepoints
 from main.tracks.inference.segments import segment_values
 from main.utils.estimators import cramer_rao_bound, mle
+from simulations.parameters import FREE
 
 Z_90 = 1.645  # half width of a 90 % interval in standard errors
 K_FLOOR = 1e-4  # px^2/frame^alpha; a moving frame called trapped counts as this K
@@ -16,7 +17,6 @@ LENGTHS = (5, 10, 20, 40, 80, 201)  # frames, edges of the bins of `k_errors`
 NEAR_BROWNIAN = 0.1  # |alpha - 1| of the segments of `k_errors`
 MAD_TO_SD = 1.4826  # of Gaussian errors
 MAX_NOISE = 1.0  # sigma / sqrt(2 K) of the segments of `k_errors`
-FREE = 2
 
 
 def _bins(*edges):
@@ -35,7 +35,7 @@ COVERAGE_BINS = {
 def per_frame(tracks, name):
     """A value of the segments of all tracks at every frame, one track after the other, (F,)."""
     segments = [s for track in tracks for s in track]
-    return np.repeat([s[name] for s in segments], [s["end"] - s["start"] for s in segments])
+    return np.repeat([getattr(s, name) for s in segments], [s.n_frames for s in segments])
 
 
 def frame_errors(table, segments, sigma):
@@ -45,7 +45,7 @@ def frame_errors(table, segments, sigma):
     ----------
     table : pandas.DataFrame
         As of `benchmark_data.read_benchmark`.
-    segments : sequence of list of dict
+    segments : sequence of list of Segment
         Predicted segments of every track.
     sigma : float
         Localisation error, px.
@@ -77,8 +77,8 @@ def frame_errors(table, segments, sigma):
 
 def distance_to_change(segments):
     """Frames to the nearest changepoint, 0 at the frames on either side of it; nan without any, (T,)."""
-    n = segments[-1]["end"]
-    ends = np.array([s["end"] for s in segments[:-1]])
+    n = segments[-1].end
+    ends = np.array([s.end for s in segments[:-1]])
     if not len(ends):
         return np.full(n, np.nan)
     gap = np.arange(n)[:, None] - ends
@@ -95,11 +95,11 @@ def change_errors(table, segments):
     """
     rows = []
     for i, (true, own) in enumerate(zip(table["segments"], segments, strict=True)):
-        found = found_changepoints([s["end"] for s in true[:-1]], [s["end"] for s in own[:-1]])
+        found = found_changepoints([s.end for s in true[:-1]], [s.end for s in own[:-1]])
         for j, (a, b) in enumerate(zip(true, true[1:], strict=False)):
-            moving = a["k"] > 0 and b["k"] > 0
-            ratio = max(a["k"], b["k"]) / min(a["k"], b["k"]) if moving else np.nan
-            delta = abs(a["alpha"] - b["alpha"]) if moving else np.nan
+            moving = a.k > 0 and b.k > 0
+            ratio = max(a.k, b.k) / min(a.k, b.k) if moving else np.nan
+            delta = abs(a.alpha - b.alpha) if moving else np.nan
             rows.append((i, ratio, delta, float(j in found)))
     return pd.DataFrame(rows, columns=["track", "ratio_k", "delta_alpha", "found"])
 
@@ -212,15 +212,15 @@ def k_errors(table, preds, sigma):
     for i, (xy, true) in enumerate(zip(table["xy"], table["segments"], strict=True)):
         pooled = {name: _pooled_k(own[i], true) for name, own in preds.items()}
         for j, s in enumerate(true):
-            n = s["end"] - s["start"]
-            brownian = s["state"] == FREE and abs(s["alpha"] - 1) <= NEAR_BROWNIAN
-            if not brownian or n < LENGTHS[0] or sigma > MAX_NOISE * np.sqrt(2 * s["k"]):
+            n = s.n_frames
+            brownian = s.state == FREE and abs(s.alpha - 1) <= NEAR_BROWNIAN
+            if not brownian or n < LENGTHS[0] or sigma > MAX_NOISE * np.sqrt(2 * s.k):
                 continue
-            own = xy[s["start"] : s["end"]]
+            own = xy[s.start : s.end]
             cve = (np.diff(own, axis=0) ** 2).sum(axis=1).mean() / 4 - sigma**2
             found = {"CVE": cve, "MLE": mle(own, sigma)} | {name: k[j] for name, k in pooled.items()}
-            errors = {name: k / s["k"] - 1 for name, k in found.items()}
-            rows.append({"frames": n, "bound": cramer_rao_bound(n, s["k"], sigma)} | errors)
+            errors = {name: k / s.k - 1 for name, k in found.items()}
+            rows.append({"frames": n, "bound": cramer_rao_bound(n, s.k, sigma)} | errors)
     errors = pd.DataFrame(rows, columns=["frames", "bound", "CVE", "MLE", *preds])
     names = [f"{a} to {b - 1}" for a, b in zip(LENGTHS, LENGTHS[1:], strict=False)]
     groups = errors.drop(columns="frames").groupby(
@@ -234,8 +234,8 @@ def k_errors(table, preds, sigma):
 
 def _pooled_k(pred, segments):
     """K of each true segment from frame-wise predictions, as if none were trapped."""
-    moving = segment_values(pred, [s["start"] for s in segments[1:]], trapped_odds=0.0)
-    return [s["k"] for s in moving]
+    moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
+    return [s.k for s in moving]
 
 
 def coverage(table, preds):

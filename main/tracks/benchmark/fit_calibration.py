@@ -11,9 +11,10 @@ from main.tracks.inference.calibration import SMALLEST_WIDTH, condition, segment
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import FEWEST
 from main.tracks.samples.read import read_sample
-from main.utils.bootstrap import quantile
+from main.utils.bootstrap import weighted_quantile
 from simulations.batched import simulate_batched
-from simulations.parameters import EXPERIMENTS, SIGMA_PX
+from simulations.experiments import EXPERIMENTS
+from simulations.parameters import SIGMA_PX, TRAPPED
 from simulations.stream import TrackStream
 
 COVERAGE = 0.9
@@ -69,7 +70,7 @@ def read_tracks(predictor, config: dict, tracks: list[dict], sigma=None):
     Returns
     -------
     tuple
-        list of Prediction, list of list of dict (segments).
+        list of Prediction, list of list of Segment (segments).
     """
     paths, sigma = [t["xy"] for t in tracks], np.broadcast_to(np.nan if sigma is None else sigma, len(tracks))
     groups, alone = [], np.arange(len(tracks))
@@ -158,12 +159,12 @@ def segment_values(tracks, predictions, segmented, calibration) -> dict[str, np.
     """
     truths, found = [], {name: [] for name in NAMES}
     for track, p, segments in zip(tracks, predictions, segmented, strict=True):
-        moving = np.array([s["state"] != 0 for s in segments])
+        moving = np.array([s.state != TRAPPED for s in segments])
         truths.append(np.stack(true_segment_values(track, segments))[:, moving])
         for name, ends in segment_ends(p, segments, calibration).items():
             found[name].append(np.stack(ends)[:, moving])
     values = dict(zip(("k", "alpha", "state"), np.concatenate(truths, axis=1), strict=True))
-    values["decoded"] = np.array(["decoded_alpha" in s for own in segmented for s in own if s["state"] != 0])
+    values["decoded"] = np.array([s.is_decoded for segments in segmented for s in segments if s.state != TRAPPED])
     return values | {f"predicted_{name}": np.concatenate(found[name], axis=1).T for name in NAMES}
 
 
@@ -188,7 +189,7 @@ def true_segment_values(truth, segments):
     ----------
     truth : dict
         k, alpha, state, each (T,).
-    segments : list of dict
+    segments : list of Segment
         start and end (exclusive); they cover the track.
 
     Returns
@@ -197,7 +198,7 @@ def true_segment_values(truth, segments):
     """
     labels = np.stack([truth["k"], truth["alpha"], truth["state"]])  # (3, T)
     run = np.concatenate([[0], np.cumsum((np.diff(labels) != 0).any(axis=0))])  # (T,) number of the true segment
-    own = np.repeat(np.arange(len(segments)), [s["end"] - s["start"] for s in segments])
+    own = np.repeat(np.arange(len(segments)), [s.n_frames for s in segments])
     shared = np.zeros((len(segments), run[-1] + 1))
     np.add.at(shared, (own, run), 1)
     first = np.searchsorted(run, shared.argmax(axis=1))
@@ -236,8 +237,8 @@ def fit_knots(truth, ends, weight):
         group = np.digitize(place, EDGES[by])
         knot = {"of": of, "by": by, "at": [], "factor": []}
         for own in (group == i for i in np.unique(group)):
-            knot["at"].append(round(quantile(place[own], weight[own], 0.5), 4))
-            knot["factor"].append(round(quantile(score[own], weight[own], COVERAGE), 3))
+            knot["at"].append(round(weighted_quantile(place[own], weight[own], 0.5), 4))
+            knot["factor"].append(round(weighted_quantile(score[own], weight[own], COVERAGE), 3))
         knots.append(knot)
     return knots
 

@@ -7,6 +7,8 @@ import numpy as np
 from ruptures import KernelCPD
 from scipy.ndimage import median_filter
 
+from main.tracks.inference.segments import Segment
+
 MIN_SIZE = 3  # frames
 PENALTY = 0.3
 SAME_VALUE = 0.01  # neighbouring frames closer than this form a run
@@ -107,7 +109,7 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
 
     Returns
     -------
-    list of dict
+    list of Segment
         start, end (exclusive), k, alpha, state.
 
     Source: `combined_cps_k_focused` of the M3 entry to the second AnDi challenge (Pelt, l2, pen 0.3).
@@ -124,6 +126,6 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
         state = int(np.bincount(states[start:end]).argmax())
         state = 2 if state == 0 and k > K_TRAPPED else state
         segments.append(
-            dict(start=int(start), end=int(end), k=float(k), alpha=float(alpha[start:end].mean()), state=state)
+            Segment(start=int(start), end=int(end), k=float(k), alpha=float(alpha[start:end].mean()), state=state)
         )
     return segments

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from main.tracks.inference.segments import Segment
 from simulations.labels import label_filter
-
-STEP_BEFORE = ("immobile_traps", "dimerization")  # there label[t] governs the step t-1 -> t, elsewhere t -> t+1
+from simulations.parameters import STEP_ENDS_AT_LABEL
 
 
 @dataclass
@@ -42,7 +42,7 @@ def state_of_segments(segments, ensemble):
 
     Parameters
     ----------
-    segments : list of dict
+    segments : list of Segment
         k, alpha of every true segment.
     ensemble : (5, S) array
         Mean and variance of alpha, mean and variance of K, share of frames, as in ``ensemble_labels.txt``.
@@ -52,7 +52,7 @@ def state_of_segments(segments, ensemble):
     numpy.ndarray of int, shape (len(segments),)
     """
     alpha_mean, alpha_var, k_mean, k_var, share = np.asarray(ensemble, float)
-    values = np.array([[s["alpha"], s["k"]] for s in segments])  # (M, 2)
+    values = np.array([[s.alpha, s.k] for s in segments])  # (M, 2)
     mean, variance = np.stack([alpha_mean, k_mean]), np.maximum(np.stack([alpha_var, k_var]), 1e-9)  # (2, S)
     distance = (values[:, :, None] - mean) ** 2 / variance  # (M, 2, S)
     density = np.log(np.maximum(share, 1e-9)) - 0.5 * (distance + np.log(variance)).sum(axis=1)
@@ -64,7 +64,7 @@ def read_hmm(tracks, ensemble):
 
     Parameters
     ----------
-    tracks : sequence of list of dict
+    tracks : sequence of list of Segment
         True segments (start, end exclusive, k, alpha, state).
     ensemble : (5, S) array
         As for `state_of_segments`; tells only which segments belong together.
@@ -78,13 +78,12 @@ def read_hmm(tracks, ensemble):
     index = state_of_segments(flat, ensemble)
     present, index = np.unique(index, return_inverse=True)
     n_states = len(present)
-    frames = np.array([s["end"] - s["start"] for s in flat], float)
+    frames = np.array([s.n_frames for s in flat], float)
     total = np.bincount(index, frames)
-    k, alpha = (np.bincount(index, frames * [s[name] for s in flat]) / total for name in ("k", "alpha"))
+    k, alpha = (np.bincount(index, frames * [getattr(s, name) for s in flat]) / total for name in ("k", "alpha"))
     votes = np.zeros((n_states, 4))
-    np.add.at(votes, (index, [s["state"] for s in flat]), frames)
-    first = np.array([s["start"] == 0 for s in flat])
-    first = np.array([s["start"] == 0 for s in flat])
+    np.add.at(votes, (index, [s.state for s in flat]), frames)
+    first = np.array([s.start == 0 for s in flat])
     transition = np.diag(np.bincount(index, frames - 1)) + 1e-3  # a segment of n frames stays n - 1 times
     changes = np.flatnonzero(~first[1:])
     np.add.at(transition, (index[changes], index[changes + 1]), 1.0)
@@ -161,7 +160,7 @@ def segments_of_states(states, hmm):
     """Segments of one track from its states (T,): start, end (exclusive), k, alpha, state of the HMM."""
     edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), len(states)]
     return [
-        dict(start=a, end=b, k=float(hmm.k[s]), alpha=float(hmm.alpha[s]), state=int(hmm.state[s]))
+        Segment(start=a, end=b, k=float(hmm.k[s]), alpha=float(hmm.alpha[s]), state=int(hmm.state[s]))
         for a, b, s in zip(edges, edges[1:], states[edges[:-1]], strict=False)
     ]
 
@@ -173,7 +172,7 @@ def hmm_segments(tracks, truths, ensemble, model, sigma, filtered=False):
     ----------
     tracks : sequence of (T, 2) array
         Positions, px.
-    truths : sequence of list of dict
+    truths : sequence of list of Segment
         True segments of the same tracks, for the parameters only.
     ensemble : (5, S) array
         As for `state_of_segments`.
@@ -186,12 +185,12 @@ def hmm_segments(tracks, truths, ensemble, model, sigma, filtered=False):
 
     Returns
     -------
-    list of list of dict
+    list of list of Segment
         start, end (exclusive), k (px^2/frame^alpha), alpha, state.
     """
     hmm = read_hmm(truths, ensemble)
     lengths = np.array([len(xy) for xy in tracks])
-    emission = log_emission(tracks, hmm.k, sigma, model in STEP_BEFORE)
+    emission = log_emission(tracks, hmm.k, sigma, model in STEP_ENDS_AT_LABEL)
     states = viterbi(emission, lengths, hmm.start, hmm.transition)
     rows = [row[:n] for row, n in zip(states, lengths, strict=True)]
     if filtered:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from main.tracks.evaluation.errors import K_FLOOR, changepoint_counts
-from main.utils.bootstrap import LEVEL, N_RESAMPLES, resampled_totals
+from main.utils.bootstrap import LEVEL, N_RESAMPLES, resample_totals
 
 SCORES = ("jsc", "rmse", "mae_alpha", "msle_k", "f1")
 HIGHER_IS_BETTER = {"jsc": True, "rmse": False, "mae_alpha": False, "msle_k": False, "f1": True}
@@ -18,7 +18,7 @@ def official_scores(truths, preds):
 
     Parameters
     ----------
-    truths, preds : sequence of list of dict
+    truths, preds : sequence of list of Segment
         Segments (start, end exclusive, k, alpha, state) of every track.
 
     Returns
@@ -40,7 +40,7 @@ def official_scores(truths, preds):
 
 def _frame(tracks):
     columns = [("Ds", "k"), ("alphas", "alpha"), ("states", "state"), ("changepoints", "end")]
-    rows = [{name: [s[key] for s in segments] for name, key in columns} for segments in tracks]
+    rows = [{name: [getattr(s, key) for s in segments] for name, key in columns} for segments in tracks]
     return pd.DataFrame(rows).assign(traj_idx=range(len(rows)))
 
 
@@ -53,7 +53,7 @@ def pair_segments(truth, pred):
 
     Parameters
     ----------
-    truth, pred : list of dict
+    truth, pred : list of Segment
         Segments of one track.
 
     Returns
@@ -77,7 +77,7 @@ def pair_segments(truth, pred):
 
 
 def _covered(segments):
-    ends = np.array([s["end"] for s in segments])
+    ends = np.array([s.end for s in segments])
     if len(ends) == 1:
         return np.array([0, ends[0]]), np.array([ends[0], ends[0]])
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -89,7 +89,7 @@ def fast_scores(truths, preds):
 
     Parameters
     ----------
-    truths, preds : sequence of list of dict
+    truths, preds : sequence of list of Segment
         Segments of every track of one experiment.
 
     Returns
@@ -99,10 +99,10 @@ def fast_scores(truths, preds):
     """
     counts, pairs = np.zeros(4), []
     for truth, pred in zip(truths, preds, strict=True):
-        counts += changepoint_counts([s["end"] for s in truth[:-1]], [s["end"] for s in pred[:-1]])
+        counts += changepoint_counts([s.end for s in truth[:-1]], [s.end for s in pred[:-1]])
         for i, j in pair_segments(truth, pred):
             a, b = truth[i], pred[j]
-            pairs.append((a["alpha"], b["alpha"], a["k"], b["k"], a["state"], b["state"]))
+            pairs.append((a.alpha, b.alpha, a.k, b.k, a.state, b.state))
     alpha, alpha_p, k, k_p, state, state_p = np.array(pairs).T
     hits = counts[0] - sum(len(t) == len(p) == 1 for t, p in zip(truths, preds, strict=True))
     log_ratio = np.log1p(np.maximum(k, K_FLOOR)) - np.log1p(np.maximum(k_p, K_FLOOR))
@@ -122,7 +122,7 @@ def score_table(table, segments, scorer=official_scores):
     ----------
     table : pandas.DataFrame
         Columns exp and segments (truth), one row per track.
-    segments : sequence of list of dict
+    segments : sequence of list of Segment
         Predicted segments, one list per row of `table`.
     scorer : callable
         `official_scores` or `fast_scores`.
@@ -154,7 +154,7 @@ def track_sums(truths, preds):
 
     Parameters
     ----------
-    truths, preds : sequence of list of dict
+    truths, preds : sequence of list of Segment
         Segments (start, end exclusive, k, alpha, state) of N tracks.
 
     Returns
@@ -168,9 +168,9 @@ def track_sums(truths, preds):
 
 
 def _sums(truth, pred):
-    counts = changepoint_counts([s["end"] for s in truth[:-1]], [s["end"] for s in pred[:-1]])
+    counts = changepoint_counts([s.end for s in truth[:-1]], [s.end for s in pred[:-1]])
     pairs = [(truth[i], pred[j]) for i, j in pair_segments(truth, pred)]
-    true, found = (np.array([[s["alpha"], s["k"], s["state"]] for s in side]).T for side in zip(*pairs, strict=True))
+    true, found = (np.array([[s.alpha, s.k, s.state] for s in side]).T for side in zip(*pairs, strict=True))
     log_ratio = np.log1p(np.maximum(true[1], K_FLOOR)) - np.log1p(np.maximum(found[1], K_FLOOR))
     alpha_error, same_state = np.abs(true[0] - found[0]).sum(), (true[2] == found[2]).sum()
     empty = len(truth) == len(pred) == 1
@@ -233,7 +233,7 @@ def bootstrap(experiments, sums, n_resamples=N_RESAMPLES, seed=0):
 
 def _resampled(sums, n_resamples, seed):
     """Scores (resamples, methods, 5) of one experiment's tracks (n, methods, 9), drawn n at a time."""
-    return scores_of(resampled_totals(sums, n_resamples, seed))
+    return scores_of(resample_totals(sums, n_resamples, seed))
 
 
 def intervals(resampled, level=LEVEL):

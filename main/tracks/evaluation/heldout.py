@@ -8,8 +8,8 @@ import torch
 from main.tracks.features import features
 from main.tracks.inference.changepoints import DEFAULTS, find_changepoints
 from main.tracks.inference.predictor import Prediction
+from simulations.parameters import FREE
 
-FREE = 2
 CHANNELS = {
     "k": ("k",),
     "alpha": ("alpha",),

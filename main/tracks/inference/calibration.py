@@ -9,6 +9,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from main.tracks.inference.segments import pooled_mean, segment_weights
+from simulations.parameters import TRAPPED
+
 SMALLEST_WIDTH = 1e-6
 MAX_ALPHA = 2.0
 INTERVALS = ("k_lo", "k_hi", "alpha_lo", "alpha_hi")
@@ -80,44 +83,48 @@ def temper(probabilities, temperature):
 
 
 def pooled_intervals(pred, segments):
-    """Values of segments and the widths around them before they are stretched.
+    """Values of segments, and the widths of their intervals before these are stretched.
 
-    Widths of frames are averaged with the weights of `segments.segment_values`; where a segment was decoded with its
-    sample, the interval reaches to the quantiles of its posterior at least. A trapped segment gets the values that its
-    frames would have if the particle moved.
+    Widths of frames are averaged with the weights of the values (`segments.pooled_mean`). Where a segment was decoded
+    with its sample, the interval reaches at least to the quantiles of its posterior. A trapped segment gets the values
+    that its frames would have if the particle moved.
+
+    Parameters
+    ----------
+    pred : Prediction
+        T frames.
+    segments : list of Segment
+        S segments that cover the track.
 
     Returns
     -------
     dict
         log10_k and alpha: (value, low, high), each (S,).
     """
-    starts = np.array([s["start"] for s in segments])
-    lengths = np.array([s["end"] for s in segments]) - starts
-    place = (np.arange(len(pred.alpha)) - np.repeat(starts, lengths) + 0.5) / np.repeat(lengths, lengths)
-    weight = place * (1 - place) * (1 - pred.state_probs[:, 0] + 1e-3)
-    total = np.add.reduceat(weight, starts)
-    trapped = np.array([s["state"] == 0 for s in segments])
+    starts = np.array([s.start for s in segments])
+    _, square = segment_weights(starts, [s.end for s in segments])
+    trapped = np.array([s.state == TRAPPED for s in segments])
+    found = {
+        "log10_k": np.log10([1.0 if s.state == TRAPPED else s.k for s in segments]),
+        "alpha": np.array([s.alpha for s in segments], dtype=np.float64),
+    }
     result = {}
     for name in ("log10_k", "alpha"):
         frames, low, high = (getattr(pred, name + end) for end in ("", "_lo", "_hi"))
-        parts = (frames, frames - low, high - frames)
-        mean, below, above = (np.add.reduceat(part * weight, starts) / total for part in parts)
-        own = np.array([s["alpha" if name == "alpha" else "k"] for s in segments], dtype=np.float64)
-        if name == "log10_k":
-            own = np.log10(np.where(trapped, 1.0, own))
-        value = np.where(trapped, mean, own)
+        mean, below, above = (pooled_mean(v, pred, square, starts) for v in (frames, frames - low, high - frames))
+        value = np.where(trapped, mean, found[name])
         low, high = value - below, value + above
         for i, segment in enumerate(segments):
-            if "decoded_" + name in segment:
-                ends = segment["decoded_" + name]
-                low[i], high[i] = np.minimum(low[i], ends[0]), np.maximum(high[i], ends[1])
+            if segment.is_decoded:
+                quantiles = getattr(segment, f"decoded_{name}")
+                low[i], high[i] = np.minimum(low[i], quantiles[0]), np.maximum(high[i], quantiles[1])
         result[name] = value, low, high
     return result
 
 
 def segment_ends(pred, segments, calibration):
     """`pooled_intervals` stretched by the factors for segments of the networks, or for decoded ones."""
-    kind = "decoded" if any("decoded_alpha" in s for s in segments) else "segments"
+    kind = "decoded" if any(s.is_decoded for s in segments) else "segments"
     return stretch(pooled_intervals(pred, segments), calibration.get(kind, []))
 
 
@@ -129,49 +136,50 @@ def segment_intervals(pred, segments, calibration):
 
     Parameters
     ----------
-    pred : main.tracks.inference.predictor.Prediction
+    pred : Prediction
         T frames.
-    segments : list of dict
-        start, end (exclusive), k (unit of xy^2/frame^alpha), alpha, state; they cover the track.
+    segments : list of Segment
+        They cover the track; k in the unit of xy^2/frame^alpha.
     calibration : dict
-        "segments", "decoded": knots as `stretch` takes them; where there are none, widths stay as they are.
+        "segments", "decoded": knots as `stretch` takes them. Where there are none, widths stay as they are.
 
     Returns
     -------
-    list of dict
-        With k_lo, k_hi (unit of k), alpha_lo and alpha_hi besides; NaN where the networks give no intervals.
+    list of Segment
+        With k_lo, k_hi (unit of k), alpha_lo and alpha_hi; NaN where the networks give no intervals.
     """
-    pooled = segment_ends(pred, segments, calibration)
-    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = pooled["log10_k"], pooled["alpha"]
-    ends = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
-    ends[:, [0, 2]] *= np.array([[s["state"] != 0] for s in segments])
-    return [s | dict(zip(INTERVALS, row, strict=True)) for s, row in zip(segments, ends.tolist(), strict=True)]
+    ends = segment_ends(pred, segments, calibration)
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
+    rows = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
+    rows[:, [0, 2]] *= np.array([[s.state != TRAPPED] for s in segments])
+    named = [dict(zip(INTERVALS, row, strict=True)) for row in rows.tolist()]
+    return [replace(segment, **ends) for segment, ends in zip(segments, named, strict=True)]
 
 
 def intervals_of_tracks(preds, segmented, calibration):
-    """`segment_intervals` of every track, all at once unless some were decoded with their sample.
+    """`segment_intervals` of every track; all at once, which is faster, unless some were decoded with their sample.
 
     Parameters
     ----------
-    preds : list of main.tracks.inference.predictor.Prediction
-    segmented : list of list of dict
+    preds : list of Prediction
+    segmented : list of list of Segment
         Segments of each track.
     calibration : dict
 
     Returns
     -------
-    list of list of dict
+    list of list of Segment
     """
     tracks = list(zip(preds, segmented, strict=True))
-    if not tracks or any("decoded_alpha" in s for segments in segmented for s in segments):
+    if not tracks or any(s.is_decoded for segments in segmented for s in segments):
         return [segment_intervals(pred, segments, calibration) for pred, segments in tracks]
     kind = type(preds[0])
     whole = kind(*(np.concatenate([getattr(pred, field.name) for pred in preds]) for field in fields(kind)))
     first = np.cumsum([0] + [len(pred.alpha) for pred in preds]).tolist()
     shifted = [
-        s | {"start": s["start"] + at, "end": s["end"] + at}
+        replace(s, start=s.start + at, end=s.end + at)
         for at, segments in zip(first, segmented, strict=False)
         for s in segments
     ]
     found = iter(segment_intervals(whole, shifted, calibration))
-    return [[next(found) | {"start": s["start"], "end": s["end"]} for s in segments] for segments in segmented]
+    return [[replace(next(found), start=s.start, end=s.end) for s in segments] for segments in segmented]

@@ -185,7 +185,7 @@ def segment_many(preds, config):
 
     Returns
     -------
-    list of list of dict
+    list of list of Segment
         For each track its segments: start, end (exclusive), k, alpha, state, p_change_start, change_width; see
         `main.tracks.inference.segments`.
     """

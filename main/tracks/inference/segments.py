@@ -1,23 +1,110 @@
-"""Values of segments: one K, one alpha and one state for each stretch between changepoints, and how sure those are."""
+"""Segments: one K, one alpha and one state for the frames between two changepoints, and how sure they are."""
 
-from __future__ import annotations
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, logit
 
-TRAPPED = 0
-NEAR = 5  # frames; `p_change_start` is the probability of a changepoint at most this far from a segment's start
-REACH = 9  # frames on either side over which the width of a changepoint is taken
-CALIBRATION = (0.5, 0.9)  # offset and slope of its log-odds on those of the summed probability, fitted on AnDi-2 tracks
+from simulations.parameters import TRAPPED
+
+START_REACH = 5  # frames; `p_change_start` is the probability of a changepoint at most this far from a segment's start
+WIDTH_REACH = 9  # frames on either side of a changepoint over which its width is taken
+# Offset and slope that turn the log-odds of the summed probability of a changepoint into those of a true changepoint
+# near the start; fitted on tracks of the AnDi-2 experiments.
+CHANGE_LOG_ODDS = (0.5, 0.9)
 
 
-def segment_values(pred, changepoints, trapped_odds=1.0):
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Frames of one track that share one motion.
+
+    Parameters
+    ----------
+    start, end : int
+        First frame, and the frame after the last one, counted from the first frame of the track.
+    k : float
+        Generalised diffusion coefficient, xy-unit^2/frame^alpha; 0 if trapped.
+    alpha : float
+        Anomalous exponent, 0 to 2; 0 if trapped.
+    state : int
+        Index into `simulations.parameters.STATES`.
+    k_lo, k_hi, alpha_lo, alpha_hi : float
+        Ends of the 90 % intervals of k and alpha; NaN where there are none.
+    p_change_start : float
+        Probability that a changepoint lies within 5 frames of the start; NaN for the first segment of a track.
+    change_width : float
+        Standard deviation of the place of the changepoint at the start, frames; NaN for the first segment.
+    decoded_log10_k, decoded_alpha : (float, float) or None
+        5 % and 95 % quantiles of the posterior, where the segment was decoded with the mixture of its sample.
+    """
+
+    start: int
+    end: int
+    k: float
+    alpha: float
+    state: int
+    k_lo: float = np.nan
+    k_hi: float = np.nan
+    alpha_lo: float = np.nan
+    alpha_hi: float = np.nan
+    p_change_start: float = np.nan
+    change_width: float = np.nan
+    decoded_log10_k: tuple[float, float] | None = None
+    decoded_alpha: tuple[float, float] | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.end - self.start
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether its values come from the mixture of its sample."""
+        return self.decoded_alpha is not None
+
+
+def segment_weights(starts, ends) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the frames of consecutive segments: largest in the middle, 0 at the borders.
+
+    Frames near a changepoint mix the motions of both sides, so they count less.
+
+    Parameters
+    ----------
+    starts, ends : array of int, shape (S,)
+        First frame, and the frame after the last one; each segment starts where the one before ends.
+
+    Returns
+    -------
+    parabola : numpy.ndarray, shape (T,)
+        x (1 - x) at the place x (0 to 1) of each frame in its segment: the weight of state probabilities.
+    square : numpy.ndarray, shape (T,)
+        Its square: the weight of log10 K, of alpha and of the widths of their intervals.
+
+    Source: weighted pooling of U-AnD-ME (arXiv 2502.19253), the winner of the AnDi-2 challenge.
+    """
+    starts = np.asarray(starts)
+    lengths = np.asarray(ends) - starts
+    frame = np.arange(starts[0], starts[0] + lengths.sum())
+    place = (frame - np.repeat(starts, lengths) + 0.5) / np.repeat(lengths, lengths)  # (T,) in 0..1
+    parabola = place * (1 - place)
+    return parabola, parabola**2
+
+
+def pooled_mean(values, pred, square, starts) -> np.ndarray:
+    """Mean of frame-wise values (T,) over each segment, shape (S,).
+
+    The weights are those of `segment_weights`, times the probability of not being trapped: K and alpha are not trained
+    on trapped frames.
+    """
+    weight = square * (1 - pred.state_probs[:, TRAPPED] + 1e-3)
+    return np.add.reduceat(values * weight, starts) / np.add.reduceat(weight, starts)
+
+
+def segment_values(pred, changepoints, trapped_odds=1.0) -> list[Segment]:
     """Pool frame-wise predictions over the segments that the changepoints delimit.
 
-    log10 K and alpha are averaged with weights that are largest in the middle of a segment (the square of a parabola:
-    frames at its ends mix both sides), times the probability of not being trapped (K and alpha are untrained on
-    trapped frames). The state is the one of largest summed probability, with parabolic weights; where trapped wins,
-    K = alpha = 0.
+    log10 K and alpha are averaged by `pooled_mean`. The state is the one of largest summed probability, with parabolic
+    weights; where trapped wins, K = alpha = 0.
 
     Parameters
     ----------
@@ -26,95 +113,77 @@ def segment_values(pred, changepoints, trapped_odds=1.0):
     changepoints : sequence of int
         Interior changepoints, increasing: the first frame of each new segment, 0 < c < T.
     trapped_odds : float
-        Factor on the probability of being trapped when the state is decided: below 1, a segment is called trapped
+        Factor on the probability of being trapped when the state is decided. Below 1, a segment is called trapped
         (K = 0, a strong claim) only on better evidence than the networks' training mix asks for.
 
     Returns
     -------
-    list of dict
-        start, end (exclusive), k (xy-unit^2/frame^alpha), alpha, state, frames counted from 0.
+    list of Segment
 
     Raises
     ------
     ValueError
         If the changepoints are not increasing inside the track.
-
-    Source: weighted pooling as in U-AnD-ME (arXiv 2502.19253), the winner of the AnDi-2 challenge.
     """
     n_frames = len(pred.alpha)
     edges = np.array([0, *changepoints, n_frames])
-    starts, ends, lengths = edges[:-1], edges[1:], np.diff(edges)
-    if (lengths < 1).any():
+    starts, ends = edges[:-1], edges[1:]
+    if (ends <= starts).any():
         raise ValueError(f"changepoints {list(changepoints)} do not increase inside a track of {n_frames} frames")
-    place = (np.arange(n_frames) - np.repeat(starts, lengths) + 0.5) / np.repeat(lengths, lengths)  # (T,) in 0..1
-    parabola = place * (1 - place)
+    parabola, square = segment_weights(starts, ends)
     probs = np.add.reduceat(pred.state_probs * parabola[:, None], starts)  # (segments, 4)
-    weight = parabola**2 * (1 - pred.state_probs[:, TRAPPED] + 1e-3)
-    total = np.add.reduceat(weight, starts)
-    log10_k = np.add.reduceat(pred.log10_k * weight, starts) / total
-    alpha = np.add.reduceat(pred.alpha * weight, starts) / total
+    log10_k, alpha = (pooled_mean(values, pred, square, starts) for values in (pred.log10_k, pred.alpha))
     probs[:, TRAPPED] *= trapped_odds
     states = probs.argmax(axis=1)
-    free = states != TRAPPED
-    k = np.where(free, 10.0**log10_k, 0.0)
-    alpha = np.where(free, alpha, 0.0)
-    columns = (starts.tolist(), ends.tolist(), k.tolist(), alpha.tolist(), states.tolist())
-    return [dict(start=a, end=b, k=c, alpha=d, state=e) for a, b, c, d, e in zip(*columns, strict=True)]
+    moving = states != TRAPPED
+    k, alpha = np.where(moving, 10.0**log10_k, 0.0), np.where(moving, alpha, 0.0)
+    return list(map(Segment, *(column.tolist() for column in (starts, ends, k, alpha, states))))
 
 
-def add_change(pred, segments):
-    """How sure the changepoint is at which each segment starts, and how sure its place.
+def add_change(pred, segments: list[Segment]) -> list[Segment]:
+    """Segments with the probability and the width of the changepoint at which each starts.
+
+    Both are taken from ``p_change``, up to half way to the next changepoint.
 
     Parameters
     ----------
     pred : Prediction
         ``p_change`` (T,), 0 everywhere where the networks have no such head.
-    segments : list of dict
-        Of the track, in order.
+    segments : list of Segment
+        Of the whole track, in order.
 
     Returns
     -------
-    list of dict
-        With p_change_start, the probability (0 to 1) that a changepoint lies within `NEAR` frames of the start, and
-        change_width, the standard deviation (frames) of its place within `REACH` frames, both up to half way to the
-        next changepoint; NaN for the first segment, which starts with the track, and without such a head.
+    list of Segment
+        With p_change_start and change_width; NaN for the first segment, which starts with the track, and where the
+        networks have no such head.
     """
-    unknown = {"p_change_start": np.nan, "change_width": np.nan}
     if len(segments) == 1 or not pred.p_change.any():
-        return [segment | unknown for segment in segments]
-    start = np.array([segment["start"] for segment in segments[1:]])
+        return list(segments)
+    start = np.array([segment.start for segment in segments[1:]])
     frame = np.arange(len(pred.p_change))
     moments = pred.p_change * np.stack([frame**0, frame, frame**2]) + 1e-12  # (3, T)
     total = np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
     middle = (start[1:] + start[:-1] + 1) // 2
     first, last = np.append(0, middle), np.append(middle, len(frame))  # frames that are nearest to each changepoint
-    near = np.minimum(start + NEAR + 1, last), np.maximum(start - NEAR, first)
+    near = np.minimum(start + START_REACH + 1, last), np.maximum(start - START_REACH, first)
     mass = total[0, near[0]] - total[0, near[1]]
-    probability = expit(CALIBRATION[0] + CALIBRATION[1] * logit(np.clip(mass, 0.01, 0.99)))
-    reach = np.minimum(start + REACH + 1, last), np.maximum(start - REACH, first)
+    offset, slope = CHANGE_LOG_ODDS
+    probability = expit(offset + slope * logit(np.clip(mass, 0.01, 0.99)))
+    reach = np.minimum(start + WIDTH_REACH + 1, last), np.maximum(start - WIDTH_REACH, first)
     weight, mean, square = total[:, reach[0]] - total[:, reach[1]]
     width = np.sqrt(np.maximum(square / weight - (mean / weight) ** 2, 0.0))
     columns = (segments[1:], probability.tolist(), width.tolist())
-    later = [s | {"p_change_start": p, "change_width": w} for s, p, w in zip(*columns, strict=True)]
-    return [segments[0] | unknown, *later]
+    later = [replace(s, p_change_start=p, change_width=w) for s, p, w in zip(*columns, strict=True)]
+    return [segments[0], *later]
 
 
-def merge_trapped(segments):
-    """Join neighbouring trapped segments: both have K = alpha = 0, so nothing changes between them.
-
-    Parameters
-    ----------
-    segments : list of dict
-        As `segment_values` returns them.
-
-    Returns
-    -------
-    list of dict
-    """
+def merge_trapped(segments: list[Segment]) -> list[Segment]:
+    """Join neighbouring trapped segments: both have K = alpha = 0, so nothing changes between them."""
     merged = segments[:1]
     for segment in segments[1:]:
-        if segment["state"] == merged[-1]["state"] == TRAPPED:
-            merged[-1] = merged[-1] | {"end": segment["end"]}
+        if segment.state == merged[-1].state == TRAPPED:
+            merged[-1] = replace(merged[-1], end=segment.end)
         else:
             merged.append(segment)
     return merged

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from simulations.labels import label_filter
-from simulations.parameters import MODELS
+from simulations.parameters import MODELS, STEP_ENDS_AT_LABEL
 
 PROBABILITY = 0.3
 MIN_CROP = 24  # frames
 NOISE = 0.1  # largest added localisation error, in units of the track's rms displacement
 LABELS = ("k", "alpha", "state")
-STEP_ENDS_AT_LABEL = ("immobile_traps", "dimerization")  # label[t] governs step t-1 -> t; elsewhere t -> t+1
 Item = dict[str, torch.Tensor]
 
 

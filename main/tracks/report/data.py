@@ -14,10 +14,9 @@ import pandas as pd
 from main.tracks.figures import STATE_COLOURS, TRAPPED_GREY, colour_scale
 from main.tracks.inference.segments import TRAPPED
 from main.tracks.kinetics.dwells import dwells, survival
-from main.tracks.pieces import MAX_BRIDGED
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import CHANGE_COLOUR, COLOURS
-from simulations.parameters import STATES
+from simulations.parameters import LONGEST_GAP, STATES
 
 LOG_STEP = 0.01  # of log10 K: values are kept to within 1.2 %
 ALPHA_STEP = 0.005
@@ -181,4 +180,4 @@ def rounded(values) -> list:
 
 def break_at() -> int:
     """Frames from one point to the next above which a line is broken."""
-    return MAX_BRIDGED + 1
+    return LONGEST_GAP + 1

@@ -8,16 +8,15 @@ import pandas as pd
 
 from main.tracks.inference.segments import TRAPPED
 from main.tracks.kinetics.dwells import SHORTEST, dwells
-from main.tracks.pieces import MAX_BRIDGED
 from main.tracks.report.html import Html, bullets, element, number, percent, quantity, raised, table, unit_html
 from main.tracks.results.tables import MANY_GAPS, NOISE_ALPHA
-from simulations.parameters import STATES
+from simulations.parameters import LONGEST_GAP, STATES
 
 FLAGS = {
     "too_short": "Fewer points than --min-length: no segments, only a classical diffusion coefficient (d_cve).",
     "outside_training_range": "Length, or localisation error against the steps, beyond what the networks saw.",
     "many_gaps": f"More than {100 * MANY_GAPS:g} % of the frames are missing: less certain.",
-    "partly_analysed": f"Cut at gaps of more than {MAX_BRIDGED} frames; some of the pieces were too short.",
+    "partly_analysed": f"Cut at gaps of more than {LONGEST_GAP} frames; some of the pieces were too short.",
     "noise_dominated": f"alpha below {NOISE_ALPHA} with the localisation error unknown: may be nothing but noise.",
 }
 CAVEATS = (

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from main.tracks.inference.segments import Segment
 from main.tracks.results.tables import Results
 from main.tracks.table import Tracks
 
@@ -52,15 +53,15 @@ def read_labels(path):
 
     Returns
     -------
-    dict[int, list[dict]]
-        track index -> segments with start, end (exclusive), k, alpha, state.
+    dict[int, list[Segment]]
+        track index -> segments.
     """
     tracks = {}
     for line in Path(path).read_text().splitlines():
         values = [float(v) for v in line.split(",")]
         start, segments = 0, []
         for k, alpha, state, end in zip(*(values[i::4] for i in (1, 2, 3, 4)), strict=True):
-            segments.append(dict(start=start, end=int(end), k=k, alpha=alpha, state=int(state)))
+            segments.append(Segment(start=start, end=int(end), k=k, alpha=alpha, state=int(state)))
             start = int(end)
         tracks[int(values[0])] = segments
     return tracks
@@ -75,7 +76,7 @@ def write_submission(folder, table, segments):
         Receives the folder ``track_2``.
     table : pandas.DataFrame
         Columns exp, fov, traj_idx, one row per track.
-    segments : sequence of list of dict
+    segments : sequence of list of Segment
         One list of segments (start, end, k, alpha, state) per row of `table`.
     """
     lines = {}
@@ -83,10 +84,10 @@ def write_submission(folder, table, segments):
         fields = [str(int(idx))]
         for part in parts:
             fields += [
-                f"{part['k']:.8g}",
-                f"{part['alpha']:.6g}",
-                str(int(part["state"])),
-                str(int(part["end"])),
+                f"{part.k:.8g}",
+                f"{part.alpha:.6g}",
+                str(int(part.state)),
+                str(int(part.end)),
             ]
         lines.setdefault((exp, fov), []).append(",".join(fields))
     for (exp, fov), rows in lines.items():

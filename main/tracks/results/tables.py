@@ -102,7 +102,7 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
     """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
     floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
     rows = [
-        (piece, s["end"] - s["start"], s["state"], *(s.get(name, np.nan) for name in floats))
+        (piece, s.n_frames, s.state, *(getattr(s, name) for name in floats))
         for piece, segments in enumerate(segmented)
         for s in segments
     ]

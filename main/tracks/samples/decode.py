@@ -8,12 +8,11 @@ from scipy.special import ndtr
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.segments import add_change, merge_trapped, segment_values
 from main.tracks.samples.fit import fit_sample
-from main.tracks.samples.mixture import CONFINED, DIRECTED, FREE, TRAPPED
 from main.tracks.samples.particles import CERTAIN, decode_particles
 from main.tracks.samples.placement import place_changepoints
 from main.tracks.samples.semimarkov import stretch_likelihood
 from simulations.labels import label_filter
-from simulations.parameters import ALPHA_DIRECTED, STATES
+from simulations.parameters import ALPHA_DIRECTED, CONFINED, DIRECTED, FREE, STATES, TRAPPED
 
 MIN_TRACKS = 20  # of a sample that is adapted to
 FIT_TRACKS = 80  # from which the mixture is fitted
@@ -52,7 +51,7 @@ def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
     """
     own = segment_many(preds, config)
     sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, float), len(tracks))
-    moving = any(s["state"] != TRAPPED for track in own for s in track)
+    moving = any(s.state != TRAPPED for track in own for s in track)
     for wrong, reason in (
         (len(tracks) < MIN_TRACKS, f"{len(tracks)} tracks are fewer than {MIN_TRACKS}"),
         (not (sigma > 0).all(), "the localisation error is not known"),
@@ -153,7 +152,7 @@ def read_segments(mixture, states, labels, places, pred, values, errors):
 
     Returns
     -------
-    list of dict
+    list of Segment
         With decoded_log10_k and decoded_alpha: 5 % and 95 % quantiles of the posterior, over components too.
     """
     shares, trapped = label_shares(labels, len(mixture)), states == TRAPPED
@@ -161,27 +160,27 @@ def read_segments(mixture, states, labels, places, pred, values, errors):
     trust = 0.5 * mixture.sd**2 / (mixture.sd**2 + BROAD_SD**2)  # (C, 2)
     parts = []
     for segment in own:
-        a, b = segment["start"], segment["end"]
+        a, b = segment.start, segment.end
         place = (np.arange(b - a) + 0.5) / (b - a)
         weight = (place * (1 - place)) @ shares[a:b]
         if weight[trapped].sum() > 0.5 * weight.sum():
-            parts.append(segment | {"k": 0.0, "alpha": 0.0, "state": TRAPPED})
+            parts.append(replace(segment, k=0.0, alpha=0.0, state=TRAPPED))
             continue
         weight = np.where(trapped, 0.0, weight)
         weight /= weight.sum()
         log10_k, alpha = values.T
-        if segment["state"] != TRAPPED:
-            log10_k = log10_k + trust[:, 0] * (np.log10(segment["k"]) - log10_k)
-            alpha = alpha + trust[:, 1] * (segment["alpha"] - alpha)
+        if segment.state != TRAPPED:
+            log10_k = log10_k + trust[:, 0] * (np.log10(segment.k) - log10_k)
+            alpha = alpha + trust[:, 1] * (segment.alpha - alpha)
         order = np.argsort(alpha)
         median = alpha[order][np.searchsorted(weight[order].cumsum(), 0.5)]
         state = int(np.bincount(states, weight, minlength=len(STATES)).argmax())
         if state == FREE and median >= ALPHA_DIRECTED:
             state = DIRECTED
         quantiles = [mixture_quantiles(*pair, weight) for pair in zip(values.T, errors.T, strict=True)]
-        segment |= dict(zip(("decoded_log10_k", "decoded_alpha"), quantiles, strict=True))
         k = float(10.0 ** (weight @ np.where(weight > 0, log10_k, 0.0)))
-        parts.append(segment | {"k": k, "alpha": float(0.5 * (median + weight @ alpha)), "state": state})
+        decoded = dict(zip(("decoded_log10_k", "decoded_alpha"), quantiles, strict=True))
+        parts.append(replace(segment, k=k, alpha=float(0.5 * (median + weight @ alpha)), state=state, **decoded))
     return merge_trapped(parts)
 
 

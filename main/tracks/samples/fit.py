@@ -3,8 +3,9 @@
 import numpy as np
 from tqdm import tqdm
 
-from main.tracks.samples.mixture import TRAPPED, fit_mixture, spread_out, update
+from main.tracks.samples.mixture import fit_mixture, spread_out, update
 from main.tracks.samples.particles import COARSE_MEMORY, decode_particles
+from simulations.parameters import TRAPPED
 
 N_EM = 4  # rounds of expectation maximisation between looks everywhere
 MAX_CLIMBS = 3  # times `N_EM` rounds, after the best start is chosen
@@ -21,7 +22,7 @@ def fit_sample(tracks, sigma, segments, preds, progress=False):
     ----------
     tracks : list of (T, 2) array
     sigma : (N,) array
-    segments : list of list of dict
+    segments : list of list of Segment
         Of single tracks, to start from.
     preds : list of Prediction
         Of the same tracks, to start from too.
@@ -32,7 +33,7 @@ def fit_sample(tracks, sigma, segments, preds, progress=False):
     -------
     Mixture
     """
-    frames = [(s["end"] - s["start"], s["state"] == TRAPPED) for track in segments for s in track]
+    frames = [(s.n_frames, s.state == TRAPPED) for track in segments for s in track]
     share = sum(n for n, trapped in frames if trapped) / sum(n for n, _ in frames)
     n_steps = sum(len(track) - 1 for track in tracks)
     log10_k = np.concatenate([p.log10_k[p.state_probs[:, TRAPPED] < 0.5] for p in preds])

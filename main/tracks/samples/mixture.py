@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtr
 
-TRAPPED, CONFINED, FREE, DIRECTED = range(4)
+from simulations.parameters import FREE, TRAPPED
+
 ERROR_K, ERROR_ALPHA = 0.6, 1.2  # squared error of a segment's log10 K and alpha times its frames
 MIN_SD = np.array([0.02, 0.02])  # of a component, log10 K and alpha
 ALPHA_RANGE = (0.02, 1.998)
@@ -103,7 +104,7 @@ def fit_mixture(segments, n_components, with_trapped):
 
     Parameters
     ----------
-    segments : list of list of dict
+    segments : list of list of Segment
         start, end, k, alpha, state of every track.
     n_components : int
         Moving components.
@@ -121,15 +122,15 @@ def fit_mixture(segments, n_components, with_trapped):
         If no segment moves.
     """
     parts = [s for track in segments for s in track]
-    moving = [s for s in parts if s["state"] != TRAPPED and s["k"] > 0]
+    moving = [s for s in parts if s.state != TRAPPED and s.k > 0]
     if not moving:
         raise ValueError("no segment moves: there is no mixture of K and alpha to fit")
-    values = np.array([(np.log10(s["k"]), s["alpha"]) for s in moving])
-    n_frames = np.array([s["end"] - s["start"] for s in moving], float)
+    values = np.array([(np.log10(s.k), s.alpha) for s in moving])
+    n_frames = np.array([s.n_frames for s in moving], float)
     errors = np.array([ERROR_K, ERROR_ALPHA]) / n_frames[:, None]
     share, mean, variance, _ = gaussian_mixture(values, errors, n_frames, n_components)
     state = np.full(n_components, FREE)
-    total = sum(s["end"] - s["start"] for s in parts)
+    total = sum(s.n_frames for s in parts)
     if with_trapped:
         trapped = max(1 - n_frames.sum() / total, 0.01)
         share = np.append(share * (1 - trapped), trapped)

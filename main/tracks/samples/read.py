@@ -6,7 +6,7 @@ from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import FEWEST
 from main.tracks.pieces import bridge
 from main.tracks.samples.decode import decode_sample
-from main.tracks.samples.mixture import TRAPPED
+from simulations.parameters import TRAPPED
 
 
 def read_sample(predictor, config, tracks, sigma=None, progress=False):

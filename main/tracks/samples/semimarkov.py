@@ -225,7 +225,7 @@ def stretch_likelihood(track, segments, sigma, memory=MEMORY):
     ----------
     track : (T, 2) array
         xy-unit.
-    segments : list of dict
+    segments : list of Segment
         start, end (exclusive), k, alpha; segment frames govern the steps that begin there.
     sigma : float
         Localisation error, xy-unit.
@@ -238,10 +238,10 @@ def stretch_likelihood(track, segments, sigma, memory=MEMORY):
         Nats.
     """
     n_steps = len(track) - 1
-    starts = np.array([s["start"] for s in segments])
-    ends = np.minimum([s["end"] for s in segments], n_steps)
+    starts = np.array([s.start for s in segments])
+    ends = np.minimum([s.end for s in segments], n_steps)
     length = np.maximum(ends - starts, 0)
-    k, alpha = (np.array([s[name] for s in segments])[None] for name in ("k", "alpha"))
+    k, alpha = (np.array([getattr(s, name) for s in segments])[None] for name in ("k", "alpha"))
     steps = np.diff(track, axis=0)[None]
     density = log_emissions(steps, [n_steps], k, alpha, np.array([sigma]), memory)[0]  # (n, segments, A)
     owner = np.repeat(np.arange(len(segments)), length)

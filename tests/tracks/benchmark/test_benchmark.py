@@ -13,7 +13,9 @@ from main.tracks.benchmark import compute
 from main.tracks.benchmark.data import generate, read_benchmark
 from main.tracks.benchmark.scores import SCORES, fast_scores, official_scores, pair_segments, score_table
 from main.tracks.evaluation.errors import frame_scores
+from main.tracks.inference.segments import Segment
 from main.tracks.results.andi_files import read_labels, write_submission
+from simulations.parameters import FREE
 
 
 @pytest.fixture
@@ -32,14 +34,14 @@ def test_fast_scores_equal_official_scores(tracks):
 
 
 def test_no_changepoints_at_all_scores_one():
-    truth = [[dict(start=0, end=30, k=1.0, alpha=1.0, state=2)]] * 3
+    truth = [[Segment(start=0, end=30, k=1.0, alpha=1.0, state=2)]] * 3
     for scorer in (official_scores, fast_scores):
         assert scorer(truth, truth) == dict(jsc=1.0, rmse=0.0, mae_alpha=0.0, msle_k=0.0, f1=1.0)
 
 
 def test_pairing_follows_overlap():
-    truth = [dict(end=e) for e in (10, 50, 100)]
-    pred = [dict(end=e) for e in (48, 100)]
+    truth = [Segment(0, e, 1.0, 1.0, FREE) for e in (10, 50, 100)]
+    pred = [Segment(0, e, 1.0, 1.0, FREE) for e in (48, 100)]
     assert pair_segments(truth, pred) == [(1, 0), (2, 1)]
 
 
@@ -72,12 +74,12 @@ def write_truth(folder, segments, points):
 
 def test_labels_and_tracks_are_read_back(tmp_path, tracks):
     segments = tracks[0][0]
-    n_frames = segments[-1]["end"]
+    n_frames = segments[-1].end
     points = dict(traj_idx=7.0, frame=np.arange(n_frames), x=0.5, y=1.5, alpha=1.0, D=2.0, state=2.0)
     folder = write_truth(tmp_path, segments, points)
     read = read_labels(folder / "traj_labs_fov_0.txt")[7]
-    assert [s["end"] for s in read] == [s["end"] for s in segments]
-    assert np.allclose([s["k"] for s in read], [s["k"] for s in segments], rtol=1e-6)
+    assert [s.end for s in read] == [s.end for s in segments]
+    assert np.allclose([s.k for s in read], [s.k for s in segments], rtol=1e-6)
     table = read_benchmark(tmp_path)
     assert table.loc[0, ["exp", "fov", "traj_idx"]].tolist() == [3, 0, 7]
     assert table["xy"][0].shape == (n_frames, 2) and (table["k"][0] == 2.0).all()
@@ -93,7 +95,7 @@ def write_brownian_truth(folder):
     rng = np.random.default_rng(3)
     x, y = np.cumsum(rng.normal(0, np.sqrt(2), (2, 200)), axis=1) + rng.normal(0, 0.12, (2, 200))  # K = 1, alpha = 1
     points = dict(traj_idx=7.0, frame=np.arange(200), x=x, y=y, alpha=1.0, D=1.0, state=2.0)
-    exp = write_truth(folder, [dict(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
+    exp = write_truth(folder, [Segment(start=0, end=200, k=1.0, alpha=1.0, state=2)], points)
     (exp / "ensemble_labels.txt").write_text("model: single_state; num_state: 1\n1.0\n0.01\n1.0\n0.01\n1.0\n")
 
 
@@ -159,7 +161,7 @@ def test_sample_adaptation_reads_each_experiment_as_one_sample(tmp_path, monkeyp
 
     def read_sample(predictor, config, tracks, sigma, progress):
         assert sigma == compute.SIGMA and len(tracks) == 1
-        segments = [[dict(start=0, end=len(xy), k=1.0, alpha=0.75, state=2)] for xy in tracks]
+        segments = [[Segment(start=0, end=len(xy), k=1.0, alpha=0.75, state=2)] for xy in tracks]
         return predictor.predict(tracks, sigma), segments, {"reason": "1 track was read in some way"}
 
     write_brownian_truth(tmp_path)
@@ -195,7 +197,7 @@ def test_command_explains_what_is_wrong(tmp_path, capsys):
 
 def test_experiments_are_the_published_ones():
     from simulations.andi import library_arguments
-    from simulations.parameters import EXPERIMENTS
+    from simulations.experiments import EXPERIMENTS
 
     worlds = [library_arguments(world) for world in EXPERIMENTS]
     assert [w["N"] for w in worlds] == [100, 750, 100, 100, 500, 100, 100, 100, 100]
@@ -210,7 +212,7 @@ def test_published_seeds_reach_the_published_random_state():
     from andi_datasets.models_phenom import models_phenom
 
     from main.tracks.benchmark.data import PUBLISHED_SEEDS, challenge_dictionaries
-    from simulations.parameters import EXPERIMENTS
+    from simulations.experiments import EXPERIMENTS
 
     np.random.seed(PUBLISHED_SEEDS[0])
     stochastic.random.seed(PUBLISHED_SEEDS[1])
@@ -220,14 +222,14 @@ def test_published_seeds_reach_the_published_random_state():
 
 
 def test_generated_benchmark_is_reproducible_and_labelled(tmp_path):
-    from simulations.parameters import EXPERIMENTS
+    from simulations.experiments import EXPERIMENTS
 
     tables = [read_benchmark(generate(tmp_path / n, 1, 3, experiments=EXPERIMENTS[6:8])) for n in "ab"]
     first, second = tables
     assert set(first["exp"]) == {1, 2} and len(first) > 20
     assert all(np.array_equal(a, b) for a, b in zip(first["xy"], second["xy"], strict=True))
     for row in first.itertuples():
-        ends = [s["end"] for s in row.segments]
+        ends = [s.end for s in row.segments]
         changes = (np.diff(row.k) != 0) | (np.diff(row.alpha) != 0) | (np.diff(row.state) != 0)
         assert ends == [*(np.flatnonzero(changes) + 1), len(row.xy)] and len(row.xy) >= 20
 

@@ -17,13 +17,14 @@ from main.tracks.benchmark.errors import (
 )
 from main.tracks.benchmark.scores import SCORES
 from main.tracks.benchmark.tables import figure, markdown, verdict_table
+from main.tracks.inference.segments import Segment
 from main.utils.estimators import cramer_rao_bound
 
 SIGMA = 0.12
 
 
 def piece(start, end, k, alpha=1.0, state=2):
-    return dict(start=start, end=end, k=k, alpha=alpha, state=state)
+    return Segment(start=start, end=end, k=k, alpha=alpha, state=state)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_k_errors_of_perfect_and_doubled_values():
 def test_coverage_counts_moving_frames(table):
     lengths = table["xy"].map(len)
     frames = {
-        name: [np.repeat([s[name] for s in own], [s["end"] - s["start"] for s in own]) for own in table["segments"]]
+        name: [np.repeat([getattr(s, name) for s in own], [s.end - s.start for s in own]) for own in table["segments"]]
         for name in ("k", "alpha", "state")
     }
     preds = [

@@ -1,5 +1,6 @@
 """Figures of the benchmark: every panel has its axes labelled, and shows what it was given."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from main.tracks.benchmark.compute import SIGMA, Benchmark
 from main.tracks.benchmark.figures import benchmark_figures, colours_of
 from main.tracks.benchmark.scores import bootstrap, fast_scores, intervals, score_table, track_sums
+from main.tracks.inference.segments import Segment
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,10 @@ def bench():
     """Thirty tracks with one changepoint; "net" finds it, "windows" never does."""
     rng = np.random.default_rng(0)
     xy = [np.cumsum(rng.normal(size=(60, 2)), axis=0) for _ in range(30)]
-    first, second = dict(start=0, end=30, k=1.0, alpha=1.0, state=2), dict(start=30, end=60, k=0.1, alpha=0.5, state=1)
+    first, second = (
+        Segment(start=0, end=30, k=1.0, alpha=1.0, state=2),
+        Segment(start=30, end=60, k=0.1, alpha=0.5, state=1),
+    )
     frames = {"k": np.repeat([1.0, 0.1], 30), "alpha": np.repeat([1.0, 0.5], 30), "state": np.repeat([2, 1], 30)}
     table = pd.DataFrame(
         {
@@ -38,7 +43,7 @@ def bench():
     )
     description = np.array([[1.0, 0.5], [0.01, 0.01], [1.0, 0.1], [0.01, 0.001], [0.5, 0.5]])
     bench = Benchmark(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)})
-    bench.segments = {"windows": [[first | {"end": 60, "k": 2.0}]] * 30, "net": table["segments"].tolist()}
+    bench.segments = {"windows": [[replace(first, end=60, k=2.0)]] * 30, "net": table["segments"].tolist()}
     bench.predictions, bench.descriptions = {"net": [pred] * 30}, {"net": {3: description, 4: description}}
     bench.scores = {name: score_table(table, own, fast_scores) for name, own in bench.segments.items()}
     sums = {name: track_sums(table["segments"], own) for name, own in bench.segments.items()}

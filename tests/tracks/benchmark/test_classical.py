@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from main.tracks.benchmark.classical import msd_segments, true_segments, window_msd, window_segments
+from main.tracks.inference.segments import Segment
 from main.utils.estimators import cramer_rao_bound, mle
 
 SIGMA = 0.12
@@ -54,29 +55,29 @@ def test_windows_at_the_ends_are_whole():
 def test_window_segments_find_a_large_change():
     rng = np.random.default_rng(3)
     k = np.repeat([0.02, 2.0], 60)
-    ends = [[s["end"] for s in window_segments(brownian(rng, 120, k), SIGMA)] for _ in range(40)]
+    ends = [[s.end for s in window_segments(brownian(rng, 120, k), SIGMA)] for _ in range(40)]
     assert all(e[-1] == 120 for e in ends)
     assert np.mean([any(abs(c - 60) < 10 for c in e[:-1]) for e in ends]) > 0.9
     assert np.mean([len(e) for e in ends]) < 4
-    assert all(s["k"] > 0 and 0 <= s["alpha"] <= 2 for s in window_segments(brownian(rng, 6, 1.0), SIGMA))
+    assert all(s.k > 0 and 0 <= s.alpha <= 2 for s in window_segments(brownian(rng, 6, 1.0), SIGMA))
 
 
 def test_true_segments_keep_everything_but_k_and_alpha():
     rng = np.random.default_rng(4)
     truth = [
-        dict(start=0, end=50, k=1.0, alpha=1.0, state=2),
-        dict(start=50, end=53, k=0.0, alpha=0.0, state=0),
-        dict(start=53, end=100, k=0.1, alpha=0.4, state=1),
+        Segment(start=0, end=50, k=1.0, alpha=1.0, state=2),
+        Segment(start=50, end=53, k=0.0, alpha=0.0, state=0),
+        Segment(start=53, end=100, k=0.1, alpha=0.4, state=1),
     ]
     xy = brownian(rng, 100, 1.0)
     for estimate in ("cve", "mle"):
         found = true_segments(xy, truth, SIGMA, estimate)
-        assert [(s["start"], s["end"], s["state"]) for s in found] == [(0, 50, 2), (50, 53, 0), (53, 100, 1)]
-        assert found[0]["k"] == pytest.approx(1.0, rel=0.5) and found[2]["alpha"] == 1.0
-        assert found[1]["k"] == found[1]["alpha"] == 0.0
-    assert truth[2]["alpha"] == 0.4
+        assert [(s.start, s.end, s.state) for s in found] == [(0, 50, 2), (50, 53, 0), (53, 100, 1)]
+        assert found[0].k == pytest.approx(1.0, rel=0.5) and found[2].alpha == 1.0
+        assert found[1].k == found[1].alpha == 0.0
+    assert truth[2].alpha == 0.4
 
 
 def test_whole_track_msd_calls_ballistic_motion_directed():
     line = np.outer(np.arange(50.0), [3.0, 0.0])
-    assert msd_segments(line, 0.0) == [dict(start=0, end=50, k=pytest.approx(9 / 4), alpha=1.99, state=3)]
+    assert msd_segments(line, 0.0) == [Segment(start=0, end=50, k=pytest.approx(9 / 4), alpha=1.99, state=3)]

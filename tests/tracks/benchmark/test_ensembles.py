@@ -10,21 +10,23 @@ from main.tracks.benchmark.ensembles import (
     read_ensembles,
     write_ensembles,
 )
+from main.tracks.inference.segments import Segment
+from simulations.parameters import FREE, TRAPPED
 
 TRUTH = np.array([[1.0, 0.2], [0.005, 0.001], [1.0, 0.03], [0.1, 1e-4], [0.7, 0.3]])
 
 
 def segments_of(rng, truth, n_segments, trapped=0.0):
-    """Segments whose K and alpha follow a description (5, S), frames in its shares; some trapped."""
-    segments = []
+    """Segments whose K and alpha follow a description (5, S), frames in its shares; some trapped. And 0 or 1 + state of each."""
+    segments, groups = [], []
     for _ in range(n_segments):
         n, state = int(rng.integers(20, 120)), rng.choice(truth.shape[1], p=truth[-1])
         k, alpha = np.abs(rng.normal(truth[[2, 0], state], np.sqrt(truth[[3, 1], state])))
-        own = dict(k=k, alpha=alpha, state=2, group=1 + state)
-        if rng.random() < trapped:
-            own = dict(k=0.0, alpha=0.0, state=0, group=0)
-        segments.append(dict(start=0, end=n) | own)
-    return segments
+        moving, still = Segment(0, n, k, alpha, FREE), Segment(0, n, 0.0, 0.0, TRAPPED)
+        is_trapped = rng.random() < trapped
+        segments.append(still if is_trapped else moving)
+        groups.append(0 if is_trapped else 1 + state)
+    return segments, groups
 
 
 def test_files_are_read_back_and_by_the_library(tmp_path):
@@ -49,9 +51,9 @@ def test_distance_is_that_between_the_means_and_leaves_its_arguments_alone():
 
 def test_moments_weigh_segments_by_frames():
     segments = [
-        dict(start=0, end=30, k=1.0, alpha=1.0),
-        dict(start=30, end=40, k=3.0, alpha=0.6),
-        dict(start=0, end=60, k=0.0, alpha=0.0),
+        Segment(0, 30, k=1.0, alpha=1.0, state=FREE),
+        Segment(30, 40, k=3.0, alpha=0.6, state=FREE),
+        Segment(0, 60, k=0.0, alpha=0.0, state=TRAPPED),
     ]
     result = moments(segments, np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]]))
     assert result[:, 0] == pytest.approx([0.9, 0.03, 1.5, 0.75, 0.4])
@@ -60,9 +62,9 @@ def test_moments_weigh_segments_by_frames():
 
 def test_states_and_shares_are_recovered():
     rng = np.random.default_rng(0)
-    segments = segments_of(rng, TRUTH, 600, trapped=0.2)
+    segments, groups = segments_of(rng, TRUTH, 600, trapped=0.2)
     found = estimate_ensemble(segments)
-    drawn = moments(segments, np.eye(3)[[s["group"] for s in segments]])
+    drawn = moments(segments, np.eye(3)[groups])
     order, expected = np.argsort(found[2]), drawn[:, [0, 2, 1]]  # trapped, slow, fast
     assert found.shape == (5, 3)
     assert found[:, order] == pytest.approx(expected, rel=0.1, abs=2e-3)
@@ -70,8 +72,8 @@ def test_states_and_shares_are_recovered():
 
 def test_one_state_is_not_split_and_all_trapped_is_one():
     rng = np.random.default_rng(1)
-    one = segments_of(rng, np.array([[1.0], [0.01], [1.0], [0.04], [1.0]]), 300)
+    one, _ = segments_of(rng, np.array([[1.0], [0.01], [1.0], [0.04], [1.0]]), 300)
     assert estimate_ensemble(one).shape == (5, 1)
-    still = [dict(start=0, end=20, k=0.0, alpha=0.0, state=0)] * 5
+    still = [Segment(start=0, end=20, k=0.0, alpha=0.0, state=0)] * 5
     assert estimate_ensemble(still).tolist() == [[0], [0], [0], [0], [1]]
-    assert estimate_ensemble(one[:1])[:, 0] == pytest.approx([one[0]["alpha"], 0, one[0]["k"], 0, 1])
+    assert estimate_ensemble(one[:1])[:, 0] == pytest.approx([one[0].alpha, 0, one[0].k, 0, 1])

@@ -12,6 +12,7 @@ from main.tracks.benchmark.m3 import (
     smooth,
     without_short_runs,
 )
+from main.tracks.inference.segments import Segment
 
 
 def test_runs_are_levelled():
@@ -40,11 +41,11 @@ def test_alpha_changepoints_near_those_of_k_are_merged():
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 6])
 def test_short_tracks(n_frames):
     segments = segment_m3(prediction(np.zeros(n_frames), np.ones(n_frames), [2] * n_frames))
-    assert len(segments) == 1 and segments[0]["k"] == pytest.approx(1) and segments[0]["end"] == n_frames
+    assert len(segments) == 1 and segments[0].k == pytest.approx(1) and segments[0].end == n_frames
 
 
 def test_segments_of_a_trapping_track():
     pred = prediction(np.zeros(90), np.ones(90), [2] * 40 + [0] * 50)
     free, trapped = segment_m3(pred)
-    assert free["end"] == 40 and free["k"] == pytest.approx(1) and free["state"] == 2
-    assert trapped == dict(start=40, end=90, k=0.0, alpha=0.0, state=0)
+    assert free.end == 40 and free.k == pytest.approx(1) and free.state == 2
+    assert trapped == Segment(start=40, end=90, k=0.0, alpha=0.0, state=0)

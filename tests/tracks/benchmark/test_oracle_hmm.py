@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from main.tracks.benchmark.oracle_hmm import hmm_segments, log_emission, read_hmm, state_of_segments, viterbi
+from main.tracks.inference.segments import Segment
+from simulations.parameters import FREE
 
 SIGMA = 0.12
 ENSEMBLE = np.array([[1.0, 1.0], [1e-3, 1e-3], [0.02, 1.0], [1e-4, 1e-2], [0.5, 0.5]])
@@ -23,7 +25,9 @@ def switching_tracks(rng, n_tracks, n_frames=200, dwell=40, step_before=False):
             path = np.concatenate([[[0.0, 0.0]], path[:-1]])
         tracks.append(path + rng.normal(0, SIGMA, path.shape))
         edges = range(0, n_frames + 1, dwell)
-        truths.append([dict(start=a, end=b, k=float(k[a]), alpha=1.0, state=2) for a, b in itertools.pairwise(edges)])
+        truths.append(
+            [Segment(start=a, end=b, k=float(k[a]), alpha=1.0, state=2) for a, b in itertools.pairwise(edges)]
+        )
     return tracks, truths
 
 
@@ -66,7 +70,7 @@ def test_parameters_are_read_off_the_labels():
 
 def test_trapped_segments_are_told_by_k_zero():
     ensemble = np.array([[0.0, 1.0], [0.0, 0.005], [0.0, 1.0], [0.0, 0.1], [0.3, 0.7]])
-    segments = [dict(k=0.0, alpha=0.0), dict(k=0.2, alpha=1.1), dict(k=1.4, alpha=0.9)]
+    segments = [Segment(0, 9, k, alpha, FREE) for k, alpha in ((0.0, 0.0), (0.2, 1.1), (1.4, 0.9))]
     assert state_of_segments(segments, ensemble).tolist() == [0, 1, 1]
 
 
@@ -74,9 +78,9 @@ def test_trapped_segments_are_told_by_k_zero():
 def test_clear_changes_are_found_where_they_are(model, step_before):
     tracks, truths = switching_tracks(np.random.default_rng(2), 30, step_before=step_before)
     found = hmm_segments(tracks, truths, ENSEMBLE, model, SIGMA)
-    exact = np.mean([[s["end"] for s in f] == [s["end"] for s in t] for f, t in zip(found, truths, strict=True)])
+    exact = np.mean([[s.end for s in f] == [s.end for s in t] for f, t in zip(found, truths, strict=True)])
     shifts = [
-        a["end"] - b["end"]
+        a.end - b.end
         for f, t in zip(found, truths, strict=True)
         if len(f) == len(t)
         for a, b in zip(f[:-1], t, strict=False)
@@ -90,5 +94,5 @@ def test_label_filter_leaves_no_segment_below_three_frames():
     rng = np.random.default_rng(3)
     tracks, truths = switching_tracks(rng, 30, dwell=4)
     plain, filtered = (hmm_segments(tracks, truths, ENSEMBLE, "multi_state", SIGMA, f) for f in (False, True))
-    shortest = [min(s["end"] - s["start"] for p in paths for s in p) for paths in (plain, filtered)]
+    shortest = [min(s.end - s.start for p in paths for s in p) for paths in (plain, filtered)]
     assert shortest[0] < 3 <= shortest[1]

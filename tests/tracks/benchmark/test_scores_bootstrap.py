@@ -1,5 +1,7 @@
 """Bootstrap intervals: their point is the official score, they cover it, and differences are paired."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from main.tracks.benchmark.scores import (
     scores_of,
     track_sums,
 )
+from main.tracks.inference.segments import Segment
 from main.utils.bootstrap import N_RESAMPLES
 
 
@@ -34,7 +37,7 @@ def test_sums_give_the_official_scores(tracks):
 
 
 def test_all_hits_without_changepoints():
-    truth = [[dict(start=0, end=30, k=1.0, alpha=1.0, state=2)]] * 4
+    truth = [[Segment(start=0, end=30, k=1.0, alpha=1.0, state=2)]] * 4
     assert scores_of(track_sums(truth, truth).sum(axis=0)).tolist() == [1, 0, 0, 0, 1]
 
 
@@ -72,7 +75,7 @@ def test_same_seed_same_intervals_and_same_tracks_for_all_methods(tracks):
 def test_paired_comparison_sees_what_intervals_hide(tracks):
     """Alpha drawn a little towards 1 is right a little more often: beyond doubt, though the intervals overlap."""
     exp, truths, preds = tracks
-    closer = [[s | {"alpha": 1 + 0.98 * (s["alpha"] - 1)} for s in p] for p in preds]
+    closer = [[replace(s, alpha=1 + 0.98 * (s.alpha - 1)) for s in p] for p in preds]
     table = pd.DataFrame({"exp": exp, "segments": truths})
     sums = {"a": track_sums(truths, closer), "b": track_sums(truths, preds)}
     scores = {name: score_table(table, p, fast_scores) for name, p in (("a", closer), ("b", preds))}

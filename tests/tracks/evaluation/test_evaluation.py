@@ -8,6 +8,7 @@ import pytest
 
 from main.tracks import figures as track_figures
 from main.tracks.evaluation import errors, figures
+from main.tracks.inference.segments import Segment
 from main.utils import plotting
 from simulations.parameters import MODELS
 
@@ -86,8 +87,8 @@ def all_figures(data, tables):
         for j, m in enumerate(MODELS)
     }
     segments = [
-        {"start": 0, "end": 60, "k": 0.1, "alpha": 1.0},
-        {"start": 60, "end": 120, "k": 0.0, "alpha": 0.0},
+        Segment(0, 60, k=0.1, alpha=1.0, state=2),
+        Segment(60, 120, k=0.0, alpha=0.0, state=0),
     ]
     return {
         "tracks_state": track_figures.plot_tracks(points),

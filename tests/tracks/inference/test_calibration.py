@@ -1,12 +1,16 @@
 """Calibration: its arithmetic, and coverage and calibration error of the shipped weights on a small fixed set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from main.tracks.benchmark import fit_calibration
 from main.tracks.inference import calibration as cal
 from main.tracks.inference.predictor import Prediction, Predictor
+from main.tracks.inference.segments import Segment
 from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
+from simulations.parameters import FREE
 
 SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json") if "calibration" in read_config(p.parent))
 TRACKS = 400  # of each prior
@@ -79,22 +83,22 @@ def constant(n, k, trapped=0.0):
 
 
 def test_intervals_of_segments():
-    segments = [dict(start=0, end=4, k=0.1, alpha=1.0, state=2), dict(start=4, end=9, k=0.0, alpha=0.0, state=0)]
+    segments = [Segment(start=0, end=4, k=0.1, alpha=1.0, state=2), Segment(start=4, end=9, k=0.0, alpha=0.0, state=0)]
     moving, trapped = cal.segment_intervals(constant(9, -1), segments, {"segments": knots(2.0)})
-    assert moving["k_lo"] == pytest.approx(10**-1.2) and moving["k_hi"] == pytest.approx(10**-0.4)
-    assert moving["alpha_lo"] == pytest.approx(0.6) and moving["alpha_hi"] == pytest.approx(1.6)
-    assert trapped["k_lo"] == trapped["alpha_lo"] == 0 and trapped["k"] == 0
-    assert trapped["k_hi"] == pytest.approx(10**-0.4) and trapped["alpha_hi"] == pytest.approx(1.6)
+    assert moving.k_lo == pytest.approx(10**-1.2) and moving.k_hi == pytest.approx(10**-0.4)
+    assert moving.alpha_lo == pytest.approx(0.6) and moving.alpha_hi == pytest.approx(1.6)
+    assert trapped.k_lo == trapped.alpha_lo == 0 and trapped.k == 0
+    assert trapped.k_hi == pytest.approx(10**-0.4) and trapped.alpha_hi == pytest.approx(1.6)
 
 
 def test_intervals_of_many_tracks_are_those_of_each():
     preds = [constant(9, -1), constant(5, 0.5, 0.4), constant(1, 2)]
     cuts = [[(0, 4), (4, 9)], [(0, 5)], [(0, 1)]]
     segmented = [
-        [dict(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in own]
+        [Segment(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in own]
         for own in cuts
     ]
-    read = segmented[1][0] | {"decoded_alpha": (0.1, 1.9), "decoded_log10_k": (-3, 3)}
+    read = replace(segmented[1][0], decoded_alpha=(0.1, 1.9), decoded_log10_k=(-3, 3))
     decoded = [segmented[0], [read], segmented[2]]
     options = {"segments": knots(2.0), "decoded": knots(0.5)}
     for own in (segmented, decoded):
@@ -105,7 +109,7 @@ def test_intervals_of_many_tracks_are_those_of_each():
 
 def test_truth_of_a_segment_is_that_of_most_of_its_frames():
     truth = {"k": np.repeat([1.0, 2.0, 3.0], 4), "alpha": np.ones(12), "state": np.repeat([2, 2, 0], 4)}
-    segments = [dict(start=0, end=3), dict(start=3, end=8), dict(start=8, end=12)]
+    segments = [Segment(a, b, 1.0, 1.0, FREE) for a, b in ((0, 3), (3, 8), (8, 12))]
     k, alpha, state = fit_calibration.true_segment_values(truth, segments)
     assert k.tolist() == [1, 2, 3] and alpha.tolist() == [1, 1, 1] and state.tolist() == [2, 2, 0]
 
@@ -139,7 +143,7 @@ def test_tracks_are_read_in_their_samples():
     predictions, segmented = fit_calibration.read_tracks(Stub(), {}, tracks)
     assert [p.log10_k[0] for p in predictions] == list(range(27))
     assert [p.alpha[0] for p in predictions] == [1.0] * 24 + [0.0] * 3
-    assert [s[0]["alpha"] for s in segmented] == [1.0] * 24 + [0.0] * 3
+    assert [s[0].alpha for s in segmented] == [1.0] * 24 + [0.0] * 3
 
 
 def share_inside(tracks, predictions, name, factor=1.0):

@@ -17,6 +17,7 @@ from main.tracks.inference.changepoints import (
     segment_many,
     segmentation_options,
 )
+from main.tracks.inference.segments import Segment
 
 
 def steps(edges, seed=0, noise=0.0):
@@ -134,7 +135,7 @@ def test_segments_have_three_frames():
     for _ in range(40):
         pred = doubtful({}, 60)
         pred.p_change[:] = rng.uniform(0, 0.5, 60) ** 2
-        lengths = [s["end"] - s["start"] for s in segment_many([pred], {"segmentation": {"penalty": 0.5}})[0]]
+        lengths = [s.end - s.start for s in segment_many([pred], {"segmentation": {"penalty": 0.5}})[0]]
         assert min(lengths) >= 3 and sum(lengths) == 60
 
 
@@ -156,7 +157,7 @@ def test_fit_improves_a_bad_penalty():
         preds.append(steps(edges, seed, noise=0.5))
         truths.append(
             [
-                dict(start=a, end=b, k=k, alpha=alpha, state=2)
+                Segment(start=a, end=b, k=k, alpha=alpha, state=2)
                 for a, b, k, alpha in zip([0, *edges], edges, (1.0, 100.0), (1.0, 0.2), strict=False)
             ]
         )

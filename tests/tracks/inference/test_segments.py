@@ -12,22 +12,22 @@ from main.tracks.inference.segments import add_change, merge_trapped, segment_va
 def test_constant_segments_give_their_values():
     pred = prediction([0] * 10 + [-1] * 8, [1.0] * 10 + [0.5] * 8, [2] * 10 + [1] * 8)
     first, second = segment_values(pred, [10])
-    assert (first["start"], first["end"], second["start"], second["end"]) == (0, 10, 10, 18)
-    assert first["k"] == pytest.approx(1) and second["k"] == pytest.approx(0.1)
-    assert first["alpha"] == pytest.approx(1) and second["alpha"] == pytest.approx(0.5)
-    assert (first["state"], second["state"]) == (2, 1)
+    assert (first.start, first.end, second.start, second.end) == (0, 10, 10, 18)
+    assert first.k == pytest.approx(1) and second.k == pytest.approx(0.1)
+    assert first.alpha == pytest.approx(1) and second.alpha == pytest.approx(0.5)
+    assert (first.state, second.state) == (2, 1)
 
 
 def test_trapped_has_no_diffusion():
     (segment,) = segment_values(prediction([0] * 9, [1.0] * 9, [0] * 9), [])
-    assert (segment["k"], segment["alpha"], segment["state"]) == (0, 0, 0)
+    assert (segment.k, segment.alpha, segment.state) == (0, 0, 0)
 
 
 def test_pooling_trusts_the_middle_and_the_untrapped():
     edge = prediction([5, 0, 0, 0, 0, 0, 0, 0, 0, 5], [1] * 10, [2] * 10)
-    assert segment_values(edge, [])[0]["k"] < 10 ** np.mean(edge.log10_k)
+    assert segment_values(edge, [])[0].k < 10 ** np.mean(edge.log10_k)
     mixed = prediction([0] * 6 + [-6] * 4, [1] * 10, [2] * 6 + [0] * 4, certainty=0.999)
-    assert segment_values(mixed, [])[0]["k"] == pytest.approx(1, rel=0.05)
+    assert segment_values(mixed, [])[0].k == pytest.approx(1, rel=0.05)
 
 
 def test_scale_moves_k_alone():
@@ -35,7 +35,7 @@ def test_scale_moves_k_alone():
     pred = prediction(rng.normal(size=40), rng.uniform(0.2, 1.8, 40), rng.integers(1, 4, 40), 0.6)
     scaled = SimpleNamespace(**(vars(pred) | {"log10_k": pred.log10_k + 2 * np.log10(0.16)}))
     for a, b in zip(segment_values(pred, [11, 30]), segment_values(scaled, [11, 30]), strict=True):
-        assert b["k"] == pytest.approx(a["k"] * 0.16**2) and b["alpha"] == a["alpha"] and b["state"] == a["state"]
+        assert b.k == pytest.approx(a.k * 0.16**2) and b.alpha == a.alpha and b.state == a.state
 
 
 @pytest.mark.parametrize("changepoints", [[0], [18], [9, 9], [12, 5], [40]])
@@ -46,20 +46,20 @@ def test_bad_changepoints_are_refused(changepoints):
 
 def test_one_frame_is_one_segment():
     (segment,) = segment_values(prediction([0.0], [1.0], [2]), [])
-    assert (segment["start"], segment["end"], segment["k"]) == (0, 1, pytest.approx(1))
+    assert (segment.start, segment.end, segment.k) == (0, 1, pytest.approx(1))
 
 
 def test_trapped_neighbours_are_joined():
     pred = prediction([0] * 20, [1] * 20, [0] * 10 + [2] * 10)
     segments = merge_trapped(segment_values(pred, [4, 10, 15]))
-    assert [(s["start"], s["end"], s["state"]) for s in segments] == [(0, 10, 0), (10, 15, 2), (15, 20, 2)]
+    assert [(s.start, s.end, s.state) for s in segments] == [(0, 10, 0), (10, 15, 2), (15, 20, 2)]
 
 
 def test_trapped_needs_better_evidence_at_lower_odds():
     pred = prediction([-1.0] * 9, [0.5] * 9, [0] * 9, certainty=0.6)  # P(free) = .13
-    assert segment_values(pred, [])[0]["state"] == 0
+    assert segment_values(pred, [])[0].state == 0
     free = segment_values(pred, [], trapped_odds=0.2)[0]
-    assert free["state"] != 0 and free["k"] == pytest.approx(0.1)
+    assert free.state != 0 and free.k == pytest.approx(0.1)
 
 
 def with_changes(mass, n_frames=100):
@@ -73,7 +73,7 @@ def with_changes(mass, n_frames=100):
 def changes(pred, places):
     """p_change_start and change_width of every segment."""
     segments = add_change(pred, segment_values(pred, places))
-    return np.array([(s["p_change_start"], s["change_width"]) for s in segments]).T
+    return np.array([(s.p_change_start, s.change_width) for s in segments]).T
 
 
 def test_a_change_has_a_probability_and_a_width():

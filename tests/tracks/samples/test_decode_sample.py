@@ -8,11 +8,12 @@ import torch
 
 from main.tracks.benchmark.scores import fast_scores
 from main.tracks.inference.predictor import Prediction
+from main.tracks.inference.segments import Segment
 from main.tracks.samples import decode, fit
 from main.tracks.samples.decode import decode_sample
 from main.tracks.samples.read import read_sample
 from simulations.batched import simulate_batched
-from simulations.parameters import EXPERIMENTS
+from simulations.experiments import EXPERIMENTS
 
 BLUR = 21  # frames over which the stand-in for a network averages the truth
 
@@ -29,7 +30,7 @@ def sample(exp, n_tracks, seed):
         tracks.append(data["xy"][i, :n].double().numpy())
         edges = [0, *(np.flatnonzero(np.diff(k) != 0) + 1), n]
         ends = zip(edges, edges[1:], strict=False)
-        truths.append([dict(start=a, end=b, k=k[a], alpha=alpha[a], state=int(state[a])) for a, b in ends])
+        truths.append([Segment(start=a, end=b, k=k[a], alpha=alpha[a], state=int(state[a])) for a, b in ends])
         preds.append(blurred(k, alpha, state.astype(int), rng))
     return tracks, truths, preds
 
@@ -60,8 +61,8 @@ def test_tracks_of_one_sample_help_each_other(quick):
     assert adapted["msle_k"] < single["msle_k"]
     k = sorted(c["k"] for c in report["components"])
     assert 0.5 < k[-1] < 1.5  # truth: 1
-    assert all(s[0]["start"] == 0 and s[-1]["end"] == len(t) for s, t in zip(segments, tracks, strict=True))
-    assert all(a["end"] == b["start"] for s in segments for a, b in zip(s, s[1:], strict=False))
+    assert all(s[0].start == 0 and s[-1].end == len(t) for s, t in zip(segments, tracks, strict=True))
+    assert all(a.end == b.start for s in segments for a, b in zip(s, s[1:], strict=False))
 
 
 def test_a_change_of_unit_changes_nothing(quick):
@@ -70,9 +71,9 @@ def test_a_change_of_unit_changes_nothing(quick):
     segments, _ = decode_sample(tracks, preds, 0.12, {})
     others, _ = decode_sample([0.1 * t for t in tracks], small, 0.012, {})
     for one, other in zip(sum(segments, []), sum(others, []), strict=True):
-        assert (one["start"], one["end"], one["state"]) == (other["start"], other["end"], other["state"])
-        assert one["k"] == pytest.approx(100 * other["k"], rel=1e-3)
-        assert one["alpha"] == pytest.approx(other["alpha"], rel=1e-3)
+        assert (one.start, one.end, one.state) == (other.start, other.end, other.state)
+        assert one.k == pytest.approx(100 * other.k, rel=1e-3)
+        assert one.alpha == pytest.approx(other.alpha, rel=1e-3)
 
 
 class Stored:
@@ -118,9 +119,9 @@ def test_trapped_stretches_have_no_k(quick):
     segments, report = decode_sample(tracks, preds, 0.12, {})
     assert report["mixture"], report
     assert "trapped" in [c["state"] for c in report["components"]]
-    trapped = [s for track in segments for s in track if s["state"] == 0]
+    trapped = [s for track in segments for s in track if s.state == 0]
     assert trapped
-    assert all(s["k"] == s["alpha"] == 0 for s in trapped)
+    assert all(s.k == s.alpha == 0 for s in trapped)
     assert fast_scores(truths, segments)["jsc"] > 0.8
     assert decode_sample(tracks, preds, 0.12, {}) == (segments, report)  # seeded
 
@@ -151,4 +152,4 @@ def test_nothing_moves():
     segments, report = decode_sample([walk] * 25, [trapped] * 25, 0.12, {})
     assert not report["mixture"]
     assert "no segment moves" in report["reason"]
-    assert segments[0][0]["state"] == 0
+    assert segments[0][0].state == 0

@@ -8,16 +8,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal
 
-from main.tracks.samples.mixture import (
-    ALPHA_RANGE,
-    FREE,
-    TRAPPED,
-    Mixture,
-    fit_mixture,
-    gaussian_mixture,
-    log_prior,
-    update,
-)
+from main.tracks.inference.segments import Segment
+from main.tracks.samples.mixture import ALPHA_RANGE, Mixture, fit_mixture, gaussian_mixture, log_prior, update
 from main.tracks.samples.placement import dense_places, expected_counts, matches, place_changepoints
 from main.tracks.samples.semimarkov import (
     Chain,
@@ -27,6 +19,7 @@ from main.tracks.samples.semimarkov import (
     step_covariance,
     stretch_likelihood,
 )
+from simulations.parameters import FREE, TRAPPED
 
 SIGMA = 0.3
 NODES = [(0.4, 0.6), (2.0, 1.5), (0.0, 1.0)]  # K, alpha
@@ -105,7 +98,7 @@ def test_short_memory_changes_long_stretches_little():
     row = step_covariance([1.0], [1.6], SIGMA, 150)[0]
     steps = rng.multivariate_normal(np.zeros(150), row[np.abs(np.arange(150)[:, None] - np.arange(150))], 2).T
     whole = dense_log_density(steps, 1.0, 1.6)
-    segments = [dict(start=0, end=151, k=1.0, alpha=1.6)]
+    segments = [Segment(0, 151, k=1.0, alpha=1.6, state=FREE)]
     track = np.concatenate([[[0.0, 0.0]], steps.cumsum(0)])
     assert stretch_likelihood(track, segments, SIGMA, 150) + np.log(150) == pytest.approx(whole, abs=1e-2)
     assert stretch_likelihood(track, segments, SIGMA, 32) + np.log(150) == pytest.approx(whole, abs=1.0)
@@ -135,7 +128,10 @@ def test_deconvolution_finds_the_spread_behind_the_errors():
 
 
 def test_first_mixture_keeps_trapped_apart():
-    track = [dict(start=0, end=50, k=1.0, alpha=1.0, state=FREE), dict(start=50, end=100, k=0, alpha=0, state=TRAPPED)]
+    track = [
+        Segment(start=0, end=50, k=1.0, alpha=1.0, state=FREE),
+        Segment(start=50, end=100, k=0, alpha=0, state=TRAPPED),
+    ]
     mixture = fit_mixture([track] * 5, 1, True)
     assert mixture.state.tolist() == [FREE, TRAPPED]
     assert mixture.mean[0] == pytest.approx([0.0, 1.0])
@@ -154,7 +150,7 @@ def test_prior_is_a_density():
 
 
 def test_update_takes_means_spread_and_rates_of_what_was_seen():
-    mixture = fit_mixture([[dict(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False)
+    mixture = fit_mixture([[Segment(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False)
     mean = np.array([[[-1.2, 0.8], [0.0, 1.0]], [[-0.8, 1.0], [9.0, 2.0]]])  # the second never in component 1
     seen = SimpleNamespace(
         mean=mean,

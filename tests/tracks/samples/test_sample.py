@@ -9,11 +9,14 @@ from main.tracks.benchmark.scores import fast_scores
 from main.tracks.features import N_FEATURES, features
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import FEWEST, Predictor
+from main.tracks.inference.segments import Segment
 from main.tracks.samples import decode
+from main.tracks.samples.read import read_sample
 from main.utils.training import Options, network
 from main.utils.weights import load_weights
 from simulations.batched import simulate_batched
-from simulations.parameters import EXPERIMENTS, SIGMA_PX
+from simulations.experiments import EXPERIMENTS
+from simulations.parameters import SIGMA_PX
 from simulations.stream import SampleStream, cut_samples
 
 CONFIG = {"body": "sample", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 16, "intervals": True}
@@ -158,7 +161,7 @@ def test_a_decoded_sample_has_better_segments_in_every_score(predictor, monkeypa
     paths, truths = [t["xy"] for t in tracks], [segments_of(t) for t in tracks]
     nets, config = load_weights("default")
     alone = fast_scores(truths, segment_many(Predictor(nets, config).predict(paths, SIGMA_PX), config))
-    _, segments, report = decode.read_sample(predictor, load_weights(WEIGHTS)[1], paths, SIGMA_PX)
+    _, segments, report = read_sample(predictor, load_weights(WEIGHTS)[1], paths, SIGMA_PX)
     assert report["networks"] and report["mixture"], report
     together = fast_scores(truths, segments)
     assert together["mae_alpha"] < 0.7 * alone["mae_alpha"] and together["msle_k"] < alone["msle_k"]
@@ -169,7 +172,7 @@ def segments_of(track):
     """True segments of a labelled track."""
     edges = [0, *(np.flatnonzero(np.diff(track["k"]) != 0) + 1), len(track["k"])]
     return [
-        dict(start=a, end=b, k=track["k"][a], alpha=track["alpha"][a], state=int(track["state"][a]))
+        Segment(start=a, end=b, k=track["k"][a], alpha=track["alpha"][a], state=int(track["state"][a]))
         for a, b in zip(edges, edges[1:], strict=False)
     ]
 
