@@ -13,7 +13,7 @@ from andi_datasets.utils_trajectories import segs_inside_fov
 from stochastic import random as stochastic_random
 
 from simulations.labels import label_filter
-from simulations.parameters import FOV_PX, MIN_FRAMES, Worlds
+from simulations.worlds import FOV_PX, MIN_FRAMES, Worlds
 
 FOV_MARGIN = 0.05  # of the box, kept free around the field of view (andi_datasets)
 

@@ -15,7 +15,8 @@ from simulations.crop import filter_codes, take_runs, visible_runs
 from simulations.fgn import noise_series
 from simulations.grid import DiscGrid
 from simulations.interactions import compartment_centres, pair_up, reflect_inside, switch_dimers
-from simulations.parameters import ALPHA_DIRECTED, CONFINED, DIRECTED, FREE, MIN_FRAMES, MODELS, TRAPPED, Worlds
+from simulations.parameters import ALPHA_DIRECTED, CONFINED, DIRECTED, FREE, MIN_FRAMES, MODELS, TRAPPED
+from simulations.worlds import Worlds
 
 
 def simulate_batched(worlds: Worlds, generator: torch.Generator, min_frames: int = MIN_FRAMES) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from simulations.parameters import Worlds
+from simulations.worlds import Worlds
 
 _MARGIN = 1e-4  # px: a reflected position stays this far inside its wall, as in andi_datasets
 

@@ -1,17 +1,18 @@
-"""What is simulated: named ranges of parameters ("priors") and the experiments drawn from them ("worlds").
+"""What is simulated: named ranges of parameters ("priors"), and the drawing of experiments ("worlds") from them.
 
-A world is one simulated experiment, as andi_datasets defines it: some particles, one phenomenological model, one set
-of diffusive parameters, one box, one field of view, one localisation error. Lengths are in pixels, times in frames,
-K in px^2/frame^alpha. Both engines (`andi.py`, `batched.py`) read the same `Worlds`.
+Lengths are in pixels, times in frames, K in px^2/frame^alpha.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
+from simulations.experiments import andi2_worlds, benchmark_worlds
+from simulations.worlds import BOX_PX, FOV_PX, FRAMES, MIN_FRAMES, SIGMA_PX, Worlds
 
 STATES = ("trapped", "confined", "free", "directed")
 TRAPPED, CONFINED, FREE, DIRECTED = range(4)  # indices into STATES
@@ -21,43 +22,6 @@ MODELS = ("single_state", "multi_state", "immobile_traps", "dimerization", "conf
 STEP_ENDS_AT_LABEL = ("immobile_traps", "dimerization")
 LONGEST_GAP = 3  # missing frames in a row that are bridged by a straight line; a longer gap cuts a track
 ALPHA_DIRECTED = 1.9  # andi_datasets: alpha at or above this is "directed"
-FOV_PX, BOX_PX, SIGMA_PX, FRAMES, MIN_FRAMES = 128.0, 1.8 * 128, 0.12, 200, 20  # AnDi-2 defaults
-
-
-@dataclass(frozen=True)
-class Worlds:
-    """W simulated experiments of one model, as arrays with leading dimension W (S diffusive states).
-
-    State 0 is the free state; in dimerisation and confinement state 1 is the dimer or the inside of a compartment.
-    As in andi_datasets every particle draws its own K and alpha from a normal distribution truncated to
-    [1e-12, 1e6] and [0, 1.999]; `k_var` and `alpha_var` are **variances**.
-    """
-
-    model: str
-    n_particles: int
-    n_frames: int
-    k_mean: np.ndarray  # (W, S) px^2/frame^alpha
-    k_var: np.ndarray  # (W, S)
-    alpha_mean: np.ndarray  # (W, S)
-    alpha_var: np.ndarray  # (W, S)
-    box: np.ndarray  # (W,) side of the reflecting box, px
-    fov: np.ndarray  # (W,) side of the field of view, px
-    sigma: np.ndarray  # (W,) localisation error, px
-    transition: np.ndarray | None = None  # (W, S, S) per frame, multi_state
-    radius: np.ndarray | None = None  # (W,) of traps, particles or compartments, px
-    count: np.ndarray | None = None  # (W,) number of traps or compartments
-    p_bind: np.ndarray | None = None  # (W,) per frame
-    p_unbind: np.ndarray | None = None  # (W,) per frame
-    transmittance: np.ndarray | None = None  # (W,) chance to leave a compartment per hit of its wall
-
-    def __len__(self) -> int:
-        return len(self.box)
-
-    def __getitem__(self, index) -> Worlds:
-        """A `Worlds` of the selected worlds; an integer gives a `Worlds` of one."""
-        index = slice(index, index + 1) if isinstance(index, (int, np.integer)) else index
-        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{n: a[index] for n, a in arrays.items() if isinstance(a, np.ndarray)})
 
 
 @dataclass(frozen=True)
@@ -263,9 +227,9 @@ def sample_worlds(
         raise ValueError(f"unknown model {model!r}: expected one of {', '.join(MODELS)}")
     n_frames = n_frames or getattr(prior, "n_frames", FRAMES)
     if prior == "andi2":
-        return _andi2_worlds(model, n, rng, n_frames)
+        return andi2_worlds(model, n, rng, n_frames)
     if prior == "benchmark":
-        return _benchmark_worlds(model, n, rng, n_frames)
+        return benchmark_worlds(model, n, rng, n_frames)
     if not isinstance(prior, Prior):
         raise ValueError(f"unknown prior {prior!r}: expected a Prior or one of {', '.join(PRIORS)}")
     return _prior_worlds(prior, model, n, rng, n_frames, n_particles)
@@ -371,79 +335,3 @@ def _sample_count(count: Range | None, area: Range, radius, box, rng) -> np.ndar
     if count is not None:
         return count.sample(rng, len(box))
     return area.sample(rng, len(box)) * box**2 / (np.pi * radius**2)
-
-
-def _andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
-    """The defaults of andi_datasets 2.1.13 (`_get_dic_andi2`): 50 particles, K about 1 px^2/frame^alpha."""
-    k = np.ones((n, 1))
-    alpha = rng.uniform(0.5, 1.5, (n, 1))
-    if model in ("multi_state", "dimerization", "confinement"):
-        fast = 1 + 0.01 * rng.normal(size=n)
-        k = np.stack([fast, fast * rng.uniform(0.01, 0.1, n) + 0.01], 1)
-        first = rng.uniform(0.8, 1.2, n)
-        alpha = np.stack([first, first - rng.uniform(0.2, 0.6, n)], 1)
-    full = np.full(n, 1.0)
-    extra = {
-        "multi_state": {"transition": np.tile([[0.99, 0.01], [0.01, 0.99]], (n, 1, 1))},
-        "immobile_traps": {"radius": 0.4 * full, "count": np.full(n, 300), "p_bind": full, "p_unbind": 0.01 * full},
-        "dimerization": {"radius": 0.6 * full, "count": np.full(n, 0), "p_bind": full, "p_unbind": 0.01 * full},
-        "confinement": {"radius": 5 * full, "count": np.full(n, 30), "transmittance": 0.1 * full},
-    }.get(model, {})
-    return Worlds(
-        model,
-        50,
-        n_frames,
-        k,
-        0.01 * k,
-        alpha,
-        np.full_like(alpha, 0.01),
-        BOX_PX * full,
-        FOV_PX * full,
-        SIGMA_PX * full,
-        **extra,
-    )
-
-
-def _experiment(model: str, k, alpha, n_particles: int, **extra) -> Worlds:
-    """One published experiment; `k` and `alpha` are lists of (mean, variance) per state."""
-    k, alpha = np.array(k, float), np.array(alpha, float)
-    one = np.ones(1)
-    extra = {n: np.array([v], int if n == "count" else float) for n, v in extra.items()}
-    return Worlds(
-        model,
-        n_particles,
-        FRAMES,
-        k[None, :, 0],
-        k[None, :, 1],
-        alpha[None, :, 0],
-        alpha[None, :, 1],
-        BOX_PX * one,
-        FOV_PX * one,
-        SIGMA_PX * one,
-        **extra,
-    )
-
-
-_SLOW_DIMER = dict(k=[(1, 0.1), (0.01, 0.001)], alpha=[(1, 0.005), (0.2, 0.001)])
-_FAST_DIMER = dict(k=[(0.1, 0.1), (1, 0.01)], alpha=[(0.7, 0.1), (1.2, 0.01)])
-EXPERIMENTS: tuple[Worlds, ...] = (  # EXP 1-9 of the AnDi-2 benchmark (andi_datasets tutorial challenge_two_benchmark)
-    _experiment("multi_state", [(0.15, 0.01), (0.33, 0.001), (0.95, 0.01)], [(1, 1e-4), (1, 0.01), (1, 0.01)], 100,
-                transition=[[0.946, 0.024, 0.03], [0.016, 0.92, 0.064], [0.037, 0.14, 0.823]]),
-    _experiment("dimerization", [(0.28, 0.001), (0.0035, 0.0001)], [(1, 0.1), (1.1, 0.01)], 750,
-                radius=0.5, count=0, p_bind=1, p_unbind=0.1),
-    _experiment("immobile_traps", [(1, 0.1)], [(1, 0.005)], 100, radius=0.4, count=500, p_bind=0.7, p_unbind=1 / 60),
-    _experiment("confinement", n_particles=100, radius=2, count=150, transmittance=0.1, **_SLOW_DIMER),
-    _experiment("dimerization", n_particles=500, radius=0.35, count=0, p_bind=1, p_unbind=1 / 60, **_SLOW_DIMER),
-    _experiment("dimerization", n_particles=100, radius=1, count=0, p_bind=1, p_unbind=0.05, **_FAST_DIMER),
-    _experiment("multi_state", n_particles=100, transition=[[1 - 1 / 60, 1 / 60], [0.05, 0.95]], **_FAST_DIMER),
-    _experiment("single_state", [(1, 100)], [(1, 10)], 100),
-    _experiment("immobile_traps", [(1, 0.01)], [(1.99, 0.01)], 100, radius=1.5, count=1000, p_bind=0.7, p_unbind=0.2),
-)  # fmt: skip
-
-
-def _benchmark_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
-    """`n` copies of one published experiment of this model, drawn at random where there are several."""
-    candidates = [e for e in EXPERIMENTS if e.model == model]
-    if not candidates:
-        raise ValueError(f"the benchmark has no experiment of model {model!r}")
-    return replace(candidates[rng.integers(len(candidates))][np.zeros(n, int)], n_frames=n_frames)

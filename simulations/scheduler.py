@@ -24,8 +24,9 @@ from simulations.jobs import Job, make_shard, place_shard
 TIMEOUT_S = 5
 JOBS_PER_THREAD = 2  # handed out at a time: one runs, one waits; few are lost with a worker, none idles
 GONE = "the scheduler went away"
-CODE = ("andi.py", "jobs.py", "labels.py", "parameters.py")  # besides packages, what the bytes of a shard depend on
-# read on import: a worker that runs on after an update still holds the code that it started with
+# The bytes of a shard depend on these files and on the packages below.
+CODE = ("andi.py", "experiments.py", "jobs.py", "labels.py", "parameters.py", "worlds.py")
+# Read at import: a worker that keeps running after an update still has the code with which it started.
 INSTALLED = {name: version(name) for name in ("andi-datasets", "numpy", "pyarrow", "stochastic")}
 INSTALLED["simulations"] = digest_code(Path(__file__).parent, CODE)
 

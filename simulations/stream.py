@@ -9,8 +9,9 @@ import torch
 
 from simulations.batched import simulate_batched
 from simulations.missing_frames import with_gaps
-from simulations.parameters import MODELS, PRIORS, Prior, Range, Worlds, sample_worlds
+from simulations.parameters import MODELS, PRIORS, Prior, Range, sample_worlds
 from simulations.resumable import ResumableBatches
+from simulations.worlds import Worlds
 
 MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
 _TRACKS_PER_WORLD = {

@@ -26,8 +26,10 @@ from tqdm import tqdm
 from main.tracks.learning.augment import STEP_ENDS_AT_LABEL
 from simulations import batched
 from simulations.andi import library_arguments, seeded
+from simulations.experiments import EXPERIMENTS
 from simulations.labels import label_filter
-from simulations.parameters import EXPERIMENTS, MODELS, STATES, Worlds, sample_worlds
+from simulations.parameters import MODELS, STATES, sample_worlds
+from simulations.worlds import Worlds
 
 REFERENCE = Path(__file__).with_name("reference_statistics.json")
 SEED = 2024
