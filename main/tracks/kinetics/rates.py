@@ -13,7 +13,7 @@ import pandas as pd
 
 from main.tracks.inference.segments import TRAPPED
 from main.tracks.kinetics.dwells import SHORTEST, dwells
-from main.utils.bootstrap import N_RESAMPLES, interval, resampled_totals
+from main.utils.bootstrap import N_RESAMPLES, bootstrap_interval, resample_totals
 from simulations.parameters import STATES
 
 FEWEST_SEEN = 5  # events below which a bootstrap interval would be too narrow, and none is given
@@ -166,7 +166,7 @@ def estimate(segments: pd.DataFrame, frame_interval: float = 1.0, n_resamples: i
     for name in value:
         if name.startswith(("mean_dwell", "rate")):
             value[name] = np.where(total[:, 2] > 0, value[name], np.nan)  # no end was seen
-    resampled = all_of(resampled_totals(drawn, n_resamples, seed))
+    resampled = all_of(resample_totals(drawn, n_resamples, seed))
     return Estimate(value, resampled, n, by, len(drawn), frame_interval)
 
 
@@ -188,7 +188,7 @@ def kinetics(found: Estimate) -> pd.DataFrame:
         value = found.value[name][i]
         known = np.isfinite(value) and found.n[name][i] >= FEWEST_SEEN
         drawn = found.resampled[name][:, i]
-        ends = interval(value, drawn, found.n_drawn, SCALES.get(name, "log")) if known else (np.nan, np.nan)
+        ends = bootstrap_interval(value, drawn, found.n_drawn, SCALES.get(name, "log")) if known else (np.nan, np.nan)
         rows.append((STATES[i], name, value, *ends, int(found.n[name][i]), found.by))
     return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n", "resampled"])
 
@@ -214,7 +214,7 @@ def compare(reference: Estimate, other: Estimate) -> pd.DataFrame:
         x, y = (one.resampled[name][:, i] if n >= FEWEST_SEEN else np.array([]) for one in (reference, other))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = b / a
-            ends = interval(b - a, y - x, n_drawn, "plain"), interval(ratio, y / x, n_drawn, "log")
+            ends = bootstrap_interval(b - a, y - x, n_drawn, "plain"), bootstrap_interval(ratio, y / x, n_drawn, "log")
         by = " and ".join(dict.fromkeys((reference.by, other.by)))
         rows.append((STATES[i], name, a, b, b - a, *ends[0], ratio, *ends[1], by))
     ends = [f"{what}{end}" for what in ("difference", "ratio") for end in ("", "_low", "_high")]

@@ -20,7 +20,7 @@ from main.tracks.kinetics.rates import (
     quantities,
     track_sums,
 )
-from main.utils.bootstrap import interval
+from main.utils.bootstrap import bootstrap_interval
 from main.utils.errors import InputError
 
 UNITS = {"msd_1": "um^2", "k": "um^2/s^alpha"}
@@ -232,7 +232,7 @@ def test_intervals_of_few_hold_as_often_as_they_say():
     for _ in range(600):
         values = rng.normal(1.0, 0.3, 5)
         resampled = values[rng.integers(5, size=(400, 5))].mean(axis=1)
-        low, high = interval(values.mean(), resampled, 5)
+        low, high = bootstrap_interval(values.mean(), resampled, 5)
         held.append(low <= 1.0 <= high)
         plain.append(np.quantile(resampled, 0.05) <= 1.0 <= np.quantile(resampled, 0.95))
     assert 0.86 < np.mean(held) < 0.94 and np.mean(plain) < 0.82
@@ -240,10 +240,10 @@ def test_intervals_of_few_hold_as_often_as_they_say():
 
 def test_intervals_on_other_scales():
     drawn = np.array([0.5, 1.0, 2.0, np.inf, np.nan] * 20)
-    low, high = interval(1.0, drawn, 30, "log")
+    low, high = bootstrap_interval(1.0, drawn, 30, "log")
     assert 0.4 < low < 0.5 and high == np.inf  # a fourth of the draws has no end: no upper bound
-    assert interval(0.95, np.linspace(0.8, 1, 50), 5, "share")[1] == 1.0
-    assert np.isnan(interval(1.0, np.array([1.0, 2.0]), 1)).all()
+    assert bootstrap_interval(0.95, np.linspace(0.8, 1, 50), 5, "share")[1] == 1.0
+    assert np.isnan(bootstrap_interval(1.0, np.array([1.0, 2.0]), 1)).all()
 
 
 def test_dwells_whose_end_few_tracks_show_have_no_upper_bound():
