@@ -29,5 +29,6 @@ $(STAMP): requirements.txt pyproject.toml
 	  done; \
 	fi
 	@[ -x $(PY) ] || { echo "make: no Python 3.11 or 3.12 found; install one (with its venv module) and try again"; exit 1; }
-	$(PY) -m pip install --quiet -r requirements.txt
+	$(PY) -m pip install --quiet -e ".[dev]"
+	@misc/hooks/install.sh
 	@touch $@

@@ -13,9 +13,11 @@ import sys
 from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, run
 
 
-def parse(argv=None):
+def parse(argv=None, prog=None):
     """Command line of the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", default="runs/benchmark", help="folder of the data (made once) and the scores")
     parser.add_argument("--weights", nargs="*", default=[], help="names or folders of weights")
     parser.add_argument("--seed", type=int, default=1)
@@ -40,10 +42,10 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv=None, prog=None):
     """Run the benchmark; a missing or corrupted file gives one sentence and exit code 2."""
     try:
-        run(parse(argv))
+        run(parse(argv, prog))
     except (FileNotFoundError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2

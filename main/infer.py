@@ -43,9 +43,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def parse(arguments=None) -> argparse.Namespace:
+def parse(arguments=None, prog=None) -> argparse.Namespace:
     """The command line."""
-    parser = Parser(prog="infer.py", description="K, alpha and state of every frame, changepoints and segments.")
+    parser = Parser(
+        prog=prog or "infer.py", description="K, alpha and state of every frame, changepoints and segments."
+    )
     parser.add_argument("tracks", nargs="*", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files, or patterns")
     parser.add_argument(
         "--condition",
@@ -89,10 +91,11 @@ def parse(arguments=None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog=None) -> int:
     """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
-    options = vars(parse(arguments))
-    command = shlex.join(["python", *sys.argv]) if arguments is None else None
+    options = vars(parse(arguments, prog))
+    words = [*prog.split(), *arguments] if prog else ["python", *sys.argv] if arguments is None else []
+    command = shlex.join(words) or None  # None: called from Python
     try:
         paths = chosen(options.pop("tracks"), options.pop("condition"))
         run = infer_files(paths, options.pop("out"), progress=sys.stderr.isatty(), command=command, **options)

@@ -9,9 +9,9 @@ from main.tracks.kinetics.describe import describe
 from main.utils.errors import InputError
 
 
-def main(arguments=None) -> int:
+def main(arguments=None, prog=None) -> int:
     """Run the command; 0, or 2 with one sentence if the folder holds no results."""
-    parser = argparse.ArgumentParser(prog="kinetics.py", description=" ".join(__doc__.split()))
+    parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=" ".join(__doc__.split()))
     parser.add_argument("results", type=Path, help="folder that infer.py wrote")
     folder = parser.parse_args(arguments).results
     if not (folder / "run.json").is_file():

@@ -21,9 +21,9 @@ from main.utils import distributed
 from main.utils.training import Options, fit
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Parse the options and train; an option or a file that cannot be used gives one sentence and exit code 2."""
-    args = _parser().parse_args(arguments)
+    args = _parser(prog).parse_args(arguments)
     options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -51,8 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _parser(prog: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
     parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
     parser.add_argument(
