@@ -1,19 +1,32 @@
-"""Figures of tracks, predictions and training, as deterministic SVG.
+"""Style of all figures, the files they are written to, and learning curves.
 
-Every function takes arrays or tables and returns a `matplotlib.figure.Figure`; `save` writes it. Figures of
-errors and scores are in `plotting_eval.py`.
+Every function that draws takes arrays or tables and returns a `matplotlib.figure.Figure`; `save` writes it as SVG and
+PNG, and `write_gallery` makes one page of the figures in a folder.
 """
 
 from __future__ import annotations
 
 import functools
+import io
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.collections import Collection, QuadMesh
 from matplotlib.figure import Figure
+from PIL import Image
 
+from main.utils.files import write_atomically
+
+CAPTIONS = "captions.json"
+MAX_PNG_BYTES = 60_000  # the gallery of some hundred figures stays below 6 MB
+PNG_DPI = 130  # of a figure whose PNG is small enough at once; lowered in steps of 15 % otherwise
+MIN_PNG_PIXELS = 50  # a smaller image shows nothing
+MAX_VECTOR_SHAPES = 500  # about 70 kB of SVG
+SVG_PIXELS_DPI = 200  # of what is drawn as pixels inside an SVG
 COLOURS = {"k": "#1B9E77", "alpha": "#E69F00", "state": "#9970AB"}
 CHANGE_COLOUR = "#B2182B"
 TRUTH_COLOUR = "#222222"
@@ -42,8 +55,10 @@ def styled(plot):
 
 
 @styled
-def save(fig: Figure, name: str, folder: str | Path = "plots") -> Path:
-    """Write a figure as SVG without date or random identifiers, so that the same figure gives the same bytes.
+def save(fig: Figure, name: str, folder: str | Path = "plots", caption: str | None = None) -> Path:
+    """Write a figure as SVG and as small PNG; the same figure gives the same bytes.
+
+    Collections of many lines, markers or cells become pixels inside the SVG, which would be megabytes otherwise.
 
     Parameters
     ----------
@@ -52,15 +67,85 @@ def save(fig: Figure, name: str, folder: str | Path = "plots") -> Path:
         File name without suffix.
     folder : path
         Made if it does not exist.
+    caption : str, optional
+        Stored in the folder's captions.json, from which `write_gallery` writes.
 
     Returns
     -------
     Path
-        The file written.
+        The SVG file; the PNG, of at most 60 kB, is beside it.
     """
     path = Path(folder) / f"{name}.svg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, metadata={"Date": None, "Creator": None})
+    for artist in fig.findobj(Collection):
+        if _n_shapes(artist) > MAX_VECTOR_SHAPES:
+            artist.set_rasterized(True)
+    fig.savefig(path, dpi=SVG_PIXELS_DPI, metadata={"Date": None, "Creator": None})
+    path.with_suffix(".png").write_bytes(small_png(fig))
+    if caption is not None:
+        captions = read_captions(folder) | {name: caption}
+        text = json.dumps(dict(sorted(captions.items())), indent=1, ensure_ascii=False) + "\n"
+        write_atomically(path.with_name(CAPTIONS), lambda part: part.write_text(text, encoding="utf-8"))
+    return path
+
+
+def _n_shapes(artist: Collection) -> int:
+    cells = artist.get_array() if isinstance(artist, QuadMesh) else None
+    return max(len(artist.get_paths()), len(artist.get_offsets())) if cells is None else cells.size
+
+
+def small_png(fig: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
+    """A figure as PNG of 256 colours, at the highest resolution that fits into `max_bytes`."""
+    dpi = PNG_DPI
+    while True:
+        drawn, packed = io.BytesIO(), io.BytesIO()
+        fig.savefig(drawn, format="png", dpi=dpi, facecolor="white")
+        image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        image.save(packed, format="png", optimize=True)
+        if packed.tell() <= max_bytes:
+            return packed.getvalue()
+        if min(image.size) < MIN_PNG_PIXELS:
+            raise ValueError(f"the figure does not fit into a PNG of {max_bytes} bytes")
+        dpi *= 0.85
+
+
+def read_captions(folder: str | Path) -> dict[str, str]:
+    """Captions of the figures in a folder, by the name of the figure; none if nothing was stored there."""
+    file = Path(folder) / CAPTIONS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def write_gallery(folder: str | Path = "plots", notebooks: Iterable[str] | None = None) -> Path:
+    """Write README.md of a folder of figures: the PNG and the caption of each, under the notebook that draws it.
+
+    Parameters
+    ----------
+    folder : path
+        Where `save` wrote figures with captions. Captions of figures that are not there any more are left out.
+    notebooks : iterable of str, optional
+        Names without suffix; by default those of the notebooks in `main/` beside the folder. The name of a figure
+        begins with that of its notebook, as in `inference_by_model`.
+
+    Returns
+    -------
+    Path
+        The README.md.
+    """
+    folder = Path(folder)
+    if notebooks is None:
+        notebooks = (path.stem for path in (folder.resolve().parent / "main").glob("*.ipynb"))
+    longest_first = sorted(notebooks, key=len, reverse=True)
+    sections: dict[str, list[str]] = {}
+    for name, caption in sorted(read_captions(folder).items()):
+        if (folder / f"{name}.png").is_file():
+            notebook = next((n for n in longest_first if name == n or name.startswith(f"{n}_")), "")
+            sections.setdefault(notebook, []).append(f"[![{name}]({name}.png)]({name}.svg)\n\n{caption}\n")
+    parts = ["# Figures\n", "Drawn by the notebooks in `main/`. A click on a figure opens it as SVG.\n"]
+    for notebook in sorted(sections, key=lambda n: (n == "", n)):  # figures of no notebook come last
+        title = f"[{notebook}.ipynb](../main/{notebook}.ipynb)" if notebook else "Further figures"
+        parts += [f"## {title}\n", *sections[notebook]]
+    path = folder / "README.md"
+    write_atomically(path, lambda part: part.write_text("\n".join(parts), encoding="utf-8"))
     return path
 
 
