@@ -18,6 +18,9 @@ import torch
 
 from main.models import build
 from main.utils.weights import WEIGHTS_DIR, read_config, save_weights, weights_folder
+from simulations.brownian import FRAMES as BROWNIAN_FRAMES
+from simulations.parameters import PRIORS
+from simulations.worlds import FRAMES, MIN_FRAMES
 
 
 def ship(runs: list[Path], folder: Path) -> dict:
@@ -66,7 +69,7 @@ def ship(runs: list[Path], folder: Path) -> dict:
         "features": kinds.pop(),
         "nets": {p["target"]: p["net"] for p in params.values()},
         "training": training,
-        "training_range": {"n_frames": [20, 200]},
+        "training_range": {"n_frames": trained_lengths(params.values())},
     }
     inits = [p["init"] for p in params.values() if p.get("init")]
     if {p.get("only") for p in params.values()} == {"gaps"}:  # nothing else is new
@@ -85,10 +88,45 @@ def ship(runs: list[Path], folder: Path) -> dict:
     return config
 
 
+def trained_lengths(params) -> list[int]:
+    """Fewest and most frames of the tracks that all runs of a set were trained on.
+
+    Parameters
+    ----------
+    params : iterable of dict
+        params.json of the runs. Their "data" holds n_frames, or, in runs made before version 0.2, priors alone.
+
+    Returns
+    -------
+    list of int
+        The range that every network of the set has seen.
+
+    Raises
+    ------
+    ValueError
+        If a run does not tell the lengths of its tracks, or the runs have none in common.
+    """
+    ranges = [p["data"].get("n_frames") or prior_lengths(p["data"].get("priors", ())) for p in params]
+    lengths = [max(low for low, _ in ranges), min(high for _, high in ranges)]
+    if lengths[0] > lengths[1]:
+        raise ValueError(f"the runs were trained on tracks of different lengths ({ranges}), they do not make one set")
+    return lengths
+
+
+def prior_lengths(priors) -> list[int]:
+    """Fewest and most frames of the tracks of some priors, given by name or as dictionaries of their fields."""
+    if list(priors) == ["brownian"]:
+        return list(BROWNIAN_FRAMES)
+    if not priors:
+        raise ValueError("params.json does not say how long the tracks were that the run was trained on")
+    longest = [p["n_frames"] if isinstance(p, dict) else getattr(PRIORS[p], "n_frames", FRAMES) for p in priors]
+    return [MIN_FRAMES, max(longest)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Parse the options and write the set; 2 with one sentence if the runs do not make one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders that train.py wrote")
     parser.add_argument("--name", required=True, help="a folder of main/models/weights, or a path with a slash")
     args = parser.parse_args(arguments)
     folder = Path(args.name) if "/" in args.name else WEIGHTS_DIR / args.name

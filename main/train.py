@@ -1,34 +1,35 @@
-"""Train one network from the shell: the twin of the training notebooks.
+"""Train one network of tracks from the shell, as the training notebooks do.
 
 python main/train.py --target alpha --steps 2000 --run runs/alpha
 python main/train.py --target alpha --steps 2000 --run runs/alpha --resume
-python main/train.py --data data/broad --target k          # on pickled data sets instead of the stream
-python main/train.py --init fast --body conv_lstm --gaps 1 --only gaps --steps 1500 --run runs/gaps
-torchrun --nproc-per-node 4 -- main/train.py --batch 1024  # on 4 GPUs of this machine, 256 tracks of a batch each
+python main/train.py --data data/broad --target k            (pickled data sets instead of the simulated stream)
+python main/train.py --init fast --body conv_bilstm --gaps 1 --only gaps --steps 1500 --run runs/gaps
+torchrun --nproc-per-node 4 -- main/train.py --batch 1024    (4 GPUs of this machine, 256 tracks of a batch each)
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import torch
 
-from main.tracks.learning.data import batches
+from main.tracks.learning.data import make_batches
+from main.tracks.learning.task import TrackOptions, TrackTask
 from main.utils import distributed
+from main.utils.config import add_options, read_options
 from main.utils.training import Options, fit
 
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Parse the options and train; an option or a file that cannot be used gives one sentence and exit code 2."""
-    args = _parser(prog).parse_args(arguments)
-    options = Options(**{f.name: getattr(args, f.name) for f in fields(Options)})
+    args = parse(arguments, prog)
+    options, track_options = read_options(Options, args), read_options(TrackOptions, args)
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = distributed.join(device)
-        train, val = batches(
+        train, val = make_batches(
             args.data,
             args.prior,
             args.batch,
@@ -36,11 +37,11 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
             options.seed,
             args.val_batches,
             args.chunk,
-            options.body == "sample",
-            options.gaps,
+            samples=track_options.body == "sample",
+            gaps=track_options.gaps,
         )
         train.split(distributed.rank(), distributed.world(), distributed.fewest)
-        fit(train, val, options, args.run, args.resume, device)
+        fit(TrackTask(track_options, val), train, val, options, args.run, args.resume, device)
         if distributed.rank() == 0:
             print(f"run folder: {args.run}")
     except (ValueError, OSError) as error:
@@ -51,31 +52,29 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     return 0
 
 
-def _parser(prog: str | None = None) -> argparse.ArgumentParser:
+def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path, default=Path("runs/train"), help="run folder")
-    parser.add_argument("--data", type=Path, help="folder of data sets; without it tracks are simulated")
-    parser.add_argument(
+    data = parser.add_argument_group("data and run")
+    data.add_argument("--run", type=Path, default=Path("runs/train"), help="Run folder (default: %(default)s).")
+    data.add_argument("--data", type=Path, help="Folder of data sets; without it tracks are simulated.")
+    data.add_argument(
         "--prior",
         nargs="+",
         default=["broad", "challenge"],
-        help="priors of the stream: names, or JSON files of your own; or brownian alone",
+        help="Priors of the simulated tracks: names, or JSON files of your own; or brownian alone (default: broad "
+        "challenge).",
     )
-    parser.add_argument("--batch", type=int, default=64, help="tracks per step, over all processes")
-    parser.add_argument("--chunk", type=int, default=4096, help="tracks simulated at once, by each process")
-    parser.add_argument("--val-batches", type=int, default=8)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--resume", action="store_true", help="continue from the run folder's last.pt")
-    for field in fields(Options):
-        default = field.default if field.default is not MISSING else None
-        flag = f"--{field.name.replace('_', '-')}"
-        if isinstance(default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
-        else:
-            parser.add_argument(flag, type=type(default), default=default)
-    return parser
+    data.add_argument("--batch", type=int, default=64, help="Tracks per step, over all processes (default: 64).")
+    data.add_argument("--chunk", type=int, default=4096, help="Tracks that each process simulates at once (4096).")
+    data.add_argument("--val-batches", type=int, default=8, help="Held-out batches of 256 tracks (default: 8).")
+    data.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto, a GPU if there is one).")
+    data.add_argument("--resume", action="store_true", help="Continue from the run folder's last.pt.")
+    add_options(parser.add_argument_group("network and losses"), TrackOptions)
+    add_options(parser.add_argument_group("training"), Options)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from main.tracks.analysis import analyse
 from main.tracks.features import N_FEATURES, features
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import Predictor
-from main.utils.training import Options, loss_of, network
+from main.tracks.learning.task import TrackOptions, TrackTask
+from main.utils.training import Options, in_precision, update
 from main.utils.weights import load_weights
 from simulations.andi import seeded, simulate_world
 from simulations.batched import simulate_batched
@@ -99,19 +100,16 @@ def brownian_tracks(n: int) -> np.ndarray:
     return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, FRAMES, 2)), axis=1)
 
 
-def training(body="lstm", bf16=False) -> tuple[Options, torch.nn.Module, torch.optim.Optimizer]:
-    """A combined network and its optimiser as `train.py` makes them."""
-    options = Options(body=body, bf16=bf16)
-    net = network(options)
-    return options, net, torch.optim.AdamW(net.parameters(), lr=options.lr)
+def training(body="lstm", bf16=False) -> tuple:
+    """Task, network as the loop calls it, the network and its optimiser, as `train.py` makes them."""
+    task, options = TrackTask(TrackOptions(body=body)), Options()
+    net = task.network()
+    return task, in_precision(net, "cpu", bf16), net, torch.optim.AdamW(net.parameters(), lr=options.lr)
 
 
-def train_step(options, net, optimizer, batch: dict) -> int:
+def train_step(task, model, net, optimizer, batch: dict) -> int:
     """One step of training; returns its number of tracks."""
-    optimizer.zero_grad(set_to_none=True)
-    loss_of(net, batch, options)["loss"].backward()
-    torch.nn.utils.clip_grad_norm_(net.parameters(), options.clip)
-    optimizer.step()
+    update(optimizer, task.losses(model, batch)["loss"], task.parameter_groups(net), Options.clip)
     return len(batch["length"])
 
 
@@ -136,11 +134,11 @@ def held_batches(sort: bool = True) -> list[dict]:
 
 def seconds_per_track(batches: list[dict], bf16=False, packed=False) -> float:
     """Seconds of training per track of a 512k BiLSTM, no simulation."""
-    options, net, optimizer = training(bf16=bf16)
+    task, model, net, optimizer = training(bf16=bf16)
     if packed:
         for block in net.body.blocks:
             block.layers = torch.nn.ModuleList(PackedBiLSTM(layer) for layer in block.layers)
-    return 1 / rate(lambda: sum(train_step(options, net, optimizer, b) for b in batches[::6]), seconds=8)
+    return 1 / rate(lambda: sum(train_step(task, model, net, optimizer, b) for b in batches[::6]), seconds=8)
 
 
 class PackedBiLSTM(torch.nn.Module):
@@ -274,7 +272,7 @@ PARTS = {
     "simulate_batched_over_andi": on_one_thread(simulate_batched_over_andi),
     "train_tracks_per_s": on_one_thread(train_tracks_per_s),
     "train_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s(bf16=True)),
-    "train_conv_lstm_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s("conv_lstm", bf16=True)),
+    "train_conv_bilstm_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s("conv_bilstm", bf16=True)),
     "train_one_thread_over_all": train_one_thread_over_all,
     "train_bf16_over_fp32": on_one_thread(train_bf16_over_fp32),
     "train_sorted_over_mixed": on_one_thread(train_sorted_over_mixed),

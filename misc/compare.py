@@ -12,19 +12,20 @@ import json
 import time
 from itertools import islice
 from pathlib import Path
-from unittest import mock
 
 import torch
 
 from main.models.layers import flip_valid
 from main.tracks.features import features
 from main.tracks.learning.losses import LOG10_K_FLOOR, losses, valid_frames
-from main.utils import training
+from main.tracks.learning.task import TrackOptions, TrackTask
+from main.utils.training import Options, fit
+from simulations.parameters import TRAPPED
 from simulations.stream import TrackStream
 
 PRIOR, SEED, HELD_OUT_SEED = "challenge", 7, 20_261_121
-BASE = {"body": "lstm", "hidden": 32, "lr": 2e-3, "bf16": True, "val_every": 10**9}
-FEATURES, LOSSES, N_FEATURES = training.features, training.losses, training.N_FEATURES
+BASE_NETWORK = {"body": "lstm", "hidden": 32}
+BASE_TRAINING = {"lr": 2e-3, "bf16": True, "val_every": 10**9}
 
 
 class Reversed:
@@ -45,54 +46,62 @@ def reverse(batch: dict) -> dict:
     return batch | flipped | {"xy": flip_valid(batch["xy"], length)}
 
 
-def with_scale(xy, length, sigma=None, kind="default"):
-    """The default features and log10 of the track's scale; K is then predicted in px, not relative to the scale."""
-    feats, log10_scale = features(xy, length, sigma)
-    valid = valid_frames({"xy": xy, "length": length})
-    return torch.cat([feats, (log10_scale[:, None] * valid)[..., None]], -1), torch.zeros_like(log10_scale)
+class ScaleTask(TrackTask):
+    """Reads log10 of the track's scale as one more feature; K is predicted in px, not relative to the scale."""
+
+    def __init__(self, options, val=()):
+        super().__init__(options, val)
+        self.config = self.config | {"in_features": self.config["in_features"] + 1}
+
+    def forward(self, net, batch):
+        """Heads in px: the scale that is handed on is 1."""
+        feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"])
+        column = (log10_scale[:, None] * valid_frames(batch))[..., None]
+        none = torch.zeros_like(log10_scale)
+        return net(torch.cat([feats, column], -1), batch["length"], none), none
 
 
-def log10_k_plus_one(out, batch, log10_scale, class_weights=None, focal=0.0):
-    """The original's loss of K: L1 of log10(K + 1)."""
-    target = torch.log10(batch["k"] + 1)
-    moving = valid_frames(batch) & (batch["state"] != 0)
-    parts = losses(out, batch, log10_scale, class_weights, focal)
-    return parts | {"k": ((out["k"].float() - target).abs() * moving).sum() / moving.sum()}
+class PlusOneTask(ScaleTask):
+    """Also takes the original's loss of K: L1 of log10(K + 1)."""
+
+    def head_losses(self, heads, log10_scale, batch):
+        """As in TrackTask, but for K."""
+        target = torch.log10(batch["k"] + 1)
+        moving = valid_frames(batch) & (batch["state"] != TRAPPED)
+        error = ((heads["k"].float() - target).abs() * moving).sum() / moving.sum()
+        return super().head_losses(heads, log10_scale, batch) | {"k": error}
 
 
-DESIGNS = {  # options of the training; what to put in the place of features and losses; how the stream is changed
+DESIGNS = {  # options of network and training; task in the place of TrackTask; how the stream is changed
     "base": {},
     "m3 features": {"options": {"features": "m3"}},
     "noise unknown": {"unknown_sigma": 1.0},
     "noise always known": {"unknown_sigma": 0.0},
-    "scale as a feature": {"features": with_scale},
-    "scale as a feature, loss log10(K+1)": {"features": with_scale, "losses": log10_k_plus_one},
+    "scale as a feature": {"task": ScaleTask},
+    "scale as a feature, loss log10(K+1)": {"task": PlusOneTask},
     "time reversal": {"wrap": Reversed},
     "width 64": {"options": {"hidden": 64}},
     "depth 1,1,1": {"options": {"layers": "1,1,1"}},
     "depth 2,2,2": {"options": {"layers": "2,2,2"}},
-    "conv_lstm, width 48": {"options": {"body": "conv_lstm", "hidden": 48}},
-    "conv_lstm, width 64": {"options": {"body": "conv_lstm", "hidden": 64}},
+    "conv_bilstm, width 48": {"options": {"body": "conv_bilstm", "hidden": 48}},
+    "conv_bilstm, width 64": {"options": {"body": "conv_bilstm", "hidden": 64}},
 }
 
 
 def run(name: str, steps: int, folder: Path) -> dict:
     """Train and score one design."""
     design = DESIGNS[name]
-    options = training.Options(**(BASE | design.get("options", {}) | {"steps": steps, "seed": SEED}))
+    task = design.get("task", TrackTask)(TrackOptions(**(BASE_NETWORK | design.get("options", {}))))
+    options = Options(**BASE_TRAINING, steps=steps, seed=SEED)
     stream = TrackStream(PRIOR, 64, "cpu", SEED, 8192, unknown_sigma=design.get("unknown_sigma", 0.4))
     held_out = list(islice(TrackStream(PRIOR, 256, "cpu", HELD_OUT_SEED, 4096, unknown_sigma=0.0), 12))
-    sizes = N_FEATURES | {"default": N_FEATURES["default"] + (design.get("features") is with_scale)}
-    with mock.patch.multiple(
-        training, features=design.get("features", FEATURES), losses=design.get("losses", LOSSES), N_FEATURES=sizes
-    ):
-        started = time.process_time()
-        net = training.fit(design.get("wrap", iter_of)(stream), [], options, folder / name.replace(" ", "_"))
-        seconds = time.process_time() - started
-        if design.get("unknown_sigma") == 1.0:
-            held_out = [b | {"sigma": torch.full_like(b["sigma"], torch.nan)} for b in held_out]
-        result = scores(net.eval(), held_out, options.features, "losses" in design)
-    return {"parameters": sum(p.numel() for p in net.parameters()), "cpu_seconds": round(seconds), **result}
+    started = time.process_time()
+    net = fit(task, design.get("wrap", iter_of)(stream), [], options, folder / name.replace(" ", "_"))
+    seconds = time.process_time() - started
+    if design.get("unknown_sigma") == 1.0:
+        held_out = [b | {"sigma": torch.full_like(b["sigma"], torch.nan)} for b in held_out]
+    parameters = sum(p.numel() for p in net.parameters())
+    return {"parameters": parameters, "cpu_seconds": round(seconds), **scores(task, net.eval(), held_out)}
 
 
 def iter_of(stream):
@@ -101,16 +110,15 @@ def iter_of(stream):
 
 
 @torch.no_grad()
-def scores(net, batches: list[dict], kind: str, plus_one: bool) -> dict:
+def scores(task, net, batches: list[dict]) -> dict:
     """Frame-wise errors over moving frames: mean |log10 K|, MSLE of K, mean |alpha|; accuracy; entropy of changes."""
     sums = torch.zeros(7, dtype=torch.float64)
     for batch in batches:
-        feats, log10_scale = training.features(batch["xy"], batch["length"], batch["sigma"], kind)
-        out = net(feats, batch["length"])
+        out, log10_scale = task.forward(net, batch)
         valid = valid_frames(batch)
-        moving = valid & (batch["state"] != 0)
+        moving = valid & (batch["state"] != TRAPPED)
         log10_k = out["k"] + 2 * log10_scale[:, None]
-        if plus_one:
+        if isinstance(task, PlusOneTask):
             log10_k = (10**log10_k - 1).clamp_min(10**LOG10_K_FLOOR).log10()
         true = batch["k"].clamp_min(10**LOG10_K_FLOOR)
         right = out["state"].argmax(-1) == batch["state"]

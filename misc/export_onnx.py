@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from main.models.heads import HEAD_SIZES, INTERVAL_HEADS
-from main.models.tracks.conv_bilstm import ConvLSTM
+from main.models.tracks.conv_bilstm import ConvBiLSTM
 from main.models.tracks.network import TrackNet
 from main.utils.weights import load_weights
 
@@ -53,7 +53,7 @@ def to_onnx(net: TrackNet) -> onnx.ModelProto:
     Parameters
     ----------
     net : TrackNet
-        With a body of class `ConvLSTM`; dropout is left out.
+        With a body of class `ConvBiLSTM`; dropout is left out.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def to_onnx(net: TrackNet) -> onnx.ModelProto:
     -----
     ONNX's own bidirectional LSTM starts backwards from each track's `length`, which torch needs flips for.
     """
-    if not isinstance(getattr(net, "body", None), ConvLSTM):
+    if not isinstance(getattr(net, "body", None), ConvBiLSTM):
         raise ValueError(
-            f"only networks with a conv_lstm body can be exported, not {type(net).__name__} of "
+            f"only networks with a conv_bilstm body can be exported, not {type(net).__name__} of "
             f"{type(getattr(net, 'body', net)).__name__}"
         )
     graph = Graph()

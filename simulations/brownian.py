@@ -1,6 +1,6 @@
-"""Segmented Brownian motion: tracks whose diffusion coefficient jumps, over six decades, and nothing else.
+"""Segmented Brownian motion: Brownian tracks whose diffusion coefficient D jumps, over six decades.
 
-The data on which the STEP study (Requena et al., Biophysical Journal 122, 4360, 2023) trains its network of D(t).
+The STEP study (Requena et al., Biophysical Journal 122, 4360, 2023) trains its network of D(t) on such data.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from simulations.resumable import ResumableBatches
 LOG10_D = (-3.0, 3.0)  # range of the diffusion coefficient, length^2/frame
 N_CHANGES = (0, 4)  # changepoints of a track, all numbers equally often
 MIN_SEGMENT = 5  # frames
-LOG10_NOISE = (-6.0, 1.0)  # range of the localisation error; beside it a share of tracks has none
-NOISELESS, SHORT = 0.25, 0.3  # shares of tracks without localisation error, and of fewer frames than the others
-NARROW, NARROWEST = 0.8, 0.3  # share of tracks with smaller jumps; decades, the least
-FRAMES = (20, 200)
+LOG10_NOISE = (-6.0, 1.0)  # range of the localisation error, lengths; a further share of tracks has none
+NOISELESS, SHORT = 0.25, 0.3  # share of tracks without localisation error; share with fewer frames than the longest
+NARROW = 0.8  # share of tracks whose D stays within a part of the range, so that they have smaller jumps
+NARROWEST_DECADES = 0.3  # smallest such part of the range
+FRAMES = (20, 200)  # shortest and longest track
 
 
 class BrownianStream(ResumableBatches):
-    """Padded batches of segmented Brownian tracks, each a function of (seed, number).
+    """Padded batches of segmented Brownian tracks; a chunk depends on the seed and its number alone.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ class BrownianStream(ResumableBatches):
     device : str or torch.device
     seed : int
     chunk : int
-        Tracks made at once.
+        Tracks simulated at once.
     unknown_sigma : float
         Share of tracks whose localisation error is hidden (NaN).
     """
@@ -44,6 +45,7 @@ class BrownianStream(ResumableBatches):
             "chunk": self.chunk,
             "seed": seed,
             "unknown_sigma": unknown_sigma,
+            "n_frames": list(FRAMES),
         }
 
     def _batches(self, chunk: int) -> list:
@@ -73,30 +75,31 @@ def brownian_tracks(
     min_segment: int = MIN_SEGMENT,
     device="cpu",
 ) -> dict:
-    """Segmented Brownian tracks with localisation error.
+    """Simulate segmented Brownian tracks with localisation error.
 
     Parameters
     ----------
     n : int
-        Tracks.
+        Number of tracks.
     generator : torch.Generator
         On `device`.
     frames : int, optional
         Frames of every track; by default 200 for most and 20 to 200 for the rest.
     log10_noise : float, optional
-        log10 of the localisation error of every track, -inf for none; by default drawn.
+        log10 of the localisation error of every track, -inf for none; by default each track draws one.
     n_changes : (int, int)
         Fewest and most changepoints.
     narrow : float
-        Share of tracks with smaller jumps than chance gives.
+        Share of tracks whose D stays within a part of the range.
     min_segment : int
         Frames of the shortest segment.
+    device : str or torch.device
 
     Returns
     -------
     dict
-        xy (n, T, 2), k (diffusion coefficient of the step that starts at the frame), alpha (1), state (2, free), each
-        (n, T); length and sigma (n,). Lengths in one unit, times in frames.
+        xy (n, T, 2); k (diffusion coefficient of the step that starts at the frame), alpha (always 1) and state (always
+        free), each (n, T); length and sigma (n,). xy and sigma are in one unit of length, k in its square per frame.
     """
 
     def uniform(*shape):
@@ -106,8 +109,8 @@ def brownian_tracks(
     if frames is None:
         short = (FRAMES[0] + uniform(n) * (FRAMES[1] - FRAMES[0] + 1)).long()
         length = torch.where(uniform(n) < SHORT, short, length)
-    segment = segments_of(length, n_changes, min_segment, uniform)  # (n, T)
-    k = 10 ** log10_d_of(n, n_changes[1] + 1, narrow, uniform).gather(1, segment)
+    segment = _draw_segments(length, n_changes, min_segment, uniform)  # (n, T)
+    k = 10 ** _draw_log10_d(n, n_changes[1] + 1, narrow, uniform).gather(1, segment)
     steps = torch.randn(*k.shape, 2, generator=generator, device=device) * (2 * k).sqrt()[..., None]
     xy = torch.cat([torch.zeros_like(steps[:, :1]), steps[:, :-1]], 1).double().cumsum(1)
     sigma = 10 ** (LOG10_NOISE[0] + (LOG10_NOISE[1] - LOG10_NOISE[0]) * uniform(n))
@@ -126,19 +129,19 @@ def brownian_tracks(
     }
 
 
-def log10_d_of(n: int, n_segments: int, narrow: float, uniform) -> torch.Tensor:
-    """log10 of D of each segment, (n, n_segments): over all decades, or over a part of them, from `NARROWEST` on.
+def _draw_log10_d(n: int, n_segments: int, narrow: float, uniform) -> torch.Tensor:
+    """Draw log10 of D of each segment, (n, n_segments), from the whole range or from a random part of it.
 
-    Over all decades a change is hardly ever small, and a network would not learn to look for such.
+    In the whole range small changes are rare, and a network would not learn to find them.
     """
     whole = LOG10_D[1] - LOG10_D[0]
-    part = whole * (NARROWEST / whole) ** uniform(n, 1)
+    part = whole * (NARROWEST_DECADES / whole) ** uniform(n, 1)
     part = torch.where(uniform(n, 1) < narrow, part, whole)
     return LOG10_D[0] + (whole - part) * uniform(n, 1) + part * uniform(n, n_segments)
 
 
-def segments_of(length: torch.Tensor, n_changes, shortest: int, uniform) -> torch.Tensor:
-    """Number of the segment of each frame, (n, T): changepoints anywhere that leaves `shortest` frames to each."""
+def _draw_segments(length: torch.Tensor, n_changes, shortest: int, uniform) -> torch.Tensor:
+    """Draw changepoints at least `shortest` frames apart; returns the number of the segment of each frame, (n, T)."""
     n, most = len(length), n_changes[1]
     number = (n_changes[0] + uniform(n) * (most - n_changes[0] + 1)).long()
     number = torch.minimum(number, length // shortest - 1).clamp_min(0)

@@ -47,7 +47,7 @@ class TrackDataset(Dataset):
     model : tensor (n,) int8
         Index into `MODELS`.
     info : dict, optional
-        Where the tracks come from: plain numbers, strings, lists and dictionaries.
+        Origin of the tracks: numbers, strings, lists and dictionaries.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class TrackDataset(Dataset):
         self.check()
 
     def check(self) -> None:
-        """Raise ValueError unless all tensors are there and fit each other."""
+        """Raise ValueError unless all tensors are present and their shapes fit together."""
         for name, dtype in DTYPES.items():
             value = getattr(self, name, None)
             if not isinstance(value, torch.Tensor) or value.dtype != dtype:
@@ -98,7 +98,7 @@ class TrackDataset(Dataset):
         }
 
     def subset(self, indices: Sequence[int], info: dict | None = None) -> TrackDataset:
-        """A new data set of the given tracks, in the given order."""
+        """Copy the given tracks, in the given order, to a new data set."""
         indices = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         length = self.length[indices]
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
@@ -116,7 +116,7 @@ class TrackDataset(Dataset):
 
     @classmethod
     def from_parquet(cls, paths: Iterable, info: dict | None = None) -> TrackDataset:
-        """Read track tables: track_id, x, y, k, alpha, state, sigma, model; rows of a track together.
+        """Read tables with the columns track_id, x, y, k, alpha, state, sigma, model; rows of a track lie together.
 
         Raises
         ------
@@ -130,50 +130,50 @@ class TrackDataset(Dataset):
 
 
 class LazyTrackDataset(Dataset):
-    """The same items as `TrackDataset.from_parquet(paths)`, read from the files row group by row group.
+    """The items of `TrackDataset.from_parquet(paths)`, read from the files when they are needed, by row group.
 
-    Only the borders of the tracks and the last few row groups stay in memory. Go through it in the order that
-    `order` gives: a purely random order reads a whole row group for every track.
+    Only the number of tracks of each row group and the last few row groups are in memory. Read the items in the order
+    that `order` gives: in a purely random order a whole row group is read for every track.
 
     Parameters
     ----------
     paths : path or list of paths
-        Parquet files as `concat.py` writes them: no track crosses the border of a row group.
+        Parquet files as written by `concat.py`: no track lies in two row groups.
     cached_groups : int
-        Row groups kept in memory.
+        Number of row groups that are kept in memory.
 
     Raises
     ------
     ValueError
-        If a file cannot be read, lacks a column, or cuts a track between row groups.
+        If a file cannot be read, lacks a column, or has a track in two row groups.
     """
 
     def __init__(self, paths: Iterable, cached_groups: int = 4):
         self.groups: list[tuple[Path, int]] = []
         self.cached_groups = cached_groups
         self._cache: OrderedDict[int, TrackDataset] = OrderedDict()
-        counts = []
-        for path in _paths(paths):
-            counts += self._count_tracks(path)
-        self.first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])  # first track of every group
+        lengths = [group for path in _paths(paths) for group in self._track_lengths(path)]
+        self.length = torch.as_tensor(np.concatenate([np.zeros(0, np.int64), *lengths]))  # frames of every track, (n,)
+        self.first = np.cumsum([0, *map(len, lengths)])  # first track of every group
 
-    def _count_tracks(self, path: Path) -> list[int]:
-        counts, last = [], None
+    def _track_lengths(self, path: Path) -> list[np.ndarray]:
+        """Frames of the tracks of each row group."""
+        lengths, last = [], None
         n_groups = _open(path).metadata.num_row_groups
         for group in range(n_groups):
             ids = _column(_read(path, group, ["track_id"]), "track_id", path)
             if len(ids) and ids[0] == last:
                 raise ValueError(f"{path} cuts track {last} between row groups {group - 1} and {group}")
             last = ids[-1] if len(ids) else last
-            counts.append(len(_starts(ids)))
+            lengths.append(np.diff(_track_starts(ids), append=len(ids)))
             self.groups.append((path, group))
-        return counts
+        return lengths
 
     def __len__(self) -> int:
         return int(self.first[-1])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """One track, as `TrackDataset.__getitem__` gives it."""
+        """Copy of one track, with the entries of `TrackDataset.__getitem__`."""
         index = range(len(self))[index]
         group = int(np.searchsorted(self.first, index, side="right")) - 1
         return self._group(group)[index - int(self.first[group])]
@@ -188,7 +188,7 @@ class LazyTrackDataset(Dataset):
         return self._cache[group]
 
     def order(self, rng: np.random.Generator) -> Iterator[int]:
-        """Every track once: as many shuffled row groups as are cached, and the tracks among them shuffled."""
+        """Yield every track once, in random order among the row groups that are in memory together."""
         groups = rng.permutation(len(self.groups))
         for start in range(0, len(groups), self.cached_groups):
             chosen = groups[start : start + self.cached_groups]
@@ -197,7 +197,7 @@ class LazyTrackDataset(Dataset):
 
 
 def collate(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Pad tracks on the right with zeros to one batch.
+    """Pad tracks with zeros at the end and stack them to one batch.
 
     Returns
     -------
@@ -268,16 +268,16 @@ def _column(table, name: str, path) -> np.ndarray:
     return table[name].to_numpy()
 
 
-def _starts(track_id: np.ndarray) -> np.ndarray:
-    """Rows at which a new track begins."""
+def _track_starts(track_id: np.ndarray) -> np.ndarray:
+    """Numbers of the rows at which a new track begins."""
     return np.flatnonzero(np.r_[len(track_id) > 0, track_id[1:] != track_id[:-1]][: len(track_id)])
 
 
 def _from_table(table, path) -> TrackDataset:
-    """A track table (pyarrow) as a data set."""
+    """Turn a track table (pyarrow) into a data set."""
     names = ("track_id", "x", "y", "k", "alpha", "state", "sigma", "model")
     column = {name: _column(table, name, path) for name in names}
-    starts = _starts(column["track_id"])
+    starts = _track_starts(column["track_id"])
     unknown = set(column["model"]) - set(MODELS)
     if unknown:
         raise ValueError(f"{path} names an unknown model {unknown.pop()!r}")

@@ -11,10 +11,10 @@ from simulations.batched import simulate_batched
 from simulations.missing_frames import with_gaps
 from simulations.parameters import MODELS, PRIORS, Prior, Range, sample_worlds
 from simulations.resumable import ResumableBatches
-from simulations.worlds import Worlds
+from simulations.worlds import FRAMES, MIN_FRAMES, Worlds
 
-MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))
-_TRACKS_PER_WORLD = {
+MODEL_SHARES = dict(zip(MODELS, (0.1, 0.3, 0.25, 0.25, 0.1), strict=True))  # shares of the tracks of a chunk
+_TRACKS_PER_WORLD = {  # mean number of tracks inside the field of view, priors with the default numbers of particles
     "single_state": 0.8,
     "multi_state": 0.9,
     "immobile_traps": 13.0,
@@ -22,16 +22,16 @@ _TRACKS_PER_WORLD = {
     "confinement": 12.0,
 }
 _TRACKS_PER_ANDI2_WORLD = 25.0
-SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks of a sample: share of worlds cut into such
-_MIXED, _MIX_OF = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed, worlds that are mixed with each other
-_SPREAD = Range(0.02, 5.0, log=True)  # of K over its mean, between particles of a world whose tracks are read together
+SAMPLE_SIZES = {1: 0.2, 4: 0.1, 16: 0.25, 64: 0.45}  # tracks per sample -> share of worlds cut into such samples
+MIXED_WORLDS, MIX_SIZES = 0.4, (2, 3, 5, 9)  # share of worlds whose tracks are mixed; number of worlds in a mixture
+SAMPLE_K_SD = Range(0.02, 5.0, log=True)  # sd of K over its mean, between the particles of a world of `SampleStream`
 
 
 class TrackStream(ResumableBatches):
-    """Padded batches of fresh tracks from named priors, all models mixed, sorted by length so that little is padding.
+    """Padded batches of newly simulated tracks of all models; tracks of similar length share a batch.
 
-    Chunk i of the stream is a function of (seed, i) alone, so a stream resumes exactly where it stopped. Memory holds
-    two chunks: the one in use and the next, which is simulated meanwhile, on a GPU in a CUDA stream of its own.
+    Chunk i of the stream depends on the seed and i alone, so a stream resumes exactly where it stopped. Memory holds
+    two chunks: the one in use and the next, which is simulated meanwhile (on a GPU in a separate CUDA stream).
 
     Parameters
     ----------
@@ -42,11 +42,13 @@ class TrackStream(ResumableBatches):
     device : str or torch.device
     seed : int
     chunk : int
-        Tracks simulated at once, at least a few batches.
+        Tracks simulated at once; at least two batches.
+    shares : sequence of float, optional
+        Share of each prior.
     unknown_sigma : float
         Share of tracks whose localisation error is hidden (NaN).
     gaps : float
-        Share of tracks with missing frames; above 0 batches hold `seen`, see `simulations.missing_frames.with_gaps`.
+        Share of tracks with missing frames. Above 0, batches hold `seen` (see `simulations.missing_frames.with_gaps`).
 
     Raises
     ------
@@ -54,7 +56,7 @@ class TrackStream(ResumableBatches):
         If a prior is not known.
     """
 
-    n_particles = None  # of each world; None: as few as the model allows
+    n_particles = None  # of each world; None: the number of the prior or the model
 
     def __init__(
         self, prior="broad", batch=256, device="cpu", seed=0, chunk=4096, shares=None, unknown_sigma=0.4, gaps=0.0
@@ -69,7 +71,7 @@ class TrackStream(ResumableBatches):
         for known in self.priors:
             if isinstance(known, str) and known not in PRIORS:
                 raise ValueError(f"unknown prior {known!r}: expected a Prior or one of {', '.join(PRIORS)}")
-        self.settings = {  # what a run folder records, and what must not change when it is resumed
+        self.settings = {  # a run folder records these; they must not change when the run is resumed
             "priors": [p if isinstance(p, str) else asdict(p) for p in self.priors],
             "shares": self.shares.tolist(),
             "batch": batch,
@@ -77,12 +79,13 @@ class TrackStream(ResumableBatches):
             "seed": seed,
             "unknown_sigma": unknown_sigma,
             "models": MODEL_SHARES,
+            "n_frames": [MIN_FRAMES, max(getattr(PRIORS.get(p, p), "n_frames", FRAMES) for p in self.priors)],
             **({"gaps": gaps} if gaps else {}),
         }
 
     def _batches(self, chunk: int) -> list:
-        """The batches of one chunk, from short tracks to long ones, each made when called for."""
-        with torch.cuda.stream(self.side):  # beside the training; nothing where there is no GPU
+        """Functions that make the batches of one chunk, from short tracks to long ones."""
+        with torch.cuda.stream(self.side):  # parallel to the training; without a GPU this has no effect
             tracks = self.simulate_chunk(chunk)
             del tracks["world"]
             order = tracks["length"].argsort()
@@ -92,7 +95,7 @@ class TrackStream(ResumableBatches):
             self.side.synchronize()
 
         def take(i):
-            if self.side:  # the training reads what the side stream owns: not to be overwritten until it has
+            if self.side:  # keep this memory until the training, in another CUDA stream, has read it
                 for values in (order, *tracks.values()):
                     values.record_stream(torch.cuda.current_stream(self.device))
             return {n: _trim(v[groups[i]], longest[i]) for n, v in tracks.items()}
@@ -100,21 +103,21 @@ class TrackStream(ResumableBatches):
         return [lambda i=i: take(i) for i in range(len(groups))]
 
     def _ordered(self, batches: list, n: int, chunk: int) -> list:
-        """`n` batches of all lengths in random order, in which every rank has tracks of like length at a time."""
+        """`n` batches of all lengths in random order; at each step all processes have tracks of similar length."""
         shuffled = torch.randperm(n, generator=torch.Generator().manual_seed(chunk))
         return [batches[int(i) * len(batches) // n] for i in shuffled]
 
     def _worlds(self, prior, model: str, share: float, rng) -> list[Worlds]:
-        """Worlds of one prior and model that give about `share` of a chunk."""
+        """Draw worlds of one prior and model that give about the share `share` of the tracks of a chunk."""
         per_world = _TRACKS_PER_ANDI2_WORLD if prior == "andi2" else _TRACKS_PER_WORLD[model]
         if self.n_particles:
             per_world = 0.85 * self.n_particles
         n = max(1, round(share * self.chunk / per_world))
-        pieces = 3 if model == "multi_state" and n >= 3 else 1  # each draws its own number of states
+        pieces = 3 if model == "multi_state" and n >= 3 else 1  # each part draws another number of states
         return [sample_worlds(prior, model, n // pieces, rng, n_particles=self.n_particles) for _ in range(pieces)]
 
     def simulate_chunk(self, chunk: int) -> dict:
-        """About `self.chunk` tracks as one padded batch dict; a function of (seed, chunk)."""
+        """Simulate about `self.chunk` tracks, padded, as one dict; they depend on the seed and `chunk` alone."""
         seeds = np.random.SeedSequence([self.seed, chunk])
         rng = np.random.default_rng(seeds)
         generator = torch.Generator(self.device).manual_seed(int(seeds.generate_state(1)[0]))
@@ -131,17 +134,17 @@ class TrackStream(ResumableBatches):
 
 
 class SampleStream(TrackStream):
-    """Padded batches of whole samples: tracks of one world in groups of 1, 4, 16 or 64, `group` of the batch.
+    """Padded batches of samples of 1, 4, 16 or 64 tracks of one world; `group` of a batch is the size of its samples.
 
-    The batch is a multiple of the largest sample. Some samples hold the tracks of several worlds. Particles may differ
-    more in K than in the priors themselves (`_SPREAD`), so that a network learns how far to trust the others.
+    The batch must be a multiple of the largest sample. Some samples hold tracks of several worlds. Particles of a world
+    differ more in K than in the priors (`SAMPLE_K_SD`), so that a network learns how much the other tracks tell.
     """
 
     n_particles = 96
 
     def _worlds(self, prior, model: str, share: float, rng) -> list[Worlds]:
         prior = PRIORS.get(prior, prior) if isinstance(prior, str) else prior
-        wide = replace(prior, k_relative_sd=_SPREAD, spread_by_state=True) if isinstance(prior, Prior) else prior
+        wide = replace(prior, k_relative_sd=SAMPLE_K_SD, spread_by_state=True) if isinstance(prior, Prior) else prior
         return super()._worlds(wide, model, share, rng)
 
     def _batches(self, chunk: int) -> list:
@@ -161,7 +164,7 @@ class SampleStream(TrackStream):
 
 
 def cut_samples(world: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
-    """Cut the tracks of each world into samples of one size; the tracks of some worlds are mixed first.
+    """Group the tracks of each world into samples of one size; the tracks of some worlds are mixed first.
 
     Parameters
     ----------
@@ -171,12 +174,12 @@ def cut_samples(world: np.ndarray, rng: np.random.Generator) -> dict[int, np.nda
     Returns
     -------
     dict
-        Tracks of a sample -> rows of `world`, one sample after the other.
+        Tracks per sample -> rows of `world`, one sample after the other.
     """
     names, code = np.unique(world, return_inverse=True)
-    pool, mixed = np.arange(len(names)), rng.permutation(len(names))[: int(_MIXED * len(names))]
+    pool, mixed = np.arange(len(names)), rng.permutation(len(names))[: int(MIXED_WORLDS * len(names))]
     while len(mixed):
-        n = rng.choice(_MIX_OF)
+        n = rng.choice(MIX_SIZES)
         pool[mixed[:n]], mixed = pool[mixed[0]], mixed[n:]
     code = pool[code]
     order = rng.permutation(len(world))

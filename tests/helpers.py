@@ -10,6 +10,8 @@ import torch
 from main import infer
 from main.models import build
 from main.tracks.features import N_FEATURES
+from main.tracks.learning.task import TrackOptions, TrackTask
+from main.utils.training import Options, fit
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "tracks"  # real files; tests that need them are skipped without them
@@ -49,3 +51,22 @@ def prediction(log10_k, alpha, state, certainty=0.97):
         state_probs=probs,
         p_change=np.zeros(len(state)),
     )
+
+
+def split_options(values):
+    """Options of the network and of the training from one dictionary of both."""
+    named = [{n: v for n, v in values.items() if n in kind.__dataclass_fields__} for kind in (TrackOptions, Options)]
+    assert set(values) == set(named[0]) | set(named[1])
+    return TrackOptions(**named[0]), Options(**named[1])
+
+
+def fit_tracks(train, val, values, run, resume=False):
+    """Train a network of tracks with the options of a dictionary."""
+    track_options, options = split_options(values)
+    return fit(TrackTask(track_options, val), train, val, options, run, resume)
+
+
+def track_network(**values):
+    """A network of tracks from some of its options, with the random weights of seed 0."""
+    torch.manual_seed(0)
+    return TrackTask(TrackOptions(**values)).network()

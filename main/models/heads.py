@@ -1,4 +1,4 @@
-"""What a network says of each frame: sizes of the heads, and the head of an interval."""
+"""Outputs of a network for each frame: sizes of the heads, and the head of an interval."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ INTERVAL_HEADS = ("k_interval", "alpha_interval")
 
 
 class IntervalHead(nn.Module):
-    """How far below and above its point value a quantity may lie: the way to its 5 % and its 95 % quantile.
+    """Distances from the point value of a quantity to its 5 % and its 95 % quantile.
 
-    Reads the body's output detached, so that learning the intervals changes nothing else.
+    It reads the body's output without passing gradients back, so that learning the intervals changes nothing else.
     """
 
     def __init__(self, in_features: int, hidden: int = 32):

@@ -15,13 +15,13 @@ def flip_valid(x: torch.Tensor, length: torch.Tensor | None) -> torch.Tensor:
     time = torch.arange(T, device=x.device)
     index = torch.where(time < length[:, None], length[:, None] - 1 - time, time)
     rows = (index + T * torch.arange(B, device=x.device)[:, None]).view(-1)
-    return x.reshape(B * T, C).index_select(0, rows).view(B, T, C)  # whole rows: gather moves single values
+    return x.reshape(B * T, C).index_select(0, rows).view(B, T, C)  # copies whole rows, faster than gather
 
 
 class BiLSTM(nn.Module):
     """One bidirectional LSTM layer in which padding is never read.
 
-    Two one-directional LSTMs; the second reads each track from its own last frame. As tracks are padded on the
+    Two one-directional LSTMs; the second reads each track from its last frame backwards. As tracks are padded on the
     right, no state has seen padding when it reaches a valid frame.
     """
 
@@ -49,8 +49,16 @@ def mask_padding(x: torch.Tensor, length: torch.Tensor | None) -> torch.Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention, with a learnt bias per head and clipped frame distance; padding is never attended.
 
-    With `reach` 0 the bias is fixed: it falls with the distance by a slope per head (Press et al., ICLR 2022), except
-    in the first head, which knows no positions.
+    With `reach` 0 the bias is fixed: it falls with the distance, by another slope in each head (Press et al., ICLR
+    2022), except in the first head, which does not use positions.
+
+    Parameters
+    ----------
+    size : int
+        Channels, C.
+    heads : int
+    reach : int
+        Frames; larger distances share the bias of this distance.
     """
 
     def __init__(self, size: int, heads: int, reach: int = 64):
@@ -77,3 +85,13 @@ class Attention(nn.Module):
             bias = bias[None].masked_fill(~valid[:, None, None], float("-inf"))  # (B, H, T, T)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return self.out(y.transpose(1, 2).reshape(B, T, C))
+
+
+def train_lstms(net: nn.Module) -> None:
+    """Put the LSTM layers of a network that is otherwise in evaluation mode into training mode.
+
+    cuDNN computes gradients through LSTMs in training mode only. They have no dropout, so nothing else changes.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.LSTM):
+            module.train()

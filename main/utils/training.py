@@ -1,4 +1,8 @@
-"""The training loop: read `fit` from top to bottom."""
+"""The training loop that all families of networks share: read `fit` from top to bottom.
+
+The loop knows steps, learning rate, clipping, validation, clock, precision, seeds, resuming and several processes. What
+is learnt it asks of a task (`Task`); `main.tracks.learning.task.TrackTask` is the one of tracks.
+"""
 
 from __future__ import annotations
 
@@ -7,131 +11,72 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from tqdm import tqdm
 
-from main.models import build
-from main.models.heads import INTERVAL_HEADS
-from main.models.tracks.network import TrackNet
-from main.tracks.features import N_FEATURES, features
-from main.tracks.learning.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
 from main.utils import distributed
+from main.utils.config import option
 from main.utils.runs import PoliteStop, RunFolder
-from main.utils.weights import load_weights
+
+SCHEDULES = ("onecycle", "trapezoid", "plateau")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
-    """How to train. Every field is also an option of `train.py`."""
+    """How to train, whatever is learnt. Every field is also an option of `train.py`."""
 
-    target: str = "combined"  # k, alpha, state or combined
-    body: str = "lstm"  # lstm, conv_lstm, transformer or attention; sample: conv_lstm that reads whole samples
-    hidden: int = 64
-    layers: str = "2,2,1"  # BiLSTM layers of each block of the lstm body
-    dropout: float = 0.1
-    features: str = "default"  # default or m3
-    steps: int = 2000
-    lr: float = 2e-3
-    weight_decay: float = 1e-4
-    schedule: str = "onecycle"  # onecycle; trapezoid: level, then down over the last quarter; plateau: on stalling
-    clip: float = 1.0
-    balanced: bool = False  # weight the states by inverse frequency
-    focal: float = 0.0  # exponent of the focal loss; 0 is cross-entropy
-    val_every: int = 500
-    minutes: float = 0.0  # stop cleanly after so long; 0: never
-    bf16: bool = False
-    seed: int = 0
-    init: str = ""  # fine-tune: start from these weights (a shipped name or a folder) instead of random ones
-    intervals: bool = True  # heads for the 90 % intervals of K and alpha; the other heads learn the same either way
-    gaps: float = 0.0  # share of tracks with missing frames; above 0 the network gets a part that fills them
-    only: str = ""  # a part to train alone: intervals, gaps, or sample (all but the net of one track)
+    steps: int = option(2000, "Number of steps, each on one batch.")
+    lr: float = option(2e-3, "Highest learning rate of AdamW.")
+    weight_decay: float = option(1e-4, "Weight decay of AdamW.")
+    schedule: str = option(
+        "onecycle",
+        "Learning rate over the steps. onecycle: up, then down to 0; trapezoid: level, then down over the last "
+        "quarter, so that a run can be prolonged; plateau: down tenfold when the validation loss stalls.",
+        SCHEDULES,
+    )
+    clip: float = option(1.0, "Largest norm of the gradient of each group of parameters.")
+    val_every: int = option(500, "Steps between validations.")
+    minutes: float = option(0.0, "Stop cleanly after so many minutes; 0: never.")
+    bf16: bool = option(False, "Run the network in bfloat16; losses and weights stay in float32.")
+    seed: int = option(0, "Seed of the first weights, of dropout and of the training data.")
 
 
-def network(options: Options) -> TrackNet:
-    """The network that `options` describe, with weights drawn from its seed or taken from `options.init`.
+class Task(Protocol):
+    """What `fit` asks of that which is learnt. A batch is a dictionary of tensors."""
 
-    Interval heads and gap fillers that `options.init` lacks start afresh. With `options.only` all else is frozen.
+    def network(self) -> torch.nn.Module:
+        """Make the network to train, on the CPU; its first weights may draw from torch's global random numbers."""
 
-    Raises
-    ------
-    ValueError
-        If the weights of `options.init` are of another architecture, or there is no such part as `options.only`.
-    """
-    torch.manual_seed(options.seed + distributed.rank())  # dropout of its own; all ranks start from the weights of 0
-    net = build(net_config(options))
-    if options.init:
-        nets, _ = load_weights(options.init)
-        source = nets.get(options.target, nets.get("combined"))
-        try:
-            into = net.single if hasattr(net, "single") and not hasattr(source, "single") else net
-            own, known = into.state_dict(), source.state_dict()
-            into.load_state_dict({n: known.get(n, own[n]) if is_part(n) else known[n] for n in own})
-        except (AttributeError, KeyError, RuntimeError):
-            message = f"weights {options.init!r} do not fit a {options.body} network of {options.target}"
-            raise ValueError(message) from None
-    if options.only not in ("", "intervals", "gaps", "sample"):
-        raise ValueError(f"unknown part {options.only!r} to train alone: expected intervals, gaps or sample")
-    if options.only == "sample":
-        if options.body != "sample":
-            raise ValueError(f"a {options.body} network has no part that reads the sample")
-        net.single.requires_grad_(False)
-    elif options.only:
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(is_part(name, options.only))
-        if not any(p.requires_grad for p in net.parameters()):
-            lacks = "interval heads" if options.only == "intervals" else "gap filler (gaps is 0)"
-            raise ValueError(f"this network of {options.target} has no {lacks} to train")
-    return net
+    def losses(self, net, batch: dict) -> dict[str, torch.Tensor]:
+        """Losses of one batch, scalar tensors by name; "loss" is the one that is minimised.
+
+        `net` is called as the network is; it may run in bfloat16 or average gradients over processes.
+        """
+
+    def validate(self, net: torch.nn.Module, batches: list[dict]) -> dict[str, float]:
+        """Figures over held-out batches by name; "loss" decides which weights are the best."""
+
+    def parameter_groups(self, net: torch.nn.Module) -> list[list[torch.nn.Parameter]]:
+        """Parameters whose gradients are clipped together; one list of all, unless some must not disturb others."""
+
+    def settings(self) -> dict:
+        """What defines the task, as plain values for params.json; a run is resumed only if they are equal."""
 
 
-def is_part(name: str, part: str = "") -> bool:
-    """Whether a parameter of this name belongs to the interval heads or the gap filler, or to a given one of them."""
-    parts = {"intervals": INTERVAL_HEADS, "gaps": ("gaps",)}
-    wanted = parts[part] if part else sum(parts.values(), ())
-    return any(module in name.split(".") for module in wanted)
-
-
-def net_config(options: Options) -> dict:
-    """What `models.build` needs.
-
-    Raises
-    ------
-    ValueError
-        If the features are not known, or layers are given for another body than lstm.
-    """
-    if options.features not in N_FEATURES:
-        raise ValueError(f"unknown features {options.features!r}: expected one of {', '.join(N_FEATURES)}")
-    if options.gaps > 0 and options.features != "default":
-        raise ValueError(f"missing frames are told by the default features, not by {options.features}")
-    config = {
-        "body": options.body,
-        "target": options.target,
-        "in_features": N_FEATURES[options.features],
-        "hidden": options.hidden,
-        "dropout": options.dropout,
-    }
-    if options.intervals:
-        config["intervals"] = True
-    if options.gaps > 0:
-        config["gaps"] = True
-    if options.body != "lstm" and options.layers != Options.layers:
-        raise ValueError(f"layers are an option of the lstm body, not of {options.body}")
-    if options.body == "lstm":
-        config["layers"] = [int(depth) for depth in options.layers.split(",")]
-        config["norm_input"] = options.features == "m3"
-    return config
-
-
-def fit(train, val: list[dict], options: Options, run: Path, resume: bool = False, device: str = "cpu") -> TrackNet:
-    """Train one network on padded batches until `options.steps`, the time limit or Ctrl-C.
+def fit(
+    task: Task, train, val: list[dict], options: Options, run: Path, resume: bool = False, device: str = "cpu"
+) -> torch.nn.Module:
+    """Train one network until `options.steps`, the time limit or Ctrl-C.
 
     Parameters
     ----------
+    task : Task
+        Network, losses, validation, parameter groups and settings.
     train : iterable of batch dicts
-        A `TrackStream`, `DatasetBatches` of a data set, or a list, which is cycled through. Where it has
-        `state_dict` and `settings`, these are saved with the run. Of processes that train together, each gives its
-        share of every batch; the loss is that of the whole batch.
+        Endless, or a list, which is cycled through. Where it has `state_dict` and `settings`, these are saved with the
+        run. Of processes that train together, each gives its share of every batch.
     val : list of batch dicts
         Held-out batches, scored every `val_every` steps and at the end; empty for none.
     options : Options
@@ -144,60 +89,49 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
 
     Returns
     -------
-    TrackNet
+    torch.nn.Module
         With the weights of the last step; the best by validation loss are in best.safetensors.
 
     Raises
     ------
     ValueError
-        If an option does not hold what it may, or a resumed run was started with other options or data.
+        If an option does not hold what it may, or a resumed run was started with other options, settings or data.
     """
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
-    net = network(options).to(device)
+    torch.manual_seed(
+        options.seed + distributed.rank()
+    )  # dropout differs by rank; the weights are those of rank 0
+    net = task.network().to(device)
     learning = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=options.weight_decay)
-    schedule = _schedule(optimizer, options)
-    weights = _class_weights(options, val, device)
+    schedule, groups = make_schedule(optimizer, options), task.parameter_groups(net)
     state, parts = {"step": 0, "best": float("inf")}, {"net": net, "optimizer": optimizer, "schedule": schedule}
-    folder, given = RunFolder(run), {**asdict(options), "data": getattr(train, "settings", {})}
+    folder, given = RunFolder(run), {**asdict(options), **task.settings(), "data": getattr(train, "settings", {})}
     if resume:
         folder.check_resumable(given)
         state = folder.load(parts, train)
-    model, first = distributed.wrap(net), distributed.rank() == 0
-    folder.open(given, {"net": net_config(options), "device": str(device), "torch": torch.__version__}, resume)
+    model, first = in_precision(distributed.wrap(net), device, options.bf16), distributed.rank() == 0
+    folder.open(given, {"device": str(device), "torch": torch.__version__}, resume)
     running, since = {}, time.monotonic()
-    bar = tqdm(
-        total=options.steps,
-        initial=state["step"],
-        desc=f"train {options.target}",
-        unit="step",
-        mininterval=2,
-        disable=not first,
-    )
-    with PoliteStop(options.minutes) as stop, _one_thread(device):
-        for batch in islice(_cycle(train), max(options.steps - state["step"], 0)):
-            _mode(net, options)
-            loss = loss_of(model, batch, options, weights, device)
-            _update(net, optimizer, loss["loss"], options.clip)
+    bar = tqdm(total=options.steps, initial=state["step"], desc="train", unit="step", mininterval=2, disable=not first)
+    with PoliteStop(options.minutes) as stop, one_thread(device):
+        for batch in islice(cycle(train), max(options.steps - state["step"], 0)):
+            net.train()
+            losses = task.losses(model, to_device(batch, device))
+            update(optimizer, losses["loss"], groups, options.clip)
             if options.schedule != "plateau":
                 schedule.step()
             state["step"] += 1
             bar.update()
-            for name, value in loss.items():
+            for name, value in losses.items():
                 running.setdefault(name, []).append(value.detach())
             due = state["step"] % options.val_every == 0
             stopped = distributed.any_rank(stop.due())
             if due or stopped or state["step"] == options.steps:
                 row = distributed.mean({f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()})
-                row |= {f"val_{n}": v for n, v in validate(net, val if first else [], options, weights).items()}
-                folder.write(
-                    {
-                        "step": state["step"],
-                        "lr": optimizer.param_groups[0]["lr"],
-                        "seconds": time.monotonic() - since,
-                        **row,
-                    }
-                )
+                row |= {f"val_{n}": v for n, v in validation(task, net, val if first else []).items()}
+                clock = {"step": state["step"], "lr": optimizer.param_groups[0]["lr"]}
+                folder.write(clock | {"seconds": time.monotonic() - since} | row)
                 running, since = {}, time.monotonic()
                 bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
                 current = distributed.from_first(row.get("val_loss", row["train_loss"]))
@@ -215,20 +149,70 @@ def fit(train, val: list[dict], options: Options, run: Path, resume: bool = Fals
     return net
 
 
-def _mode(net: TrackNet, options: Options) -> None:
-    """Training mode; a frozen body reads without dropout."""
-    net.train(options.only not in ("intervals", "gaps"))
-    if options.only == "gaps":  # cuDNN goes back through LSTMs in training mode only; they have no dropout of their own
-        for module in net.modules():
-            if isinstance(module, torch.nn.LSTM):
-                module.train()
+def validation(task: Task, net: torch.nn.Module, batches: list[dict]) -> dict[str, float]:
+    """Figures of the task over held-out batches, without gradients; empty without batches."""
+    if not batches:
+        return {}
+    net.eval()
+    device = next(net.parameters()).device
+    with torch.no_grad():
+        return task.validate(net, [to_device(batch, device) for batch in batches])
+
+
+def to_device(batch: dict, device) -> dict:
+    """A batch on the device of the network."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+def in_precision(net, device, bf16: bool):
+    """`net` as a function that runs in bfloat16 where `bf16` is set; what is computed from its outputs is not."""
+
+    def forward(*inputs):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            return net(*inputs)
+
+    return forward
+
+
+def update(optimizer, loss: torch.Tensor, groups: list[list[torch.nn.Parameter]], clip: float) -> None:
+    """One step of the optimiser; the gradients of each group are clipped apart."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for group in groups:
+        torch.nn.utils.clip_grad_norm_(group, clip)
+    optimizer.step()
+
+
+def make_schedule(optimizer, options: Options):
+    """Schedule of the learning rate.
+
+    Raises
+    ------
+    ValueError
+        If it has an unknown name.
+    """
+    if options.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=3)
+    if options.schedule == "trapezoid":  # can be prolonged: resume with more steps before it comes down
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, options.steps))
+    if options.schedule != "onecycle":
+        raise ValueError(f"unknown schedule {options.schedule!r}: expected onecycle, trapezoid or plateau")
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=options.lr, total_steps=options.steps + 1, pct_start=0.05, cycle_momentum=False
+    )
+
+
+def trapezoid(step: int, steps: int) -> float:
+    """Share of the full rate: up over 200 steps, level, linearly down over the last quarter."""
+    return max(0.0, min(1.0, (step + 1) / 200, (steps - step) / (0.25 * steps)))
 
 
 @contextmanager
-def _one_thread(device: str):
-    """On a CPU one thread: a frame's share of an LSTM is too small to split, two threads train half as fast as one.
+def one_thread(device: str):
+    """One torch thread on a CPU.
 
-    Other cores make the next tracks, or train along under `torchrun`.
+    A frame's share of an LSTM is too small to split: two threads train half as fast as one. Other cores make the next
+    batches, or train along under `torchrun`.
     """
     before = torch.get_num_threads()
     if str(device) == "cpu":
@@ -239,87 +223,7 @@ def _one_thread(device: str):
         torch.set_num_threads(before)
 
 
-def _update(net: TrackNet, optimizer, loss: torch.Tensor, clip: float) -> None:
-    """One step; gradients of the interval heads are clipped apart, so that the rest learns as it would without them."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for intervals in (False, True):
-        group = [p for name, p in net.named_parameters() if is_part(name, "intervals") == intervals]
-        torch.nn.utils.clip_grad_norm_(group, clip)
-    optimizer.step()
-
-
-def loss_of(net, batch: dict, options: Options, weights=None, device: str = "cpu") -> dict:
-    """Loss of each head on one padded batch and, as `loss`, their weighted sum; scalar tensors."""
-    batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features, batch.get("seen"))
-    with torch.autocast(feats.device.type, torch.bfloat16, enabled=options.bf16):
-        out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
-    parts = distributed.share(losses(out, batch, log10_scale, weights, options.focal), _frames(batch))
-    return parts | {"loss": sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())}
-
-
-def _frames(batch: dict) -> dict:
-    """Number of frames over which `losses` takes the mean of each loss."""
-    valid = valid_frames(batch)
-    moving = (valid & (batch["state"] != 0)).sum()
-    return dict.fromkeys(LOSS_WEIGHTS, moving) | {"state": valid.sum(), "change": valid.sum()}
-
-
-@torch.no_grad()
-def validate(net: TrackNet, batches: list[dict], options: Options, weights=None) -> dict[str, float]:
-    """Mean losses per frame, and the accuracy of the state (torchmetrics, micro), over held-out batches."""
-    if not batches:
-        return {}
-    from torchmetrics.classification import MulticlassAccuracy
-
-    net.eval()
-    device = next(net.parameters()).device
-    accuracy = MulticlassAccuracy(num_classes=4, average="micro", sync_on_compute=False)  # only rank 0 is here
-    accuracy.to(device)
-    sums: dict[str, float] = {}
-    frames = dict.fromkeys(LOSS_WEIGHTS, 0)
-    for batch in batches:
-        batch = {name: value.to(device) for name, value in batch.items()}
-        feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], options.features, batch.get("seen"))
-        out = net(feats, batch["length"], log10_scale, int(batch.get("group", 1)))
-        n = _frames(batch)
-        for name, value in losses(out, batch, log10_scale, weights, options.focal).items():
-            sums[name] = sums.get(name, 0.0) + int(n[name]) * float(value)
-            frames[name] += int(n[name])
-        if "state" in out:
-            valid = valid_frames(batch)
-            accuracy.update(out["state"].argmax(-1)[valid], batch["state"][valid])
-    result = {name: total / max(frames[name], 1) for name, total in sums.items()}
-    result["loss"] = sum(LOSS_WEIGHTS[name] * value for name, value in result.items())
-    return result | ({"accuracy": float(accuracy.compute())} if "state" in sums else {})
-
-
-def _schedule(optimizer, options: Options):
-    if options.schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=3)
-    if options.schedule == "trapezoid":  # can be prolonged: resume with more steps before it comes down
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _trapezoid(step, options.steps))
-    if options.schedule != "onecycle":
-        raise ValueError(f"unknown schedule {options.schedule!r}: expected onecycle, trapezoid or plateau")
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=options.lr, total_steps=options.steps + 1, pct_start=0.05, cycle_momentum=False
-    )
-
-
-def _trapezoid(step: int, steps: int) -> float:
-    """Share of the full rate: up over 200 steps, level, linearly down over the last quarter."""
-    return max(0.0, min(1.0, (step + 1) / 200, (steps - step) / (0.25 * steps)))
-
-
-def _class_weights(options: Options, val: list[dict], device):
-    if not options.balanced:
-        return None
-    if not val:
-        raise ValueError("balanced states need held-out batches to count the states in")
-    return balanced_weights(val).to(device)
-
-
-def _cycle(batches):
+def cycle(batches):
+    """Batches again and again."""
     while True:
         yield from batches

@@ -53,7 +53,7 @@ def test_both_ends_of_a_track_reach_every_frame(body):
 @pytest.mark.parametrize("intervals", [False, True])
 @pytest.mark.parametrize("target", TARGET_HEADS)
 def test_heads(target, intervals):
-    out = make("conv_lstm", target, intervals=intervals)(torch.zeros(2, 7, N_FEATURES["default"]))
+    out = make("conv_bilstm", target, intervals=intervals)(torch.zeros(2, 7, N_FEATURES["default"]))
     assert set(out) == {name for name in TARGET_HEADS[target] if intervals or name not in INTERVAL_HEADS}
     for name, value in out.items():
         assert value.shape == ((2, 7, HEAD_SIZES[name]) if HEAD_SIZES[name] > 1 else (2, 7))
@@ -61,7 +61,7 @@ def test_heads(target, intervals):
 
 
 def test_intervals_teach_the_body_nothing():
-    net = make("conv_lstm", hidden=16, intervals=True).train()
+    net = make("conv_bilstm", hidden=16, intervals=True).train()
     out = net(torch.randn(2, 7, N_FEATURES["default"], generator=torch.Generator().manual_seed(0)))
     (out["k_interval"].sum() + out["alpha_interval"].sum()).backward()
     taught = {name for name, p in net.named_parameters() if p.grad is not None}

@@ -58,7 +58,7 @@ def test_unit_place_and_direction_do_not_matter(batch, move):
     radii = torch.isclose(feats, other, atol=2e-3)
     assert radii[:5].all()
     torch.manual_seed(0)
-    net = build({"body": "conv_lstm", "target": "combined", "in_features": N_FEATURES["default"]}).eval()
+    net = build({"body": "conv_bilstm", "target": "combined", "in_features": N_FEATURES["default"]}).eval()
     with torch.no_grad():
         a, b = net(feats, LENGTHS), net(other, LENGTHS)
     for head in a:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers import fit_tracks, track_network
 
 from main.models import build
 from main.ship import ship
@@ -10,7 +11,6 @@ from main.tracks.features import N_FEATURES, features
 from main.tracks.inference.predictor import Prediction, load_predictor
 from main.tracks.pieces import bridge as straight
 from main.tracks.samples.read import draw_missing
-from main.utils.training import Options, fit, network
 from main.utils.weights import load_weights
 from misc.limits import stretches
 from simulations.missing_frames import bridge_batch, with_gaps
@@ -57,7 +57,7 @@ def test_features_name_missing_frames_and_keep_the_scale():
     assert features(bridge_batch(tracks["xy"], alternate), tracks["length"], seen=alternate)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("body", ["lstm", "conv_lstm", "sample"])
+@pytest.mark.parametrize("body", ["lstm", "conv_bilstm", "sample"])
 def test_a_filler_changes_nothing_where_nothing_is_missing(body):
     config = {"body": body, "target": "combined", "in_features": 21, "hidden": 8}
     torch.manual_seed(0)
@@ -75,11 +75,10 @@ def test_a_filler_changes_nothing_where_nothing_is_missing(body):
 
 
 def test_training_gaps_alone_freezes_the_rest():
-    options = Options(body="conv_lstm", init="fast", gaps=1.0, only="gaps")
-    net = network(options)
+    net = track_network(body="conv_bilstm", init="fast", gaps=1.0, only="gaps")
     assert {n.split(".")[0] for n, p in net.named_parameters() if p.requires_grad} == {"gaps"}
     with pytest.raises(ValueError, match="no gap filler"):
-        network(Options(body="conv_lstm", init="fast", only="gaps"))
+        track_network(body="conv_bilstm", init="fast", only="gaps")
 
 
 def test_stream_with_gaps_is_the_same_stream_otherwise():
@@ -155,8 +154,8 @@ def test_drawn_positions_step_as_the_seen_ones_do():
 
 def test_shipped_fillers_keep_everything_else(tmp_path):
     """A run of gap fillers alone becomes weights that differ in nothing else, segmentation and calibration included."""
-    options = Options(body="conv_lstm", init="fast", gaps=1.0, only="gaps", steps=2, val_every=2)
-    fit(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [], options, tmp_path / "run")
+    options = {"body": "conv_bilstm", "init": "fast", "gaps": 1.0, "only": "gaps", "steps": 2, "val_every": 2}
+    fit_tracks(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [], options, tmp_path / "run")
     config = ship([tmp_path / "run"], tmp_path / "weights")
     new, old = (load_weights(name) for name in (tmp_path / "weights", "fast"))
     assert all(new[1][name] == old[1][name] for name in ("segmentation", "calibration", "features"))
@@ -165,11 +164,7 @@ def test_shipped_fillers_keep_everything_else(tmp_path):
     assert {n.split(".")[0] for n, equal in same.items() if not equal} == {"gaps"}
     alone = [tmp_path / name for name in ("k", "alpha", "state")]
     for run, init in zip(alone, ("default", "default", "fast"), strict=True):
-        fit(
-            TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0),
-            [],
-            Options(target=run.name, body="conv_lstm", init=init, gaps=1.0, only="gaps", steps=1),
-            run,
-        )
+        one = options | {"target": run.name, "init": init, "steps": 1}
+        fit_tracks(TrackStream("broad", 16, "cpu", 1, 64, gaps=1.0), [], one, run)
     with pytest.raises(ValueError, match="go together"):
         ship(alone, tmp_path / "mixed")

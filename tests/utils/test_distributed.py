@@ -6,20 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import count, islice
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, fit_tracks
 from safetensors.torch import load_file
 
 from main.utils import distributed
-from main.utils.training import Options, fit
 from simulations.stream import TrackStream, _concatenate
 
 BATCH, CHUNK = 16, 64
-TINY = Options(hidden=8, layers="1,1,1", dropout=0.0, steps=14, val_every=1, schedule="trapezoid")
+TINY = {"hidden": 8, "layers": "1,1,1", "dropout": 0.0, "steps": 14, "val_every": 1, "schedule": "trapezoid"}
 
 
 def stream(rank=0, world=1):
@@ -91,7 +89,7 @@ def two_processes(tmp_path_factory):
 
 def test_two_processes_learn_like_one_on_the_summed_batch(two_processes, tmp_path):
     batches = (_concatenate(parts) for parts in summed_batches())
-    fit(batches, [], TINY, tmp_path)
+    fit_tracks(batches, [], TINY, tmp_path)
     together, alone = losses_of(two_processes), losses_of(tmp_path)
     assert "val_accuracy" in (two_processes / "metrics.csv").read_text()  # rank 0 validates, the other waits
     assert len(together) == len(alone) == 14
@@ -102,7 +100,7 @@ def test_two_processes_learn_like_one_on_the_summed_batch(two_processes, tmp_pat
 def test_one_process_writes_and_another_number_may_resume(two_processes, tmp_path):
     assert len(list(two_processes.glob("events*"))) == 1
     checkpoint = torch.load(two_processes / "last.pt", weights_only=True)
-    net = fit(stream(), [], replace(TINY, steps=15), two_processes, resume=True)
+    net = fit_tracks(stream(), [], TINY | dict(steps=15), two_processes, resume=True)
     names = set(net.state_dict())
     assert set(checkpoint["net"]) == names == set(load_file(two_processes / "best.safetensors"))
     assert checkpoint["step"] == 14 and len(losses_of(two_processes)) == 15
@@ -114,8 +112,8 @@ def scenarios(rank, port, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     distributed.join("cpu")
-    options = replace(TINY, dropout=0.3, steps=8)
-    fit(stream(rank, 2), [], options, folder / "whole")
+    options = TINY | dict(dropout=0.3, steps=8)
+    fit_tracks(stream(rank, 2), [], options, folder / "whole")
 
     class Interrupted(TrackStream):
         def __iter__(self):
@@ -126,18 +124,18 @@ def scenarios(rank, port, folder):
 
     interrupted = stream(rank, 2)
     interrupted.__class__ = Interrupted
-    fit(interrupted, [], options, folder / "parts")
+    fit_tracks(interrupted, [], options, folder / "parts")
     (folder / f"stopped_{rank}").write_text(str(interrupted.position))
     torch.distributed.barrier()  # rank 0 has written last.pt
-    fit(stream(rank, 2), [], options, folder / "parts", resume=True)
+    fit_tracks(stream(rank, 2), [], options, folder / "parts", resume=True)
     minutes = 1e-5 if rank == 0 else 0.0  # the clock of rank 0 is up first
-    fit(stream(rank, 2), [], replace(options, minutes=minutes, schedule="plateau"), folder / "clock")
-    fit(stream(rank, 2), [], replace(options, steps=10), folder / "alone", resume=True)
+    fit_tracks(stream(rank, 2), [], options | dict(minutes=minutes, schedule="plateau"), folder / "clock")
+    fit_tracks(stream(rank, 2), [], options | dict(steps=10), folder / "alone", resume=True)
     distributed.leave()
 
 
 def test_processes_stop_together_and_resume_exactly(tmp_path):
-    fit(stream(), [], replace(TINY, dropout=0.3, steps=8), tmp_path / "alone")
+    fit_tracks(stream(), [], TINY | dict(dropout=0.3, steps=8), tmp_path / "alone")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

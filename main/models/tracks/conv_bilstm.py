@@ -1,4 +1,4 @@
-"""Two convolutions, then two BiLSTM layers: the small body (about 200k parameters)."""
+"""Two convolutions, then two bidirectional LSTM layers: the small body (about 200k parameters)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from torch import nn
 from main.models.layers import BiLSTM, mask_padding
 
 
-class ConvLSTM(nn.Module):
-    """Convolutions of width 5 see local motion, two BiLSTM layers the whole track.
+class ConvBiLSTM(nn.Module):
+    """Convolutions of width 5 read local motion, two bidirectional LSTM layers the whole track.
 
-    Padded frames are set to zero before every convolution, which is what a convolution reads beyond the track's end
-    anyway, so padding changes nothing.
+    Padded frames are set to zero before every convolution. A convolution reads zeros beyond the end of a track anyway,
+    so padding changes nothing.
+
+    Parameters
+    ----------
+    in_features : int
+        Features per frame, F.
+    hidden : int
+        Channels of the convolutions, and units of the LSTM layers in each direction.
+    dropout : float
+        Share of units that are dropped between the two LSTM layers.
     """
 
     def __init__(self, in_features: int, hidden: int = 64, dropout: float = 0.1):

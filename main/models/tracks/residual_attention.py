@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 from main.models.layers import Attention, mask_padding
 
-WIDTHS = (1, 2, 4)  # of the residual blocks, in units of `hidden`
+WIDTHS = (1, 2, 4)  # of the residual blocks, multiples of `hidden`
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions of width 3 beside a shortcut, each normalised over its channels.
+    """Two convolutions of width 3 and a shortcut around them, each normalised over its channels.
 
-    Normalised per frame, not over the batch as in STEP: padding then changes nothing.
+    The normalisation is over the channels of a frame, not over the batch as in STEP, so padding changes nothing.
     """
 
     def __init__(self, in_features: int, out_features: int):
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention, then a two-layer perceptron as wide as its input.
 
-    The first head knows no positions, as none of STEP's does; of the others, each looks farther than the one before.
+    The first head does not use positions, like all heads of STEP. Each later head attends to more distant frames.
     """
 
     def __init__(self, size: int, heads: int, dropout: float):
@@ -60,10 +60,11 @@ class ResidualAttention(nn.Module):
     in_features : int
         Features per frame, F.
     hidden : int
-        Width of the stem and of the first block; the encoder is 4 times as wide (STEP: 512, here 128 from 32).
+        Channels of the stem and of the first block. The encoder is 4 times as wide: 128 for the default of 32 (512 in
+        STEP).
     dropout : float
     layers, heads : int
-        Of the encoder.
+        Number of layers, and of attention heads in each, of the encoder.
     """
 
     def __init__(self, in_features: int, hidden: int = 32, dropout: float = 0.1, layers: int = 4, heads: int = 4):

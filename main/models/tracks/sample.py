@@ -1,4 +1,4 @@
-"""A network that reads every track in the light of the other tracks of its sample."""
+"""A network that reads all tracks of a sample together."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import torch
 from torch import nn
 
 from main.models.heads import HEAD_SIZES, INTERVAL_HEADS, IntervalHead
-from main.models.layers import BiLSTM
+from main.models.layers import BiLSTM, train_lstms
 
-LOG10_K = torch.linspace(-3, 3, 61)  # grid of the sample's map, relative to the sample's scale
+LOG10_K = torch.linspace(-3, 3, 61)  # grid of the map, log10 of K over the squared scale of the sample
 ALPHA = torch.linspace(0, 2, 21)
-BLUR = (0.15, 0.45)  # standard deviations with which the map is read, in log10 K; in alpha 2/3 of it
-N_READ = 9  # what a frame reads from the map, per blur: density, mean and spread of K and alpha, 3 states, changes
+BLUR = (0.15, 0.45)  # standard deviations of the two kernels that read the map, in log10 K; in alpha 2/3 of them
+N_READ = 9  # values that a frame reads per kernel: density, mean and spread of K and alpha, 3 states, changes
 
 
 class SampleNet(nn.Module):
     """A network of one track, a map of what it found in the whole sample, and one more BiLSTM layer that corrects it.
 
-    All frames of a sample that are not trapped are laid into a soft histogram over (log10 K, alpha). Every frame reads
-    what stands there near its own values: how dense the sample is, towards which values it is denser (the mean there;
-    with the density, what empirical Bayes shrinks with), and how often it is confined, free or directed, or changes.
-    K enters relative to the mean scale of the sample, so the network stays scale-equivariant; alone, a track reads its
-    own map.
+    All frames of a sample that are not trapped are added to a soft histogram over (log10 K, alpha), the map. Each frame
+    then reads the map near its own values: the density of the sample, the mean of K and alpha there (empirical Bayes
+    estimates are drawn towards it), and how often such frames are confined, free or directed, or next to a changepoint.
+    K is taken relative to the mean scale of the sample, so the network stays scale-equivariant. A single track reads a
+    map of itself.
 
     Parameters
     ----------
@@ -29,8 +29,11 @@ class SampleNet(nn.Module):
         Network of one track, with heads k, alpha, state, change.
     intervals : bool
         Whether it has heads for the intervals.
-    width, hidden : int
-        Size of the summary of the sample, units per direction of the last layer.
+    width : int
+        Size of the summary of the sample.
+    hidden : int
+        Units of the last BiLSTM layer in each direction.
+    dropout : float
     """
 
     def __init__(self, single, intervals: bool = False, width: int = 64, hidden: int = 64, dropout: float = 0.1):
@@ -50,21 +53,24 @@ class SampleNet(nn.Module):
         self.intervals = nn.ModuleDict({name: IntervalHead(2 * hidden) for name in names})
 
     def train(self, mode: bool = True):
-        """Training mode; a network of one track that is frozen stays as it is in inference."""
-        super().train(mode)
-        self.single.train(mode and next(self.single.parameters()).requires_grad)
+        """Training mode; parts that are frozen stay as they are in inference, without dropout."""
+        learns = next(self.last.parameters()).requires_grad
+        super().train(mode and learns)
+        self.single.train(mode)
+        if mode and not learns and any(p.requires_grad for p in self.single.parameters()):
+            train_lstms(self)
         return self
 
     def forward(self, feats, length=None, log10_scale=None, group: int = 1) -> dict[str, torch.Tensor]:
-        """Read features of padded tracks.
+        """Outputs of all heads for the features of padded tracks.
 
         Parameters
         ----------
         feats : Tensor, shape (B, T, F), or (B, T, F + 1) where frames are missing
         length, log10_scale : Tensor, shape (B,), optional
-            Frames and log10 of the unit of length of each track; without a sample the second is not needed.
+            Frames, and log10 of the length unit of each track. The second is needed only for samples.
         group : int
-            Tracks of one sample; the batch holds B / group samples, one after the other.
+            Number of tracks in a sample. The batch holds B / group samples, one after the other.
 
         Returns
         -------
@@ -79,9 +85,9 @@ class SampleNet(nn.Module):
         first = self.single.read_heads(hidden)
         valid = torch.arange(feats.shape[1], device=feats.device) < length[:, None]
         with torch.no_grad(), torch.autocast(feats.device.type, enabled=False):
-            own, read = self._read({n: v.float() for n, v in first.items()}, log10_scale, valid, group)
-        size = torch.full_like(own[..., :1], float(group)).log10()
-        seen = torch.cat([p.to(hidden.dtype) for p in (hidden, own, read, size)], -1)
+            values, read = self._read({n: v.float() for n, v in first.items()}, log10_scale, valid, group)
+        size = torch.full_like(values[..., :1], float(group)).log10()
+        seen = torch.cat([p.to(hidden.dtype) for p in (hidden, values, read, size)], -1)
         summary = self._mean_of_sample(self.summary(seen), valid, group)
         x = self.last(self.dropout(torch.cat([seen, summary.to(seen.dtype)], -1)), length)
         out = {name: first[name] + head(x).view(first[name].shape) for name, head in self.corrections.items()}
@@ -97,12 +103,12 @@ class SampleNet(nn.Module):
         return mean.repeat_interleave(group, 0)[:, None].expand(-1, valid.shape[1], -1)
 
     def _read(self, first, log10_scale, valid, group):
-        """What each frame says (B, T, 7), and what the sample's map says near it (B, T, len(BLUR) * N_READ)."""
+        """Values of each frame (B, T, 7), and of the map near them (B, T, len(BLUR) * N_READ)."""
         shift = log10_scale.view(-1, group)
         shift = (shift - shift.mean(1, keepdim=True)).view(-1, 1)
         k, alpha = first["k"] + 2 * shift, first["alpha"]
         state, change = first["state"].softmax(-1), first["change"].sigmoid()[..., None]
-        own = torch.cat([k[..., None], alpha[..., None], state, change], -1)
+        values = torch.cat([k[..., None], alpha[..., None], state, change], -1)
         weight = (1 - state[..., :1]) * valid[..., None]
         moments = torch.stack([torch.ones_like(k), k, alpha, k * k, alpha * alpha], -1)
         content = torch.cat([moments, state[..., 1:], change], -1) * weight
@@ -122,11 +128,11 @@ class SampleNet(nn.Module):
             towards = [mean[..., 0] - k, mean[..., 1] - alpha]
             density = (mass / total + 1e-5).log10()
             read += [torch.stack([density, *(t.clamp(-1, 1) for t in towards), *spread], -1), mean[..., 4:]]
-        return own, torch.cat(read, -1).view(*own.shape[:2], -1)
+        return values, torch.cat(read, -1).view(*values.shape[:2], -1)
 
 
 def _bumps(values, grid, width):
-    """Gaussian weights of the grid's places around each value, of sum 1: (..., len(grid))."""
+    """Gaussian weights of the points of the grid around each value, with sum 1: (..., len(grid))."""
     grid = grid.to(values.device)
     weights = torch.exp(-0.5 * ((values.clamp(grid[0], grid[-1])[..., None] - grid) / width).square())
     return weights / weights.sum(-1, keepdim=True)

@@ -9,7 +9,7 @@ from main.models.layers import BiLSTM
 
 
 class Block(nn.Module):
-    """LayerNorm -> BiLSTM layers with dropout between -> ReLU -> concatenated with the block's input."""
+    """LayerNorm -> BiLSTM layers with dropout between them -> ReLU -> concatenated with the block's input."""
 
     def __init__(self, in_features: int, hidden: int, layers: int, dropout: float, norm: bool = True):
         super().__init__()
@@ -36,8 +36,8 @@ class StackedBiLSTM(nn.Module):
     hidden : int
         Units per direction; 64 as in the original gives about 512k parameters.
     norm_input : bool
-        Normalise the features of each frame, as the original does. It takes the absolute size of the features away,
-        which the default features carry, so it is for the `m3` ones.
+        Normalise the features of each frame, as the original does. This removes their absolute size. The default
+        features need it, so switch this on for the `m3` features only.
     layers : sequence of int
         Layers of each block.
     """

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from main.tracks.benchmark.data import read_benchmark
 from main.tracks.inference.calibration import SMALLEST_WIDTH, condition, segment_ends, stretch, temper
 from main.tracks.inference.changepoints import segment_many
-from main.tracks.inference.predictor import FEWEST
+from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS
 from main.tracks.samples.read import read_sample
 from main.utils.bootstrap import weighted_quantile
 from simulations.batched import simulate_batched
@@ -76,7 +76,7 @@ def read_tracks(predictor, config: dict, tracks: list[dict], sigma=None):
     groups, alone = [], np.arange(len(tracks))
     if predictor.reads_samples:
         sizes = Counter(t["sample"] for t in tracks)
-        sample = np.array([t["sample"] if sizes[t["sample"]] >= FEWEST else -1 for t in tracks])
+        sample = np.array([t["sample"] if sizes[t["sample"]] >= MIN_SAMPLE_TRACKS else -1 for t in tracks])
         groups = [np.flatnonzero(sample == s) for s in np.unique(sample[sample >= 0])]
         alone = np.flatnonzero(sample < 0)
     predictions, segmented = np.empty((2, len(tracks)), object)

@@ -1,14 +1,15 @@
-"""Predictions of one network on held-out batches, as the evaluation tables and figures take them."""
+"""Predictions of one network on held-out batches, for the tables and figures of the evaluation."""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from main.tracks.features import features
+from main.tracks.forward import forward, frame_values, pack, unpack
 from main.tracks.inference.changepoints import DEFAULTS, find_changepoints
-from main.tracks.inference.predictor import Prediction
-from simulations.parameters import FREE
+from main.tracks.inference.predictor import Prediction, prediction_of
+from main.utils.training import to_device
+from simulations.parameters import FREE, STATES
 
 CHANNELS = {
     "k": ("k",),
@@ -25,11 +26,11 @@ def predict_batches(net, batches: list[dict], kind: str = "default") -> tuple[li
     Parameters
     ----------
     net : TrackNet
-        Any heads; what it does not predict is nan, and p_change 0.
+        Any heads. What it does not predict is NaN, and p_change 0.
     batches : list of batch dicts
-        K in px^2/frame^alpha.
+        K in px^2/frame^alpha; missing frames and samples are read as in training.
     kind : str
-        Feature set that the network was trained on.
+        Features that the network was trained on.
 
     Returns
     -------
@@ -42,27 +43,20 @@ def predict_batches(net, batches: list[dict], kind: str = "default") -> tuple[li
     device = next(net.parameters()).device
     truths, predictions = [], []
     for batch in batches:
-        batch = {name: value.to(device) for name, value in batch.items()}
-        feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"], kind)
-        out = net(feats, batch["length"])
-        missing = torch.full(feats.shape[:2], torch.nan, device=device)
-        log10_k = out["k"] + 2 * log10_scale[:, None] if "k" in out else missing
-        alpha = out.get("alpha", missing).clamp(0, 2)
-        state = out["state"].softmax(-1) if "state" in out else missing[..., None].expand(-1, -1, 4)
-        change = out["change"].sigmoid() if "change" in out else torch.zeros_like(missing)
-        values = [v.double().cpu().numpy() for v in (log10_k, alpha, state, change)]
+        values = pack(frame_values(*forward([net], to_device(batch, device), kind))).cpu().numpy()
         labels = {name: batch[name].cpu().numpy() for name in ("xy", "k", "alpha", "state", "model")}
         for i, n in enumerate(batch["length"].tolist()):
             truths.append({name: v[i] if name == "model" else v[i, :n] for name, v in labels.items()})
-            predictions.append(Prediction(*(v[i, :n] for v in values)))
+            predictions.append(prediction_of(unpack(values[i, :n])))
     return truths, predictions
 
 
-def changepoints_of(predictions: list[Prediction], target: str, penalty: float = DEFAULTS["penalty"]):
-    """Changepoints of each track, found in what a network of this target predicts and in nothing else.
+def find_changepoints_of_target(predictions: list[Prediction], target: str, penalty: float = DEFAULTS["penalty"]):
+    """Changepoints of each track, found only in the quantity that a network of this target predicts.
 
     Parameters
     ----------
+    predictions : list of Prediction
     target : {"k", "alpha", "state", "combined"}
     penalty : float
         Price of one changepoint.
@@ -73,8 +67,6 @@ def changepoints_of(predictions: list[Prediction], target: str, penalty: float =
     """
     weights = {name: DEFAULTS[name] if name in CHANNELS[target] else 0.0 for name in DEFAULTS}
     if target in ("k", "alpha"):  # taken as free everywhere: no frame is discounted as trapped
-        free = np.eye(4)[FREE]
-        filled = [replace(p, state_probs=np.tile(free, (len(p.alpha), 1))) for p in predictions]
-    else:
-        filled = predictions
-    return [find_changepoints(p, penalty, weights) for p in filled]
+        free = np.eye(len(STATES))[FREE]
+        predictions = [replace(p, state_probs=np.tile(free, (len(p.alpha), 1))) for p in predictions]
+    return [find_changepoints(p, penalty, weights) for p in predictions]

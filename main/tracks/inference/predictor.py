@@ -1,4 +1,4 @@
-"""Networks to frame-wise predictions for tracks of any length."""
+"""Networks to frame-wise predictions, for tracks of any length."""
 
 from dataclasses import dataclass, fields
 
@@ -6,19 +6,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from main.models.heads import INTERVAL_HEADS
-from main.tracks.features import N_FEATURES, features
+from main.tracks.features import N_FEATURES
+from main.tracks.forward import forward, frame_values, pack, padded_batch, unpack
 from main.tracks.inference.calibration import MAX_ALPHA, calibrated
 from main.tracks.inference.changepoints import segmentation_options
-from main.tracks.inference.windows import WINDOW, window_starts, window_weights, workers
+from main.tracks.inference.windows import LONGEST_TRACK, window_starts, window_weights, workers
 from main.tracks.pieces import bridge
 from main.utils.errors import InputError
 from main.utils.weights import load_weights
 
-SAMPLE = 64  # tracks that are read together; the largest sample the networks are trained on
-FEWEST = 10  # tracks of a sample; smaller ones are read track by track
-N_VALUES = 11  # for each frame, see Predictor._predict_batch
-BATCH = {"cpu": 32, "cuda": 512}  # tracks; small batches stay in a CPU's cache
+MAX_SAMPLE_TRACKS = 64  # tracks that are read together; the largest sample the networks are trained on
+MIN_SAMPLE_TRACKS = 10  # tracks; those of smaller samples are read one by one
+TRACKS_PER_BATCH = {"cpu": 32, "cuda": 512}  # small batches stay in a CPU's cache
 
 
 @dataclass
@@ -63,8 +62,8 @@ class Predictor:
     nets : dict[str, torch.nn.Module]
         Networks whose heads together give k, alpha, state and, where they have it, change.
     config : dict
-        The weights' configuration; "features" names the feature set, "calibration" (`main/calibrate.py`) is
-        applied to intervals and state probabilities.
+        Configuration of the weights. "features" names the feature set, "training_range" the lengths of the tracks
+        trained on, and "calibration" (`main/calibrate.py`) is applied to intervals and state probabilities.
     device : str or torch.device
     """
 
@@ -73,11 +72,12 @@ class Predictor:
         self.nets = {name: net.to(self.device).eval() for name, net in nets.items()}
         self.feature_kind = config.get("features", "default")
         self.calibration = config.get("calibration", {})
-        self.batch = BATCH.get(self.device.type, BATCH["cpu"])
+        self.window = config.get("training_range", {}).get("n_frames", [0, LONGEST_TRACK])[1]
+        self.batch = TRACKS_PER_BATCH.get(self.device.type, TRACKS_PER_BATCH["cpu"])
 
     @property
     def reads_samples(self):
-        """Whether the networks can read a track in the light of its sample."""
+        """Whether the networks can read the tracks of a sample together."""
         return any(hasattr(net, "single") for net in self.nets.values())
 
     def predict(self, tracks, sigma=None, progress=False, samples=None):
@@ -86,15 +86,16 @@ class Predictor:
         Parameters
         ----------
         tracks : list of numpy.ndarray, each shape (T, 2)
-            Positions at successive frames, T >= 2, any unit; NaN in frames where the particle was not seen, which the
-            first and the last are not. Values are predicted for these too.
+            Positions at successive frames, T >= 2, any unit; NaN in frames where the particle was not seen (never the
+            first or the last). Values are predicted for these frames too.
         sigma : None, float or sequence of float
             Localisation error of all tracks or of each, unit of the positions; None or NaN means unknown.
         progress : bool
             Show a progress bar.
         samples : sequence, optional
             Sample of each track. Tracks of one sample, which share their unit and their kinds of motion, are then read
-            together, up to 64 at once; samples of fewer than 10 tracks, and all without `samples`, track by track.
+            together, up to 64 at once. Samples of fewer than 10 tracks, and all tracks without `samples`, are read
+            track by track.
 
         Returns
         -------
@@ -107,84 +108,86 @@ class Predictor:
 
         Notes
         -----
-        Tracks longer than 200 frames are cut into windows of 200 that start every 100 frames; where windows
-        overlap the outputs are averaged with triangular weights, so that there is no seam.
+        Tracks longer than the longest that the networks were trained on are cut into windows of that length, which
+        start every half window. Where windows overlap, their outputs are averaged with triangular weights, so that
+        there is no seam.
         """
         if len(tracks) == 0:
             return []
-        sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
-        tracks, seen = zip(*map(bridge, tracks), strict=True)
-        offsets = np.cumsum([0] + [len(track) for track in tracks])
-        total = np.zeros((offsets[-1], N_VALUES + 1))  # weighted sums of what _predict_batch gives; and the weight
-        windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track))]
         if samples is not None and not self.reads_samples:
             raise ValueError("these weights read tracks one by one, they cannot be adapted to a sample")
-        together, alone = _groups(windows, samples)
-        alone.sort(key=lambda window: min(len(tracks[window[0]]), WINDOW))
+        sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
+        tracks, seen = zip(*map(bridge, tracks), strict=True)
+        windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track), self.window)]
+        together, alone = group_windows(windows, samples)
+        alone.sort(key=lambda window: min(len(tracks[window[0]]), self.window))
         batches = together + [alone[i : i + self.batch] for i in range(0, len(alone), self.batch)]
         groups = [len(batch) for batch in together] + [1] * (len(batches) - len(together))
 
-        def predicted(batch, group):
-            pieces, there = ([values[i][start : start + WINDOW] for i, start in batch] for values in (tracks, seen))
-            return self._predict_batch(pieces, there, sigma[[i for i, _ in batch]], group)
+        def predict_batch(batch, group):
+            cut = [(tracks[i][start : start + self.window], seen[i][start : start + self.window]) for i, start in batch]
+            return self._packed_values(*zip(*cut, strict=True), sigma[[i for i, _ in batch]], group)
 
+        lengths = np.array([len(track) for track in tracks])
         with workers(self.device) as pool:
-            results = zip(batches, pool.map(predicted, batches, groups), strict=True)
-            for batch, values in tqdm(results, "inference", len(batches), unit="batch", disable=not progress):
-                for (i, start), value in zip(batch, values, strict=True):
-                    n = min(len(tracks[i]) - start, WINDOW)
-                    weight = window_weights(n, start, len(tracks[i]))[:, None]
-                    rows = slice(offsets[i] + start, offsets[i] + start + n)
-                    total[rows, :-1] += weight * value[:n]
-                    total[rows, -1:] += weight
-        whole = calibrated(_prediction(total[:, :-1] / total[:, -1:]), self.calibration)
-        columns = [np.split(getattr(whole, field.name), offsets[1:-1]) for field in fields(Prediction)]
+            results = zip(batches, pool.map(predict_batch, batches, groups), strict=True)
+            results = tqdm(results, "inference", len(batches), unit="batch", disable=not progress)
+            mean = blend_windows(results, lengths, self.window)
+        whole = calibrated(prediction_of(unpack(mean)), self.calibration)
+        borders = np.cumsum(lengths)[:-1]
+        columns = [np.split(getattr(whole, field.name), borders) for field in fields(Prediction)]
         return [Prediction(*parts) for parts in zip(*columns, strict=True)]
 
     @torch.inference_mode()
-    def _predict_batch(self, pieces, seen_in, sigma, group):
-        """(B, T, 11) float64 of samples of `group` tracks; padding is junk.
-
-        log10 K, alpha, state probabilities (4), probability of change, and the widths of the intervals: of log10 K
-        below and above, of alpha below and above.
-        """
-        length = np.array([len(piece) for piece in pieces])
-        xy = np.zeros((len(pieces), length.max(), 2), dtype=np.float32)  # (B, T, 2)
-        seen = np.ones(xy.shape[:2], dtype=bool)
-        for i, (piece, there) in enumerate(zip(pieces, seen_in, strict=True)):
-            xy[i, : len(piece)] = piece - piece[0]  # in float64: float32 loses steps far from 0
-            seen[i, : len(piece)] = there
-        length = torch.as_tensor(length, device=self.device)
-        sigma = torch.as_tensor(sigma, dtype=torch.float32, device=self.device)
-        xy = torch.as_tensor(xy, device=self.device)
-        seen = None if seen.all() else torch.as_tensor(seen, device=self.device)
-        feats, log10_scale = features(xy, length, sigma, self.feature_kind, seen)
-        heads = {}
-        for net in self.nets.values():
-            heads |= net(feats, length, log10_scale, group)
-        heads = {name: value.double() for name, value in heads.items()}
-        log10_k = heads["k"] + 2.0 * log10_scale[:, None]
-        change = torch.sigmoid(heads["change"]) if "change" in heads else torch.zeros_like(log10_k)
-        state = torch.softmax(heads["state"], dim=-1)
-        none = log10_k.new_full((*log10_k.shape, 2), torch.nan)
-        intervals = [heads.get(name, none) for name in INTERVAL_HEADS]
-        parts = [log10_k[..., None], heads["alpha"][..., None], state, change[..., None], *intervals]
-        return torch.cat(parts, dim=-1).cpu().numpy()
+    def _packed_values(self, pieces, seen, sigma, group) -> np.ndarray:
+        """Values of samples of `group` pieces, (B, T, 11) float64, as `forward.pack` lays them out."""
+        batch = padded_batch(pieces, sigma, seen, group, self.device)
+        return pack(frame_values(*forward(self.nets.values(), batch, self.feature_kind))).cpu().numpy()
 
 
-def _prediction(values):
-    """What `Predictor._predict_batch` gives for N frames, (N, 11), as one Prediction."""
-    log10_k, alpha, change, *widths = values[:, [0, 1, 6, 7, 8, 9, 10]].T
-    alpha_lo, alpha_hi = (np.clip(end, 0.0, MAX_ALPHA) for end in (alpha - widths[2], alpha + widths[3]))
+def blend_windows(results, lengths, window: int) -> np.ndarray:
+    """Mean over overlapping windows of the values of every frame of all tracks.
+
+    Parameters
+    ----------
+    results : iterable of (windows, values)
+        Windows as (track, first frame), and their values (B, T, C); what stands beyond the end of a track is ignored.
+    lengths : numpy.ndarray, shape (N,)
+        Frames of each track.
+    window : int
+        Longest window, frames.
+
+    Returns
+    -------
+    numpy.ndarray, shape (sum of lengths, C)
+        The tracks one after the other.
+    """
+    offsets, total, weight = np.cumsum(lengths) - lengths, None, np.zeros((lengths.sum(), 1))
+    for batch, values in results:
+        if total is None:
+            total = np.zeros((len(weight), values.shape[-1]))
+        for (i, start), value in zip(batch, values, strict=True):
+            n = min(lengths[i] - start, window)
+            share = window_weights(n, start, lengths[i], window)[:, None]
+            rows = slice(offsets[i] + start, offsets[i] + start + n)
+            total[rows] += share * value[:n]
+            weight[rows] += share
+    return total / weight
+
+
+def prediction_of(values: dict) -> Prediction:
+    """Values of N frames, as `forward.unpack` gives them, as one Prediction with alpha within 0 and 2."""
+    log10_k, alpha = values["log10_k"], values["alpha"]
+    (k_below, k_above), (alpha_below, alpha_above) = values["k_interval"].T, values["alpha_interval"].T
     return Prediction(
-        log10_k,
-        np.clip(alpha, 0.0, MAX_ALPHA),
-        values[:, 2:6],
-        change,
-        log10_k - widths[0],
-        log10_k + widths[1],
-        alpha_lo,
-        alpha_hi,
+        log10_k=log10_k,
+        alpha=np.clip(alpha, 0.0, MAX_ALPHA),
+        state_probs=values["state_probs"],
+        p_change=values["p_change"],
+        log10_k_lo=log10_k - k_below,
+        log10_k_hi=log10_k + k_above,
+        alpha_lo=np.clip(alpha - alpha_below, 0.0, MAX_ALPHA),
+        alpha_hi=np.clip(alpha + alpha_above, 0.0, MAX_ALPHA),
     )
 
 
@@ -218,8 +221,8 @@ def load_predictor(weights, device: str):
     return Predictor(nets, config, device), config
 
 
-def _groups(windows, samples):
-    """Windows to be read together, in lists of up to `SAMPLE` dealt at random, and those to be read one by one."""
+def group_windows(windows, samples):
+    """Windows that are read together, in random lists of up to `MAX_SAMPLE_TRACKS`, and those that are read alone."""
     together, alone = [], list(windows) if samples is None else []
     if samples is not None:
         codes = {name: code for code, name in enumerate(dict.fromkeys(samples))}
@@ -228,9 +231,9 @@ def _groups(windows, samples):
         rng = np.random.default_rng(0)
         for code, n_tracks in enumerate(np.bincount(sample)):
             rows = np.flatnonzero(of_window == code)
-            if n_tracks < FEWEST:
+            if n_tracks < MIN_SAMPLE_TRACKS:
                 alone += [windows[i] for i in rows]
             else:
-                parts = np.array_split(rng.permutation(rows), -(-len(rows) // SAMPLE))
+                parts = np.array_split(rng.permutation(rows), -(-len(rows) // MAX_SAMPLE_TRACKS))
                 together += [[windows[i] for i in part] for part in parts]
     return together, alone

@@ -10,7 +10,7 @@ import torch
 
 from main.tracks.learning.augment import augment
 from simulations.brownian import BrownianStream
-from simulations.dataset import LazyTrackDataset, TrackDataset, collate
+from simulations.dataset import LazyTrackDataset, TrackDataset, collate, load_dataset
 from simulations.parameters import read_prior
 from simulations.resumable import ResumableBatches
 from simulations.stream import SampleStream, TrackStream
@@ -46,6 +46,7 @@ class DatasetBatches(ResumableBatches):
             "augmented": augmented,
             "unknown_sigma": unknown_sigma,
             "info": getattr(dataset, "info", {}),
+            "n_frames": [int(dataset.length.min()), int(dataset.length.max())],
         }
 
     def _batches(self, epoch: int) -> list:
@@ -74,7 +75,9 @@ class DatasetBatches(ResumableBatches):
         return batch | {"sigma": batch["sigma"].masked_fill(hidden, torch.nan)}
 
 
-def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False, gaps=0.0):
+def make_batches(
+    data, prior, batch: int, device: str, seed: int, n_val: int, chunk: int = 4096, samples=False, gaps=0.0
+):
     """Training batches, and the same held-out batches for every run.
 
     Parameters
@@ -111,8 +114,6 @@ def batches(data, prior, batch: int, device: str, seed: int, n_val: int, chunk: 
     held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
     if data is None:
         return stream(prior, batch, device, seed, chunk, gaps=gaps), list(islice(held_out, n_val))
-    from simulations.dataset import LazyTrackDataset, load_dataset
-
     if not (Path(data) / "train.pt").exists() and (files := sorted(Path(data).glob("*.parquet"))):
         return DatasetBatches(LazyTrackDataset(files), batch, seed), list(islice(held_out, n_val))
     train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)

@@ -7,7 +7,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from main.utils.training import Options, fit, validate
+from main.tracks.learning.task import TrackOptions, TrackTask
+from main.utils.training import Options, fit, validation
 from simulations.stream import TrackStream
 
 SPACE = {
@@ -40,6 +41,7 @@ def search(
     study: optuna.Study,
     n_trials: int,
     val: list[dict],
+    track_options: TrackOptions,
     options: Options,
     runs: Path,
     *,
@@ -59,8 +61,8 @@ def search(
         From `open_study`.
     val : list of batch dicts
         Held-out batches; the validation loss on them is minimised.
-    options : Options
-        Of every trial, but for what is searched.
+    track_options, options : TrackOptions, Options
+        Options of every trial; those in `searched` are replaced.
     runs : Path
         Run folders of the trials are made in it.
     searched : sequence of str
@@ -79,9 +81,10 @@ def search(
     def objective(trial):
         found = {name: SPACE[name](trial) for name in searched}
         train = TrackStream(list(prior), found.pop("batch", batch), device, options.seed, chunk)
-        trial_options = replace(options, **found)
-        net = fit(train, val, trial_options, runs / f"trial_{trial.number:04d}", device=device)
-        return validate(net, val, trial_options)["loss"]
+        in_network = {name: found.pop(name) for name in list(found) if hasattr(track_options, name)}
+        task = TrackTask(replace(track_options, **in_network), val)
+        folder = runs / f"trial_{trial.number:04d}"
+        return validation(task, fit(task, train, val, replace(options, **found), folder, device=device), val)["loss"]
 
     complete = (optuna.trial.TrialState.COMPLETE,)
     done = len(study.get_trials(deepcopy=False, states=complete))

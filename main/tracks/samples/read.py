@@ -3,7 +3,7 @@
 import numpy as np
 
 from main.tracks.inference.changepoints import segment_many
-from main.tracks.inference.predictor import FEWEST
+from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS
 from main.tracks.pieces import bridge
 from main.tracks.samples.decode import decode_sample
 from simulations.parameters import TRAPPED
@@ -35,7 +35,7 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
         networks, mixture (bool: what read the tracks together), reason (one sentence), and of a mixture that was
         fitted components (list of dict, see `describe`) and gain, see `decode_sample`.
     """
-    reads = predictor.reads_samples and len(tracks) >= FEWEST
+    reads = predictor.reads_samples and len(tracks) >= MIN_SAMPLE_TRACKS
     preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
     segments, report = decode_sample(draw_missing(tracks, preds, sigma), preds, sigma, config, progress=progress)
     if reads and report["unlike"]:

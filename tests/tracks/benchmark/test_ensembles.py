@@ -17,7 +17,7 @@ TRUTH = np.array([[1.0, 0.2], [0.005, 0.001], [1.0, 0.03], [0.1, 1e-4], [0.7, 0.
 
 
 def segments_of(rng, truth, n_segments, trapped=0.0):
-    """Segments whose K and alpha follow a description (5, S), frames in its shares; some trapped. And 0 or 1 + state of each."""
+    """Segments whose K and alpha follow a description (5, S), frames in its shares; some trapped (group 0)."""
     segments, groups = [], []
     for _ in range(n_segments):
         n, state = int(rng.integers(20, 120)), rng.choice(truth.shape[1], p=truth[-1])

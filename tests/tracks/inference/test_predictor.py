@@ -6,18 +6,18 @@ from helpers import random_nets, walk
 
 from main.tracks.features import features
 from main.tracks.inference.predictor import Predictor
-from main.tracks.inference.windows import HOP, WINDOW, window_starts, window_weights
+from main.tracks.inference.windows import LONGEST_TRACK, window_starts, window_weights
 
 
 def test_windows_cover_and_blend():
-    for n in (2, WINDOW, WINDOW + 1, 2 * WINDOW + 50, 1000):
+    for n in (2, LONGEST_TRACK, LONGEST_TRACK + 1, 2 * LONGEST_TRACK + 50, 1000):
         starts = window_starts(n)
         total = np.zeros(n)
         for start in starts:
-            length = min(WINDOW, n - start)
+            length = min(LONGEST_TRACK, n - start)
             total[start : start + length] += window_weights(length, start, n)
-        assert (total > 0).all() and starts[-1] + min(WINDOW, n) == n
-        assert np.diff(starts, prepend=0).max() <= HOP
+        assert (total > 0).all() and starts[-1] + min(LONGEST_TRACK, n) == n
+        assert np.diff(starts, prepend=0).max() <= (LONGEST_TRACK // 2)
 
 
 class OneValue(torch.nn.Module):
@@ -29,14 +29,14 @@ class OneValue(torch.nn.Module):
 
 
 def test_blending_has_no_seam():
-    """Windows that disagree fade into each other: the change from frame to frame is their difference / HOP."""
+    """Windows that disagree fade into each other: from frame to frame by their difference over half a window."""
     rng = np.random.default_rng(8)
     track = np.cumsum(rng.normal(size=(600, 2)) * np.logspace(0, 2, 600)[:, None], axis=0)
     predictor = Predictor({"all": OneValue()}, {})
-    levels = [predictor.predict([track[s : s + WINDOW]])[0].log10_k[0] for s in window_starts(600)]
+    levels = [predictor.predict([track[s : s + LONGEST_TRACK]])[0].log10_k[0] for s in window_starts(600)]
     largest = np.abs(np.diff(levels)).max()
     found = predictor.predict([track])[0].log10_k
-    assert largest > 0.5 and np.abs(np.diff(found)).max() < 1.05 * largest / HOP
+    assert largest > 0.5 and np.abs(np.diff(found)).max() < 1.05 * largest / (LONGEST_TRACK // 2)
     assert np.allclose(found[[0, -1]], [levels[0], levels[-1]])
 
 

@@ -4,23 +4,24 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from helpers import track_network
 
 from main.tracks.evaluation import heldout
 from main.tracks.evaluation.errors import evaluate_tracks
 from main.tracks.inference.predictor import Predictor
 from main.tracks.learning import tuning
-from main.tracks.learning.data import batches
-from main.utils.training import Options, network
+from main.tracks.learning.data import make_batches
+from main.tracks.learning.task import TrackOptions
+from main.utils.training import Options
 
 
 @pytest.fixture(scope="module")
 def val():
-    return batches(None, ["broad"], 16, "cpu", 0, 2, chunk=64)[1]
+    return make_batches(None, ["broad"], 16, "cpu", 0, 2, chunk=64)[1]
 
 
 def test_held_out_predictions_equal_those_of_inference(val):
-    options = Options(target="combined", body="conv_lstm", hidden=8)
-    net = network(options).eval()
+    net = track_network(target="combined", body="conv_bilstm", hidden=8).eval()
     truths, predictions = heldout.predict_batches(net, val)
     sigma = torch.cat([batch["sigma"] for batch in val]).numpy()
     expected = Predictor({"combined": net}, {}).predict([t["xy"] for t in truths], sigma)
@@ -31,9 +32,9 @@ def test_held_out_predictions_equal_those_of_inference(val):
 
 @pytest.mark.parametrize("target", ["k", "alpha", "state"])
 def test_single_networks_are_scored_on_what_they_predict(val, target):
-    net = network(Options(target=target, body="conv_lstm", hidden=8))
+    net = track_network(target=target, body="conv_bilstm", hidden=8)
     truths, predictions = heldout.predict_batches(net, val)
-    tracks, _ = evaluate_tracks(truths, predictions, heldout.changepoints_of(predictions, target))
+    tracks, _ = evaluate_tracks(truths, predictions, heldout.find_changepoints_of_target(predictions, target))
     scored = {name for name in ("mae_log10_k", "mae_alpha", "accuracy") if tracks[name].notna().any()}
     assert scored == {{"k": "mae_log10_k", "alpha": "mae_alpha", "state": "accuracy"}[target]}
     assert len(tracks) == sum(len(batch["length"]) for batch in val)
@@ -44,18 +45,18 @@ def test_changepoints_are_found_in_the_predicted_quantity_alone():
     step = np.where(np.arange(n) < 30, -1.0, 1.0)
     nothing = np.full(n, np.nan)
     prediction = heldout.Prediction(step, nothing, np.full((n, 4), np.nan), np.zeros(n))
-    assert heldout.changepoints_of([prediction], "k") == [[30]]
+    assert heldout.find_changepoints_of_target([prediction], "k") == [[30]]
 
 
 def test_study_resumes_and_searches_what_is_switched_on(val, tmp_path):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options = Options(target="alpha", hidden=4, steps=1, val_every=1)
+    network, options = TrackOptions(target="alpha", hidden=4), Options(steps=1, val_every=1)
     what = {"searched": ("lr", "weight_decay", "layers"), "batch": 8, "prior": ["broad"], "chunk": 32}
     for n_trials in (1, 2, 2):  # the last call finds the study complete
         study = tuning.open_study(tmp_path / "journal.log", "alpha", seed=n_trials)
-        tuning.search(study, n_trials, val[:1], options, tmp_path / "runs", **what)
+        tuning.search(study, n_trials, val[:1], network, options, tmp_path / "runs", **what)
         assert len(study.trials) == n_trials
     assert set(study.trials[1].params) == {"lr", "weight_decay", "layers"}
     assert (tmp_path / "runs" / "trial_0001" / "metrics.csv").exists()
     with pytest.raises(ValueError, match="cannot search speed"):
-        tuning.search(study, 3, val, options, tmp_path, searched=("speed",))
+        tuning.search(study, 3, val, network, options, tmp_path, searched=("speed",))

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from helpers import track_network
 
 from main.models import build
 from main.tracks.benchmark.scores import fast_scores
 from main.tracks.features import N_FEATURES, features
 from main.tracks.inference.changepoints import segment_many
-from main.tracks.inference.predictor import FEWEST, Predictor
+from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS, Predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.samples import decode
 from main.tracks.samples.read import read_sample
-from main.utils.training import Options, network
 from main.utils.weights import load_weights
 from simulations.batched import simulate_batched
 from simulations.experiments import EXPERIMENTS
@@ -115,12 +115,12 @@ def test_the_stream_gives_whole_samples():
 
 
 def test_only_what_reads_the_sample_is_trained():
-    net = network(Options(body="sample", hidden=16, only="sample"))
+    net = track_network(body="sample", hidden=16, only="sample")
     assert not any(p.requires_grad for p in net.single.parameters())
     assert all(p.requires_grad for p in net.last.parameters())
     assert not net.train().single.training
     with pytest.raises(ValueError, match="no part that reads the sample"):
-        network(Options(body="conv_lstm", hidden=16, only="sample"))
+        track_network(body="conv_bilstm", hidden=16, only="sample")
 
 
 @pytest.fixture(scope="module")
@@ -192,12 +192,12 @@ def test_two_kinds_mixed_do_not_hurt(predictor, numbers):
 
 
 def test_a_tiny_sample_is_read_track_by_track(predictor):
-    tracks = [t["xy"] for t in experiment(5, FEWEST - 1, seed=40)]
+    tracks = [t["xy"] for t in experiment(5, MIN_SAMPLE_TRACKS - 1, seed=40)]
     for a, b in zip(predictor.predict(tracks), predictor.predict(tracks, samples=[0] * len(tracks)), strict=True):
         assert np.array_equal(a.alpha, b.alpha)
 
 
 def test_weights_that_read_one_by_one_say_so():
-    other = Predictor({"combined": build(CONFIG | {"body": "conv_lstm"})}, {})
+    other = Predictor({"combined": build(CONFIG | {"body": "conv_bilstm"})}, {})
     with pytest.raises(ValueError, match="one by one"):
         other.predict([np.zeros((20, 2))], samples=[0])
