@@ -23,7 +23,7 @@ from main.utils.files import write_atomically
 
 CAPTIONS = "captions.json"
 MAX_PNG_BYTES = 60_000  # the gallery of some hundred figures stays below 6 MB
-PNG_DPI = 130  # of a figure whose PNG is small enough at once; lowered in steps of 15 % otherwise
+PNG_DPI = 130  # of a figure whose PNG is small enough at once; lowered step by step otherwise
 MIN_PNG_PIXELS = 50  # a smaller image shows nothing
 MAX_VECTOR_SHAPES = 500  # about 70 kB of SVG
 SVG_PIXELS_DPI = 200  # of what is drawn as pixels inside an SVG
@@ -106,7 +106,7 @@ def small_png(fig: Figure, max_bytes: int = MAX_PNG_BYTES) -> bytes:
             return packed.getvalue()
         if min(image.size) < MIN_PNG_PIXELS:
             raise ValueError(f"the figure does not fit into a PNG of {max_bytes} bytes")
-        dpi *= 0.85
+        dpi *= min(0.85, max(0.5, (max_bytes / packed.tell()) ** 0.5))  # bytes grow as dots do
 
 
 def read_captions(folder: str | Path) -> dict[str, str]:
