@@ -64,7 +64,7 @@ def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: in
         state_probs=own[list(PROBABILITIES)].to_numpy(),
         p_change=own["p_change"].to_numpy(),
     )
-    spans = cut.assign(start=cut["frame_start"], end=cut["frame_end"] + 1).to_dict("records")
+    spans = cut.assign(start=cut["frame_start"], end=cut["frame_end"] + 1).itertuples()
     changepoints = cut["frame_start"].to_numpy()[1:]
     return plot_track_over_time(prediction, changepoints, segments=spans, frames=own["frame"].to_numpy(), k_unit=k_unit)
 
