@@ -13,7 +13,7 @@ from importlib import metadata
 # runs, because torch alone takes seconds to import.
 COMMANDS = {
     "infer": ("main.infer", "Estimate K, alpha, state and changepoints of tracks in files."),
-    "kinetics": ("main.kinetics", "Estimate dwell times and transition rates from the results of infer."),
+    "kinetics": ("main.kinetics", "Estimate dwell times and transition rates from results of infer."),
     "report": ("main.report", "Write report.html, one page about the results of infer."),
     "train": ("main.train", "Train a network on simulated tracks."),
     "benchmark": ("main.benchmark", "Score methods on the experiments of the AnDi-2 challenge."),
