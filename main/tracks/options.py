@@ -1,21 +1,79 @@
-"""Options of an analysis: defaults, and checks of the values that a user gives."""
+"""Options of an analysis: their defaults, and the check of the values that a user gives."""
+
+from dataclasses import dataclass
 
 from main.utils.errors import InputError
 
-MIN_LENGTH = 20
+MIN_LENGTH = 20  # points; lower end of the training range of the shipped weights (their config.json)
+DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # --adapt -> name of the weights in main/models/weights
+DEFAULT_FORMAT = "auto"
+ADAPTATIONS = tuple(DEFAULT_WEIGHTS)  # choices of --adapt
+DEVICES = ("auto", "cpu", "cuda")  # choices of --device
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Options of `main.tracks.pipeline.infer_files` that decide what the tables hold; run.json stores them.
+
+    Parameters
+    ----------
+    format : str
+        Key of `main.tracks.reading.formats.FORMATS`.
+    pixel_size : float, optional
+        Micrometres per pixel.
+    frame_interval : float, optional
+        Seconds between frames.
+    localization_error : float, optional
+        Standard deviation per coordinate, in the unit of x and y.
+    columns : dict, optional
+        track_id, frame, x, y -> column name in the file.
+    weights : str, optional
+        Name of shipped weights or their folder; None stands for the default of `adapt`.
+    adapt : {"none", "sample"}
+    min_length : int
+        Number of points that a track needs to be analysed, 2 or more.
+    device : {"auto", "cpu", "cuda"}
+    scheduler : str, optional
+        Address of a dask scheduler.
+    andi, csv : bool
+        Whether to write the files of the AnDi-2 challenge, and CSV copies of the tables.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be used, see `check_values`.
+    """
+
+    format: str = DEFAULT_FORMAT
+    pixel_size: float | None = None
+    frame_interval: float | None = None
+    localization_error: float | None = None
+    columns: dict[str, str] | None = None
+    weights: str | None = None
+    adapt: str = "none"
+    min_length: int = MIN_LENGTH
+    device: str = "auto"
+    scheduler: str | None = None
+    andi: bool = False
+    csv: bool = False
+
+    def __post_init__(self):
+        check_values(self.pixel_size, self.frame_interval, self.localization_error, self.min_length, self.adapt)
+
+    @property
+    def as_sample(self) -> bool:
+        """Whether all tracks of a file are analysed together, as one sample."""
+        return self.adapt == "sample"
 
 
 def check_values(pixel_size, frame_interval, localization_error, min_length, adapt) -> None:
-    """Raise InputError for values of options that cannot be."""
+    """Raise InputError, which names the option, for a value outside the allowed range."""
     for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} is {value}, expected a number above 0.")
     if localization_error is not None and not 0 <= localization_error < float("inf"):
-        raise InputError(f"--localization-error is {localization_error}, expected 0 or more.")
+        raise InputError(f"--localization-error is {localization_error}, expected 0 or a number above 0.")
     if min_length < 2:
-        raise InputError(f"--min-length is {min_length}, expected 2 or more.")
-    if adapt not in ("none", "sample"):
-        raise InputError(f"--adapt is {adapt}, expected none or sample.")
-
-
-DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # by --adapt
+        raise InputError(f"--min-length is {min_length}, expected a whole number of 2 or more.")
+    if adapt not in ADAPTATIONS:
+        raise InputError(f"--adapt is {adapt}, expected one of {', '.join(ADAPTATIONS)}.")

@@ -1,10 +1,8 @@
-"""Track files to a folder of result tables: read, analyse block by block, write."""
+"""From track files to a folder of result tables: read and check, analyse block by block, write."""
 
-import platform
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,20 +10,32 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from main.tracks.options import DEFAULT_WEIGHTS, MIN_LENGTH, check_values
+from main.tracks.options import DEFAULT_FORMAT, DEFAULT_WEIGHTS, MIN_LENGTH, InferenceOptions
 from main.tracks.reading.formats import read_tracks
-from main.tracks.reading.sources import BLOCK_POINTS, Source, blocks, expand, open_sources
-from main.tracks.results.andi_files import andi_file, andi_text
+from main.tracks.reading.sources import BLOCK_POINTS, Source, find_files, open_sources, split_blocks
+from main.tracks.results.andi_files import find_andi_path, format_andi_tracks
+from main.tracks.results.record import Tally, make_record, summarize_run
 from main.tracks.results.tables import Results
-from main.tracks.results.writer import TABLES, results_in, writing
-from main.tracks.table import with_units
+from main.tracks.results.writer import TABLES, Writer, list_replaceable_paths, open_writer
+from main.tracks.table import Tracks, with_units
 from main.utils.errors import InputError
-from main.utils.files import PACKAGES, version
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """What a call of `infer_files` made: the folder, the files as read, the record, one line about it."""
+    """Outcome of `infer_files`.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the results.
+    files : list of Source
+        The files as they were read.
+    record : dict
+        Content of run.json.
+    summary : str
+        One line: what was read, dropped and found.
+    """
 
     out: Path
     files: list[Source]
@@ -42,7 +52,7 @@ def infer_files(
     paths,
     out,
     *,
-    format="auto",
+    format=DEFAULT_FORMAT,
     pixel_size=None,
     frame_interval=None,
     localization_error=None,
@@ -59,17 +69,17 @@ def infer_files(
     progress=False,
     command=None,
 ) -> Run:
-    """Analyse track files and write points, segments and tracks tables and run.json into a folder.
+    """Analyse track files and write the tables points, segments and tracks and run.json into a folder.
 
-    Tracks are analysed and written some thousand at a time, so that memory does not grow with their number, but for
-    what reading the largest file takes; with `adapt` a file is analysed as a whole.
+    Tracks are analysed and written in blocks, so that only the largest file needs memory. With `adapt="sample"` a
+    file is one block.
 
     Parameters
     ----------
     paths : path, list of paths, or dict of condition -> path or list of paths
-        Track files, or patterns such as `day1/*.csv`. With a dict the tables have a column `condition`.
+        Track files, or patterns such as `day1/*.csv`. With a dict the tables get a column `condition`.
     out : str or Path
-        Folder to write; refused if it exists, unless `overwrite`.
+        Folder for the results; refused if it exists, unless `overwrite` is true.
     format : str
         Key of `main.tracks.reading.formats.FORMATS`.
     pixel_size : float, optional
@@ -77,275 +87,224 @@ def infer_files(
     frame_interval : float, optional
         Seconds between frames; must agree with what the file declares.
     localization_error : float, optional
-        In the unit of x and y; goes before the file's error columns.
+        Standard deviation per coordinate, in the unit of x and y. Used instead of the file's error columns.
     columns : dict, optional
         track_id, frame, x, y -> column name.
     weights : str or Path, optional
-        Name of shipped weights, or their folder; by default those of `main.tracks.options.DEFAULT_WEIGHTS`.
+        Name of shipped weights or their folder. By default `main.tracks.options.DEFAULT_WEIGHTS[adapt]`.
     adapt : {"none", "sample"}
-        "sample": each file is one sample, whose tracks are read in the light of each other.
+        "sample": all tracks of a file are analysed together, as one sample.
     min_length : int
         Tracks with fewer points get no segments, 2 or more.
     device : {"auto", "cpu", "cuda"}
     scheduler : str, optional
-        Address of a dask scheduler on whose workers the tracks are analysed.
+        Address of a dask scheduler, whose workers analyse the tracks.
     andi, csv, report : bool
-        Also write the AnDi-2 challenge's text files; CSV copies of the tables; report.html.
-    overwrite : bool
-    progress : bool
-        Show progress bars.
+        Whether to write the AnDi-2 challenge's text files, CSV copies of the tables, report.html.
+    overwrite, progress : bool
+        Whether to write into a folder that exists; to show progress bars.
     command : str, optional
-        The command line, for run.json.
-
-    Returns
-    -------
-    Run
+        The command line, stored in run.json.
 
     Raises
     ------
     InputError
-        One sentence; nothing has been written then.
+        If a file or an option cannot be used, in one sentence; nothing has been written then.
     """
-    out = Path(out)
-    check_values(pixel_size, frame_interval, localization_error, min_length, adapt)
-    check_folder(out, overwrite)
-    paths = expand(paths)
-    check_inputs_stay([path for path, _ in paths], out)
-
-    def read(path):
-        return with_units(read_tracks(path, format, columns), pixel_size, frame_interval)
-
-    files = open_sources(paths, read)
-    check_same_units(files)
-    if andi:
-        check_andi_names(files)
-    from main.tracks.analysis import (  # imports torch, for which a refused file need not wait
-        check_features,
-        load_predictor,
+    options = InferenceOptions(
+        format=format,
+        pixel_size=pixel_size,
+        frame_interval=frame_interval,
+        localization_error=localization_error,
+        columns=columns,
+        weights=None if weights is None else str(weights),
+        adapt=adapt,
+        min_length=min_length,
+        device=device,
+        scheduler=scheduler,
+        andi=andi,
+        csv=csv,
     )
+    check_folder(Path(out), overwrite)
+    return run_inference(find_files(paths), Path(out), options, report, progress, command)
 
-    weights = weights or DEFAULT_WEIGHTS[adapt]
-    predictor, config = load_predictor(weights, "cpu" if scheduler else device)
+
+def run_inference(
+    paths: list[tuple[Path, str | None]],
+    out: Path,
+    options: InferenceOptions,
+    report: bool = False,
+    progress: bool = False,
+    command: str | None = None,
+) -> Run:
+    """Read and check the files, analyse them and write the folder; see `infer_files`."""
+    check_inputs_stay([path for path, _ in paths], out)
+    files = open_sources(paths, partial(read_file, options=options))
+    check_same_units(files)
+    if options.andi:
+        check_andi_paths(files)
+    # Imported here: this loads torch, which takes seconds, and a file that cannot be used is refused without waiting.
+    from main.tracks.analysis import analyse_tracks, check_features, load_predictor
+
+    weights = options.weights or DEFAULT_WEIGHTS[options.adapt]
+    predictor, config = load_predictor(weights, "cpu" if options.scheduler else options.device)
     check_features(files, config)
-    options = {
-        "format": format,
-        "pixel_size": pixel_size,
-        "frame_interval": frame_interval,
-        "localization_error": localization_error,
-        "columns": columns,
-        "weights": str(weights),
-        "adapt": adapt,
-        "min_length": min_length,
-        "device": device if scheduler else str(predictor.device),
-        "scheduler": scheduler,
-        "andi": andi,
-        "csv": csv,
-    }
-    with writing(out, files[0].units.labels(), csv) as writer:
-        tally = analyse_files(files, writer, predictor, config, options, progress)
-        counts, warnings = tally.counts(files), tally.warnings(files, localization_error)
-        record = run_record(files, options, config, counts, warnings)
+    options = replace(options, weights=weights)
+    if options.scheduler:
+        analyse = partial(analyse_on_cluster, options=options, sha256=config.get("sha256", {}))
+    else:
+        options = replace(options, device=str(predictor.device))
+        of_block = partial(
+            analyse_tracks,
+            predictor=predictor,
+            config=config,
+            min_length=options.min_length,
+            sigma=options.localization_error,
+            progress=progress and options.as_sample,
+            adapt=options.as_sample,
+        )
+        analyse = partial(analyse_here, analyse_block=of_block)
+    block_points = None if options.as_sample else BLOCK_POINTS[predictor.device.type]
+    with open_writer(out, files[0].units.labels(), options.csv) as writer:
+        tally = analyse_files(files, writer, analyse, block_points, options.andi, progress and not options.as_sample)
+        counts, warnings = tally.counts(files), tally.warnings(files, options.localization_error)
+        record = make_record(files, options, config, counts, warnings)
         record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
         writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})
-    line = summary(counts, warnings, min_length, out) + (report_line(out) if report else "")
+    line = summarize_run(counts, warnings, options.min_length, out) + (add_report(out) if report else "")
     return Run(out, files, record, line)
 
 
-def report_line(out: Path) -> str:
-    """Write the report; where it is, for the last line."""
-    from main.tracks.report.write import write_report  # brings matplotlib and scipy, only now
+def read_file(path: Path, options: InferenceOptions) -> Tracks:
+    """Read one track file and complete its units by the options."""
+    return with_units(read_tracks(path, options.format, options.columns), options.pixel_size, options.frame_interval)
+
+
+def add_report(out: Path) -> str:
+    """Write report.html; returns the words on it that end the summary."""
+    from main.tracks.report.write import write_report  # imports matplotlib and scipy, which only a report needs
 
     return f", report in {write_report(out)}"
 
 
-def analyse_files(files: list[Source], writer, predictor, config: dict, options: dict, progress: bool) -> "Tally":
-    """Analyse all tracks of all files, here or on a cluster, and write their tables; returns what was counted."""
-    from main.tracks.analysis import analyse_tracks  # imports torch, as above
+def analyse_files(
+    files: list[Source], writer: Writer, analyse: Callable, block_points: int | None, andi: bool, progress: bool
+) -> Tally:
+    """Analyse all tracks of all files block by block and write their tables.
 
-    tally, together, scheduler = Tally(), options["adapt"] == "sample", options["scheduler"]
-    given = {"min_length": options["min_length"], "sigma": options["localization_error"], "adapt": together}
-    parts = pieces(files, None if together else BLOCK_POINTS["cpu" if scheduler else predictor.device.type])
-    n_tracks = sum(len(file.track_ids) for file in files)
-    bar = tqdm(desc="tracks", total=n_tracks, unit="track", disable=not progress or together)
+    Parameters
+    ----------
+    files : list of Source
+    writer : Writer
+    analyse : callable
+        Iterator of (Source, Tracks) -> iterator of (Source, Tracks, Results), in the same order.
+    block_points : int or None
+        About how many points a block has; None: one block for each file.
+    andi : bool
+        Whether to keep the texts of the challenge's files.
+    progress : bool
+        Whether to show a progress bar of tracks.
+
+    Returns
+    -------
+    Tally
+    """
+    tally, n_tracks = Tally(), sum(len(file.track_ids) for file in files)
     with ExitStack() as stack:
-        stack.enter_context(bar)
-        if scheduler:
-            parts = on_cluster(stack, parts, config, options, given)
-        else:
-            run = partial(analyse_tracks, predictor=predictor, config=config, progress=progress and together, **given)
-            parts = ((source, block, run(block)) for source, block in parts)
-        for source, block, results in parts:
-            if options["andi"]:
-                tally.texts.setdefault(andi_file(source.path), []).append(andi_text(block, results))
-            writer.add(labelled(results, source, len(files) > 1))
+        bar = stack.enter_context(tqdm(desc="tracks", total=n_tracks, unit="track", disable=not progress))
+        for source, block, results in stack.enter_context(closing(analyse(read_blocks(files, block_points)))):
+            if andi:
+                tally.texts.setdefault(find_andi_path(source.path), []).append(format_andi_tracks(block, results))
+            writer.add(add_file_columns(results, source, len(files) > 1))
             tally.add(source, results)
             bar.update(len(results.tracks))
     return tally
 
 
-def pieces(files: list[Source], n_points: int | None) -> Iterator:
-    """(file, some of its tracks) through all files; all of its tracks at once if `n_points` is None."""
+def read_blocks(files: list[Source], n_points: int | None) -> Iterator[tuple[Source, Tracks]]:
+    """Give the tracks of all files in blocks of about `n_points` points, or each file at once if that is None."""
     for source in files:
         tracks = source.tracks()
-        yield from ((source, block) for block in blocks(tracks, n_points or len(tracks.table)))
+        yield from ((source, block) for block in split_blocks(tracks, n_points or len(tracks.table)))
 
 
-def on_cluster(stack: ExitStack, parts, config: dict, options: dict, given: dict) -> Iterator:
-    """(file, tracks, their tables), from the workers of a dask scheduler."""
-    from main.tracks.cluster import analyse_on, code  # dask is needed here only
+def analyse_here(blocks: Iterator, analyse_block: Callable[[Tracks], Results]) -> Iterator:
+    """Analyse blocks, given as (Source, Tracks), in this process; gives (Source, Tracks, Results)."""
+    for source, block in blocks:
+        yield source, block, analyse_block(block)
+
+
+def analyse_on_cluster(blocks: Iterator, options: InferenceOptions, sha256: dict[str, str]) -> Iterator:
+    """Analyse blocks, given as (Source, Tracks), on the workers of a dask scheduler; gives (Source, Tracks, Results).
+
+    Raises
+    ------
+    InputError
+        If no scheduler answers, or as raised by `main.tracks.cluster.analyse_blocks`.
+    """
+    from main.tracks.cluster import analyse_blocks, describe_code  # imports dask, which is needed here only
     from simulations.scheduler import connect
 
-    try:
-        client = stack.enter_context(connect(options["scheduler"], code))
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return analyse_on(client, parts, (options["weights"], options["device"]), config, given)
-
-
-@dataclass
-class Tally:
-    """What all blocks come to: counts, and what is written at the end."""
-
-    tracks: int = 0
-    gaps: int = 0
-    analysed: int = 0
-    segments: int = 0
-    flags: Counter = field(default_factory=Counter)
-    samples: list = field(default_factory=list)
-    not_decoded: list[str] = field(default_factory=list)
-    texts: dict = field(default_factory=dict)  # of the challenge's files, in pieces
-
-    def add(self, source: Source, results: Results) -> None:
-        """Count in a block."""
-        rows = results.tracks
-        self.tracks += len(rows)
-        self.gaps += int(rows["n_gaps"].sum())
-        self.analysed += int((rows["n_segments"] > 0).sum())
-        self.segments += len(results.segments)
-        for flags in rows["flags"]:
-            self.flags.update(filter(None, flags.split(";")))
-        if results.sample is not None:
-            self.samples.append(results.sample)
-            if not results.sample["mixture"]:
-                self.not_decoded.append(f"{source.path}: {results.sample['reason']}.")
-
-    def counts(self, files: list[Source]) -> dict:
-        """What was read, dropped, analysed and flagged."""
-        dropped = sum((Counter(file.dropped) for file in files), Counter())
-        return {
-            "files": len(files),
-            "tracks": self.tracks,
-            "points": sum(file.n_points for file in files),
-            "gaps": self.gaps,
-            "analysed": self.analysed,
-            "segments": self.segments,
-            "dropped": dict(dropped),
-            "flags": dict(self.flags),
-        }
-
-    def warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
-        """What the user should know: of the files, of noise that may pass for motion, of samples not decoded."""
-        found = [
-            w for file in files for w in file.warnings if localization_error is None or "--localization-error" not in w
-        ]
-        intervals = {file.units.frame_interval_s for file in files}
-        if len(intervals) > 1:
-            listed = ", ".join(f"{interval:g}" for interval in sorted(intervals))
-            found.append(
-                f"The files have different frame intervals ({listed} s): msd_1 and numbers of frames cannot "
-                "be compared between them."
-            )
-        if noisy := self.flags["noise_dominated"]:
-            found.append(
-                f"{noisy} tracks are noise_dominated: alpha near 0 and localisation noise look alike while "
-                "the noise is unknown; give --localization-error."
-            )
-        return found + self.not_decoded
+    with ExitStack() as stack:
+        try:
+            client = stack.enter_context(connect(options.scheduler, describe_code))
+        except ValueError as error:
+            raise InputError(f"{str(error).rstrip('.')}.") from error
+        yield from analyse_blocks(client, blocks, options, sha256)
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
-    """Raise InputError for a folder that results cannot go to."""
+    """Raise InputError if results cannot go to a folder."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, expected a folder for the results.")
+        raise InputError(f"{out}: this is a file, expected a folder for the results; give another name to --out.")
     if out.exists() and not overwrite:
-        raise InputError(f"{out}: exists already, give another folder or --overwrite.")
+        raise InputError(f"{out}: this folder exists already, give another one to --out or add --overwrite.")
 
 
 def check_inputs_stay(paths: list[Path], out: Path) -> None:
-    """Raise InputError if the results would take the place of a file that they are made from."""
-    replaced = {path.resolve() for path in results_in(out)}
+    """Raise InputError if the results would replace one of the files that they are made from."""
+    replaced = {path.resolve() for path in list_replaceable_paths(out)}
     for path in paths:
         if path.resolve() in replaced:
-            raise InputError(f"{path}: would be replaced by the results, give another folder than {out}.")
+            raise InputError(f"{path}: would be replaced by the results, give another folder than {out} to --out.")
 
 
 def check_same_units(files: list[Source]) -> None:
-    """Raise InputError if the files' results would stand in different units."""
+    """Raise InputError if results of the files would have different units."""
     first = files[0]
     for other in files[1:]:
         if other.units.labels() != first.units.labels():
             raise InputError(
                 f"{first.path} and {other.path} would give results in different units "
-                f"({first.units} and {other.units}), run them apart."
+                f"({first.units}; {other.units}), analyse them in separate runs."
             )
 
 
-def check_andi_names(files: list[Source]) -> None:
-    """Raise InputError if two files would be written to one challenge file."""
-    names = Counter(andi_file(file.path) for file in files)
-    name, times = names.most_common(1)[0]
-    if times > 1:
-        raise InputError(f"{times} files would be written to {name}, expected exp_E and fov_F in the paths.")
+def check_andi_paths(files: list[Source]) -> None:
+    """Raise InputError if two files would be written to the same file of the challenge."""
+    first = {}
+    for file in files:
+        path = find_andi_path(file.path)
+        if path in first:
+            raise InputError(
+                f"--andi: {first[path]} and {file.path} would both be written to {path}, expected a different exp_E "
+                "or fov_F in each path; rename the files or their folders."
+            )
+        first[path] = file.path
 
 
-def summary(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
-    """The line that ends a run: what was read, what was dropped and why, where the results are."""
-    dropped = [f"{n} {reason} points" for reason, n in counts["dropped"].items()]
-    short = counts["flags"].get("too_short", 0)
-    if short:
-        dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
-    flags = [f"{n} {flag}" for flag, n in counts["flags"].items() if flag != "too_short"]
-    parts = [
-        f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
-        f"dropped {', '.join(dropped) or 'nothing'}",
-        f"{counts['segments']} segments in {counts['analysed']} tracks",
-    ]
-    parts += [f"flagged {', '.join(flags)}"] if flags else []
-    parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
-    return "; ".join(parts) + f"; results in {out}"
+def add_file_columns(results: Results, source: Source, several: bool) -> dict[str, pd.DataFrame]:
+    """Return the tables of a block by name, with columns that tell files and conditions apart.
 
-
-def run_record(files: list, options: dict, config: dict, counts: dict, warnings: list[str]) -> dict:
-    """What run.json holds: inputs with sha256, versions, weights, options, units, counts, warnings."""
-    inputs = [
-        {
-            "path": str(f.path),
-            "condition": f.condition,
-            "sha256": f.sha256,
-            "format": f.format,
-            "dropped": f.dropped,
-            "position": f.units.position,
-            "um_per_unit": f.units.um_per_unit,
-            "frame_interval_s": f.units.frame_interval_s,
-        }
-        for f in files
-    ]
-    return {
-        "inputs": inputs,
-        "code_version": version("tracewise"),
-        "weights": config.get("sha256", {}),
-        "options": options,
-        "units": files[0].units.labels(),
-        "counts": counts,
-        "warnings": warnings,
-        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-    }
-
-
-def labelled(results: Results, source: Source, several: bool) -> dict:
-    """The tables of a block by name; with `several` files a column `file`, track_id unique over all of them, the
-    file's own in `source_track`; a column `condition` where there is one."""
-    tables = {name: getattr(results, name) for name in ("points", "segments", "tracks")}
+    Parameters
+    ----------
+    results : Results
+    source : Source
+    several : bool
+        Whether the run has several files. Then `file` is the path, track_id is unique over all files, and the file's
+        track_id moves to `source_track`. A file with a condition gets a column `condition`.
+    """
+    tables = {name: getattr(results, name) for name in TABLES}
     for name, table in tables.items():
         if several:
             table = table.rename(columns={"track_id": "source_track"})

@@ -4,21 +4,20 @@ import numpy as np
 import pandas as pd
 
 
-
 def to_napari(points: pd.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """A points table for napari's tracks layer: `viewer.add_tracks(data, features=features, color_by="alpha")`.
+    """Convert a points table for `viewer.add_tracks(data, features=features, color_by="alpha")` of napari.
 
     Parameters
     ----------
     points : pandas.DataFrame
-        As `infer.py` writes it.
+        The table points as `main/infer.py` writes it.
 
     Returns
     -------
     data : numpy.ndarray, shape (N, 4)
-        track_id, frame, y, x (unit of the file), sorted by track and frame, as napari asks for.
-    features : dict of str -> numpy.ndarray, each (N,)
-        Everything else in the table that is a number: k, alpha, state, probabilities, intervals, segment_id.
+        track_id, frame, y, x (unit of the file), sorted by track and frame, as napari requires.
+    features : dict of str -> numpy.ndarray, each of shape (N,)
+        All other columns of numbers, in the units of the table: k, alpha, state, probabilities, intervals, segment_id.
     """
     points = points.sort_values(["track_id", "frame"], kind="stable")
     data = points[["track_id", "frame", "y", "x"]].to_numpy(dtype=np.float64)

@@ -1,38 +1,43 @@
-"""The folder of results, written block by block and shown only when whole."""
+"""Writes the folder of results block by block; the files get their final names only when all are complete."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.errors import InputError
+from simulations.files import TEMPORARY
 
 TABLES = ("points", "segments", "tracks")
-TYPES = {  # of columns; all others are float64
-    **dict.fromkeys(("track_id", "source_track", "frame", "frame_start", "frame_end"), pa.int64()),
-    **dict.fromkeys(("n_frames", "n_gaps", "n_segments", "segment_id"), pa.int32()),
-    **dict.fromkeys(("file", "condition", "flags"), pa.string()),
+# Types of columns; all others are float64. Units are those of `main.tracks.table.Units.labels`.
+TYPES = {
+    **dict.fromkeys(("track_id", "source_track"), pa.int64()),  # no unit
+    **dict.fromkeys(("frame", "frame_start", "frame_end"), pa.int64()),  # frames, as the file numbers them
+    "n_frames": pa.int32(),  # frames in which the particle was seen
+    **dict.fromkeys(("n_gaps", "n_segments", "segment_id"), pa.int32()),  # counts; segment_id from 0 in each track
+    **dict.fromkeys(("file", "condition", "flags"), pa.string()),  # flags joined by semicolons
     **dict.fromkeys(("left_censored", "right_censored"), pa.bool_()),
-    **dict.fromkeys((*PROBABILITIES, "p_change"), pa.float32()),
-    "state": pa.int8(),
+    **dict.fromkeys((*PROBABILITIES, "p_change"), pa.float32()),  # probabilities, 0 to 1
+    "state": pa.int8(),  # index into simulations.parameters.STATES
 }
-OTHERS = ("kinetics.csv", "comparison.csv", "report.html")  # what later commands add goes with a run
-FIGURES = ("dwell_times*", "distributions", "tracks_state*", "tracks_k*", "tracks_alpha*", "track_over_time*")
+LATER_FILES = ("kinetics.csv", "comparison.csv", "report.html")  # added to a run by later commands
+LATER_FIGURES = ("dwell_times*", "distributions", "tracks_state*", "tracks_k*", "tracks_alpha*", "track_over_time*")
 
 
 class Writer:
-    """Takes tables block by block, under temporary names; `finish` shows them all, `leave` removes them.
+    """Takes tables block by block under temporary names; `finish` gives all files their final names.
 
     Parameters
     ----------
     out : Path
-        Made with the first block if it does not exist.
-    units : dict
-        Column -> unit, for the Parquet metadata: JSON under "units" in that of the schema, and each field's own.
+        Folder; made with the first block if it does not exist.
+    units : dict of str -> str
+        Column -> unit. Stored in the Parquet files: as JSON under "units" of the schema, and as "unit" of each field.
     csv : bool
         Whether to write CSV copies.
 
@@ -48,106 +53,127 @@ class Writer:
         self.parquet: dict[str, pq.ParquetWriter] = {}
 
     def add(self, tables: dict[str, pd.DataFrame]) -> None:
-        """Append a block of each table (points, segments, tracks), in columns that are the same every time."""
-        with sentence(self.out):
+        """Append a block to each table.
+
+        Parameters
+        ----------
+        tables : dict of str -> pandas.DataFrame
+            points, segments and tracks, with the same columns in every block.
+        """
+        with explain_write_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
             for name, table in tables.items():
                 if name not in self.parquet:
-                    self.parquet[name] = pq.ParquetWriter(self._part(f"{name}.parquet"), schema(table, self.units))
+                    path = self._temporary_path(f"{name}.parquet")
+                    self.parquet[name] = pq.ParquetWriter(path, make_schema(table, self.units))
                     if self.csv:
-                        table.head(0).to_csv(self._part(f"{name}.csv"), index=False)
+                        table.head(0).to_csv(self._temporary_path(f"{name}.csv"), index=False)
                 writer = self.parquet[name]
                 writer.write_table(pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False))
                 if self.csv:
-                    table.to_csv(self._part(f"{name}.csv"), mode="a", header=False, index=False)
+                    table.to_csv(self._temporary_path(f"{name}.csv"), mode="a", header=False, index=False)
 
     def finish(self, record: dict, texts: dict[Path, str]) -> None:
-        """Put everything in place, run.json last; what an earlier run left goes, its run.json first.
+        """Give all files their final names, run.json last, and remove other files of an earlier run.
+
+        The run.json of an earlier run is removed first, so that the folder never shows a record beside tables that
+        do not belong to it.
 
         Parameters
         ----------
         record : dict
-            For run.json.
-        texts : dict
-            Path in the folder -> text, of the challenge's files.
+            Content of run.json.
+        texts : dict of Path -> str
+            Path in the folder -> text of the challenge's files.
         """
-        with sentence(self.out):
+        with explain_write_errors(self.out):
             for writer in self.parquet.values():
                 writer.close()
             files = {self.out / name: text for name, text in texts.items()}
             files[self.out / "run.json"] = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
             for path, text in files.items():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                part(path).write_text(text, encoding="utf-8")
-            stale = earlier(self.out)
+                add_temporary_ending(path).write_text(text, encoding="utf-8")
+            stale = find_earlier_results(self.out)
             (self.out / "run.json").unlink(missing_ok=True)
-            tables = [self.out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
-            for path in (*tables, *files):
-                if part(path).exists():
-                    part(path).replace(path)
+            for path in (*list_table_paths(self.out), *files):
+                if add_temporary_ending(path).exists():
+                    add_temporary_ending(path).replace(path)
                     stale.discard(path)
             for path in stale:
                 path.unlink(missing_ok=True)
 
-    def leave(self) -> None:
-        """Remove what is not in place yet, and the folders that were made for nothing."""
+    def clean_up(self) -> None:
+        """Remove temporary files, and the folders that were made if they are empty."""
         for writer in self.parquet.values():
             try:
                 writer.close()
-            except OSError:  # it could not be written in the first place
+            except OSError:  # the disk is full or gone; the user has the sentence from `add` or `finish`
                 continue
-        tables = [self._part(f"{name}{suffix}") for name in TABLES for suffix in (".parquet", ".csv")]
-        for path in (*tables, self._part("run.json"), *self.out.glob("track_2/exp_*/fov_*.txt.part")):
+        named = [add_temporary_ending(path) for path in (*list_table_paths(self.out), self.out / "run.json")]
+        for path in (*named, *self.out.glob(f"track_2/exp_*/fov_*.txt{TEMPORARY}")):
             path.unlink(missing_ok=True)
         for folder in self.made:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def _part(self, name: str) -> Path:
-        return part(self.out / name)
+    def _temporary_path(self, name: str) -> Path:
+        return add_temporary_ending(self.out / name)
 
 
-def results_in(out: Path) -> list[Path]:
-    """Everything in a folder that results may replace or remove."""
-    tables = (out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv"))
-    return [*earlier(out), *tables, out / "run.json"]
+def list_table_paths(out: Path) -> list[Path]:
+    """List the paths of the tables and of their CSV copies, whether they exist or not."""
+    return [out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
 
 
-def earlier(out: Path) -> set[Path]:
-    """What an earlier run, and the commands that read its results, left in a folder. CSV copies stand beside tables."""
+def list_replaceable_paths(out: Path) -> list[Path]:
+    """List everything in a folder that results may replace or remove."""
+    return [*find_earlier_results(out), *list_table_paths(out), out / "run.json"]
+
+
+def find_earlier_results(out: Path) -> set[Path]:
+    """Find what an earlier run, and the commands that read its results, left in a folder.
+
+    A CSV file counts as the copy of a table only if the table itself is there.
+    """
     tables = [out / f"{name}.parquet" for name in TABLES]
     copies = [path.with_suffix(".csv") for path in tables if path.exists()]
-    figures = [path for name in FIGURES for path in out.glob(f"figures/{name}.svg")]
-    found = {*tables, *copies, *figures, *(out / name for name in OTHERS), *out.glob("track_2/exp_*/fov_*.txt")}
+    figures = [path for name in LATER_FIGURES for path in out.glob(f"figures/{name}.svg")]
+    found = {*tables, *copies, *figures, *(out / name for name in LATER_FILES), *out.glob("track_2/exp_*/fov_*.txt")}
     return {path for path in found if path.exists()}
 
 
-def part(path: Path) -> Path:
-    """Temporary name of a file that is not whole yet."""
-    return path.with_name(path.name + ".part")
+def add_temporary_ending(path: Path) -> Path:
+    """Return the name of a file while it is being written."""
+    return path.with_name(path.name + TEMPORARY)
 
 
-def schema(table: pd.DataFrame, units: dict[str, str]) -> pa.Schema:
-    """Arrow schema of a result table: types by column name, units as metadata."""
-    own = {name: unit for name, unit in units.items() if name in table}
-    fields = [pa.field(n, TYPES.get(n, pa.float64()), metadata={"unit": own[n]} if n in own else None) for n in table]
-    return pa.schema(fields, metadata={"units": json.dumps(own)})
+def make_schema(table: pd.DataFrame, units: dict[str, str]) -> pa.Schema:
+    """Make the Arrow schema of a result table: types by column name, units as metadata."""
+    of_table = {name: unit for name, unit in units.items() if name in table}
+    fields = [
+        pa.field(name, TYPES.get(name, pa.float64()), metadata={"unit": of_table[name]} if name in of_table else None)
+        for name in table
+    ]
+    return pa.schema(fields, metadata={"units": json.dumps(of_table)})
 
 
 @contextmanager
-def sentence(out: Path) -> Iterator[None]:
-    """Raise InputError, one sentence, where a folder cannot be written."""
+def explain_write_errors(out: Path) -> Iterator[None]:
+    """Turn an OSError into an InputError that names the folder and the cause."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error}).") from error
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror or error}), free space or give another folder to --out."
+        ) from error
 
 
 @contextmanager
-def writing(out: Path, units: dict[str, str], csv: bool = False) -> Iterator[Writer]:
-    """A `Writer` whose folder, should anything go wrong, is left as it was."""
+def open_writer(out: Path, units: dict[str, str], csv: bool = False) -> Iterator[Writer]:
+    """Give a `Writer`; if anything fails before `finish`, the folder is left as it was."""
     writer = Writer(out, units, csv)
     try:
         yield writer
     finally:
-        writer.leave()
+        writer.clean_up()

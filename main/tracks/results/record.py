@@ -1,0 +1,138 @@
+"""What a run did: counts over its blocks, the warnings, the summary line and run.json."""
+
+import platform
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from main.tracks.options import InferenceOptions
+from main.tracks.reading.sources import Source
+from main.tracks.results.tables import Results
+from main.utils.files import PACKAGES, version
+
+
+@dataclass
+class Tally:
+    """Counts over all blocks, and what is written after the last one.
+
+    Parameters
+    ----------
+    tracks, gaps, analysed, segments : int
+        Numbers of tracks, gaps, analysed tracks, segments.
+    flags : collections.Counter
+        Flag -> number of tracks.
+    samples : list of dict
+        With `adapt="sample"`: one record for each file, see `main.tracks.samples.read.read_sample`.
+    not_decoded : list of str
+        A warning for each file that was not decoded as a sample.
+    texts : dict of Path -> list of str
+        Texts of the challenge's files, a part for each block.
+    """
+
+    tracks: int = 0
+    gaps: int = 0
+    analysed: int = 0
+    segments: int = 0
+    flags: Counter = field(default_factory=Counter)
+    samples: list = field(default_factory=list)
+    not_decoded: list[str] = field(default_factory=list)
+    texts: dict[Path, list[str]] = field(default_factory=dict)
+
+    def add(self, source: Source, results: Results) -> None:
+        """Add the tables of a block."""
+        rows = results.tracks
+        self.tracks += len(rows)
+        self.gaps += int(rows["n_gaps"].sum())
+        self.analysed += int((rows["n_segments"] > 0).sum())
+        self.segments += len(results.segments)
+        for flags in rows["flags"]:
+            self.flags.update(filter(None, flags.split(";")))
+        if results.sample is not None:
+            self.samples.append(results.sample)
+            if not results.sample["mixture"]:
+                self.not_decoded.append(f"{source.path}: {results.sample['reason']}.")
+
+    def counts(self, files: list[Source]) -> dict:
+        """Return the counts for run.json: what was read, dropped, analysed and flagged."""
+        dropped = sum((Counter(file.dropped) for file in files), Counter())
+        return {
+            "files": len(files),
+            "tracks": self.tracks,
+            "points": sum(file.n_points for file in files),
+            "gaps": self.gaps,
+            "analysed": self.analysed,
+            "segments": self.segments,
+            "dropped": dict(dropped),
+            "flags": dict(self.flags),
+        }
+
+    def warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
+        """Return what the user should know: from the files, on noise that looks like motion, on samples not decoded.
+
+        Warnings that ask for a localisation error are left out if it is given.
+        """
+        found = [
+            text
+            for file in files
+            for text in file.warnings
+            if localization_error is None or "--localization-error" not in text
+        ]
+        intervals = {file.units.frame_interval_s for file in files}
+        if len(intervals) > 1:
+            listed = ", ".join(f"{interval:g}" for interval in sorted(intervals))
+            found.append(
+                f"The files have different frame intervals ({listed} s): do not compare msd_1 and numbers of frames "
+                "between them."
+            )
+        if noisy := self.flags["noise_dominated"]:
+            found.append(
+                f"{noisy} tracks are noise_dominated: without the localisation error, noise cannot be told from motion "
+                "with alpha near 0; give --localization-error."
+            )
+        return found + self.not_decoded
+
+
+def summarize_run(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
+    """Return one line: what was read, what was dropped and why, where the results are."""
+    dropped = [f"{n} {reason} points" for reason, n in counts["dropped"].items()]
+    short = counts["flags"].get("too_short", 0)
+    if short:
+        dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
+    flags = [f"{n} {flag}" for flag, n in counts["flags"].items() if flag != "too_short"]
+    parts = [
+        f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
+        f"dropped {', '.join(dropped) or 'nothing'}",
+        f"{counts['segments']} segments in {counts['analysed']} tracks",
+    ]
+    parts += [f"flagged {', '.join(flags)}"] if flags else []
+    parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
+    return "; ".join(parts) + f"; results in {out}"
+
+
+def make_record(
+    files: list[Source], options: InferenceOptions, config: dict, counts: dict, warnings: list[str]
+) -> dict:
+    """Make the content of run.json: inputs with sha256, versions, weights, options, units, counts, warnings."""
+    inputs = [
+        {
+            "path": str(file.path),
+            "condition": file.condition,
+            "sha256": file.sha256,
+            "format": file.format,
+            "dropped": file.dropped,
+            "position": file.units.position,
+            "um_per_unit": file.units.um_per_unit,
+            "frame_interval_s": file.units.frame_interval_s,
+        }
+        for file in files
+    ]
+    return {
+        "inputs": inputs,
+        "code_version": version("tracewise"),
+        "weights": config.get("sha256", {}),
+        "options": asdict(options),
+        "units": files[0].units.labels(),
+        "counts": counts,
+        "warnings": warnings,
+        "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
