@@ -49,7 +49,7 @@ class RunFolder:
         (self.path / "params.json").write_text(json.dumps({**given, **settled}, indent=1) + "\n")
         self.rows = int(resume and (self.path / "metrics.csv").exists())
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import; runs without tensorboard too
 
             self.board = SummaryWriter(str(self.path))
         except ImportError:

@@ -22,6 +22,7 @@ from main.tracks.inference.predictor import load_predictor
 from main.tracks.results.andi_files import write_submission
 from main.tracks.samples.read import read_sample
 from main.utils.plotting import save
+from main.utils.weights import read_config, weights_folder, write_config
 
 SIGMA = 0.12  # localisation error of the challenge, px
 CLASSICAL = ("constant", "msd", "windows", "cve", "mle", "hmm")
@@ -164,8 +165,6 @@ def add_adapted(bench, weights, args):
 
 def store_segmentation(weights, config):
     """Write the fitted segmentation into the weights' config.json; tensors and sha256 stay as they are."""
-    from main.utils.weights import read_config, weights_folder, write_config
-
     folder = weights_folder(weights)
     write_config(folder, read_config(folder) | {"segmentation": config["segmentation"]})
     print(f"segmentation {config['segmentation']} stored in {folder / 'config.json'}")

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.results.andi_files import read_labels
+from simulations.experiments import EXPERIMENTS
 from simulations.labels import label_filter
+from simulations.parameters import MODELS
 
 warnings.filterwarnings("ignore", message=".*Deeptrack.*")  # andi_datasets: for videos, which nothing here makes
 PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic
@@ -29,11 +31,10 @@ def challenge_dictionaries(experiments, n_fovs):
     The tutorial reuses one dictionary object for all fields of an experiment, so they share the traps or
     compartments drawn last; kept, so that the published seeds reach the published random state.
     """
-    from andi_datasets.datasets_challenge import _get_dic_andi2
-    from andi_datasets.models_phenom import models_phenom
+    from andi_datasets.datasets_challenge import _get_dic_andi2  # takes a second to import
+    from andi_datasets.models_phenom import models_phenom  # as above
 
-    from simulations.andi import library_arguments
-    from simulations.parameters import MODELS
+    from simulations.andi import library_arguments  # imports andi_datasets
 
     dics = []
     for world in experiments:
@@ -78,12 +79,12 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
 
     Source: andi_datasets tutorial "challenge_two_benchmark"; Munoz-Gil et al., arXiv 2311.18100.
     """
-    import stochastic.random
-    from andi_datasets import datasets_challenge
-    from andi_datasets.utils_challenge import file_nonOverlap_reOrg
+    import stochastic.random  # takes a second to import
+    from andi_datasets import datasets_challenge  # as above
+    from andi_datasets.utils_challenge import file_nonOverlap_reOrg  # as above
 
     if experiments is None:
-        from simulations.experiments import EXPERIMENTS as experiments
+        experiments = EXPERIMENTS
     folder = Path(folder)
     made_with = {"seed": "published" if published else seed, "fovs": n_fovs}
     if (folder / "track_2").is_dir():

@@ -59,7 +59,7 @@ def ensemble_distance(truth, estimate):
 
     Source: `andi_datasets.utils_challenge.error_Ensemble_dataset`.
     """
-    from andi_datasets.utils_challenge import error_Ensemble_dataset
+    from andi_datasets.utils_challenge import error_Ensemble_dataset  # takes a second to import
 
     alpha, k = error_Ensemble_dataset(np.array(truth, float), np.array(estimate, float))  # it scales in place
     return {"w1_alpha": float(alpha), "w1_k": float(k)}

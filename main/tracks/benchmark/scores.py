@@ -28,7 +28,7 @@ def official_scores(truths, preds):
 
     Source: `andi_datasets.utils_challenge.error_SingleTraj_dataset`; Munoz-Gil et al., arXiv 2311.18100.
     """
-    from andi_datasets.utils_challenge import error_SingleTraj_dataset
+    from andi_datasets.utils_challenge import error_SingleTraj_dataset  # takes a second to import
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
