@@ -9,9 +9,10 @@ from itertools import islice
 
 import pytest
 import torch
-from helpers import fit_tracks, split_options, track_network
+from helpers import fit_tracks, split_options
 
 from main.ship import ship
+from main.tracks.inference.predictor import Predictor
 from main.tracks.learning.data import DatasetBatches
 from main.tracks.learning.losses import balanced_weights, change_labels, losses, pinball
 from main.tracks.learning.task import TrackTask, is_part
@@ -19,6 +20,7 @@ from main.train import main
 from main.utils.training import validation
 from main.utils.weights import load_weights
 from simulations.dataset import TrackDataset
+from simulations.parameters import microscope
 from simulations.resumable import ResumableBatches
 from simulations.stream import TrackStream
 
@@ -271,7 +273,7 @@ def test_interval_heads_are_trained_alone_on_older_weights(tmp_path):
     fit_tracks(stream(), [], TINY | dict(steps=1, intervals=False), tmp_path / "old")
     ship([tmp_path / "old"], tmp_path / "set")
     options = TINY | dict(init=str(tmp_path / "set"), only="intervals", lr=1e-2)
-    start = {n: v.clone() for n, v in track_network(**(options)).state_dict().items()}
+    start = {n: v.clone() for n, v in TrackTask(split_options(options)[0]).network().state_dict().items()}
     fit_tracks(stream(), [], options, tmp_path / "run")
     ship([tmp_path / "run"], tmp_path / "new")
     old, new = (load_weights(str(tmp_path / n))[0]["combined"].state_dict() for n in ("set", "new"))
@@ -298,6 +300,18 @@ def test_unknown_schedule_is_refused(tmp_path):
         fit_tracks(stream(), [], TINY | dict(schedule="cosine"), tmp_path)
 
 
+def test_shipped_weights_say_the_lengths_that_they_were_trained_on(tmp_path):
+    """Also where the run was on one's own prior; windows and flags follow it."""
+    prior = microscope(0.1, 0.02, 0.02, (0.01, 1.0), n_frames=100)
+    fit_tracks(TrackStream([prior], 16, "cpu", 0, 64), [], TINY | {"steps": 1}, tmp_path / "run")
+    config = ship([tmp_path / "run"], tmp_path / "set")
+    assert config["training_range"] == {"n_frames": [20, 100]}
+    predictor = Predictor(*load_weights(str(tmp_path / "set")))
+    assert predictor.window == 100
+    fit_tracks(data_set(), [], TINY | {"steps": 1}, tmp_path / "data")
+    assert ship([tmp_path / "data"], tmp_path / "other")["training_range"] == {"n_frames": [6, 52]}
+
+
 def test_runs_become_weights(tmp_path, held_out):
     runs = []
     for target in ("k", "alpha", "state"):
@@ -315,11 +329,11 @@ def test_runs_become_weights(tmp_path, held_out):
 def test_fine_tuning_starts_from_weights(tmp_path):
     fit_tracks(stream(), [], TINY | dict(steps=1), tmp_path / "run")
     ship([tmp_path / "run"], tmp_path / "set")
-    start = track_network(**(TINY | dict(target="alpha", seed=7, init=str(tmp_path / "set"))))
+    start = TrackTask(split_options(TINY | {"target": "alpha", "init": str(tmp_path / "set")})[0]).network()
     saved = load_weights(str(tmp_path / "set"))[0]["combined"].state_dict()
     assert all(torch.equal(v, saved[n]) for n, v in start.state_dict().items())
     with pytest.raises(ValueError, match="do not fit a lstm network"):
-        track_network(**(TINY | dict(body="lstm", init=str(tmp_path / "set"))))
+        TrackTask(split_options(TINY | {"body": "lstm", "init": str(tmp_path / "set")})[0]).network()
 
 
 def test_corrupted_weights_are_refused(tmp_path):

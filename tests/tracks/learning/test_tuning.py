@@ -8,10 +8,12 @@ from helpers import track_network
 
 from main.tracks.evaluation import heldout
 from main.tracks.evaluation.errors import evaluate_tracks
+from main.tracks.forward import forward, frame_values, padded_batch
 from main.tracks.inference.predictor import Predictor
 from main.tracks.learning import tuning
 from main.tracks.learning.data import make_batches
 from main.tracks.learning.task import TrackOptions
+from main.tracks.pieces import bridge
 from main.utils.training import Options
 
 
@@ -28,6 +30,29 @@ def test_held_out_predictions_equal_those_of_inference(val):
     for ours, theirs in zip(predictions, expected, strict=True):
         np.testing.assert_allclose(ours.log10_k, theirs.log10_k, atol=1e-3)
         np.testing.assert_allclose(ours.state_probs, theirs.state_probs, atol=1e-3)
+
+
+def test_held_out_predictions_see_missing_frames_and_samples_as_inference_does():
+    """Read without them, the gap filler and the sample's map would not be used, and predictions would differ."""
+    _, val = make_batches(None, ["broad"], 16, "cpu", 0, 1, chunk=64, samples=True, gaps=1.0)
+    torch.manual_seed(0)
+    net = track_network(body="sample", hidden=8, gaps=1.0).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    group, seen = int(val[0]["group"]), val[0]["seen"]
+    assert not seen.all()
+    truths, predictions = heldout.predict_batches(net, val)
+    gappy = [np.where(there[: len(t["xy"]), None], t["xy"], np.nan) for t, there in zip(truths, seen, strict=True)]
+    blind = val[0] | {"seen": torch.ones_like(seen)}
+    _, without = heldout.predict_batches(net, [blind])
+    size = max(group, 1)
+    batch = padded_batch([bridge(t)[0] for t in gappy], val[0]["sigma"], [bridge(t)[1] for t in gappy], size)
+    heads, log10_scale = forward([net], batch)
+    expected = frame_values(heads, log10_scale)["log10_k"].detach().numpy()
+    for ours, theirs, other in zip(predictions, expected, without, strict=True):
+        np.testing.assert_allclose(ours.log10_k, theirs[: len(ours.log10_k)], atol=1e-3)
+        assert len(other.log10_k) == len(ours.log10_k)
+    assert max(np.abs(a.log10_k - b.log10_k).max() for a, b in zip(predictions, without, strict=True)) > 0.01
 
 
 @pytest.mark.parametrize("target", ["k", "alpha", "state"])
