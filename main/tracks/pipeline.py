@@ -243,7 +243,7 @@ def analyse_on_cluster(blocks: Iterator, options: InferenceOptions, sha256: dict
         If no scheduler answers, or as raised by `main.tracks.cluster.analyse_blocks`.
     """
     from main.tracks.cluster import analyse_blocks, describe_code  # imports dask, which is needed here only
-    from simulations.scheduler import connect
+    from simulations.scheduler import connect  # as above
 
     with ExitStack() as stack:
         try:

@@ -25,7 +25,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 80
 
 @dataclass(frozen=True)
 class Import:
-    """Module `source` imports module `target`; `reason`: the comment on the line, of an import inside a function."""
+    """Module `source` imports module `target`; `reason`: the comment on the line or above it."""
 
     source: str
     target: str
@@ -52,7 +52,7 @@ def imports(modules: Mapping[str, str]) -> list[Import]:
 
 
 def _imports_of(name: str, text: str, modules: Mapping[str, str]) -> Iterator[Import]:
-    tree = ast.parse(text)
+    tree, lines = ast.parse(text), ["", *text.splitlines()]
     functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     inside = {id(node) for function in functions for node in ast.walk(function)}
     comments = {
@@ -71,7 +71,9 @@ def _imports_of(name: str, text: str, modules: Mapping[str, str]) -> Iterator[Im
         for target in sorted(targets):
             beside = f"misc.{target}"  # a script of misc imports the one beside it by its bare name
             target = beside if name.startswith("misc.") and beside in modules else target
-            reason = next((comments[i] for i in (node.lineno, node.end_lineno) if i in comments), "")
+            above = node.lineno - 1
+            places = (node.lineno, node.end_lineno, *([above] if lines[above].lstrip().startswith("#") else []))
+            reason = next((comments[i] for i in places if i in comments), "")
             yield Import(name, target, node.lineno, id(node) in inside, reason)
 
 
@@ -257,11 +259,13 @@ def test_an_import_inside_a_function_without_a_reason_is_found():
     text = (
         "import json\ndef f():\n    import torch\n    import onnx  # optional\n    import dask  # noqa: F401\n"
         "    from x import (  # heavy\n        y,\n    )\nclass A:\n    async def g(self):\n        import os\n"
+        "        # heavy\n        import jax\n        y = 1  # one\n        import re\n"
     )
     assert find_unexplained(imports({"main.a": text})) == [
         "main.a:3 imports torch",
         "main.a:5 imports dask",
         "main.a:11 imports os",
+        "main.a:15 imports re",
     ]
 
 
