@@ -1,104 +1,213 @@
-"""Track files to K, alpha and state of every frame and segment: `python main/infer.py TRACKS --out DIR`."""
+"""Estimate K, alpha and state of tracks, per frame and per segment: `python main/infer.py TRACKS --out DIR`."""
 
 import argparse
 import shlex
 import sys
-from collections import Counter
 
-from main.tracks.options import MIN_LENGTH
+from main.tracks.options import ADAPTATIONS, DEFAULT_FORMAT, DEFAULT_WEIGHTS, DEVICES, MIN_LENGTH
 from main.tracks.pipeline import infer_files
 from main.tracks.reading.formats import FORMATS
 from main.tracks.table import COLUMNS
 from main.utils.errors import InputError
 
+DESCRIPTION = """Estimate the generalised diffusion coefficient K, the anomalous exponent alpha and the state of every
+frame, find changepoints, and cut every track into segments. Writes the tables points, segments and tracks (Parquet)
+and run.json."""
+COLUMNS_EXAMPLE = "track=NAME,frame=NAME,x=NAME,y=NAME"
 
-def column_names(text: str) -> dict[str, str]:
-    """track=..,frame=..,x=..,y=.. as a dictionary track_id, frame, x, y -> column name."""
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Parse `track=NAME,frame=NAME,x=NAME,y=NAME`, or a part of it.
+
+    Returns
+    -------
+    dict of str -> str
+        track_id, frame, x, y -> column name.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If a part is not of this form.
+    """
     roles = {"track": "track_id"} | {name: name for name in COLUMNS}
     pairs = [part.partition("=") for part in text.split(",")]
     for role, _, name in pairs:
         if role.strip() not in roles or not name.strip():
-            raise argparse.ArgumentTypeError(f"'{text}' is not like track=..,frame=..,x=..,y=..")
+            raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected {COLUMNS_EXAMPLE} or a part of it")
     return {roles[role.strip()]: name.strip() for role, _, name in pairs}
 
 
-def chosen(tracks: list[str], conditions: list[list[str]] | None):
-    """The files of the command line: a list, or with --condition a dict of condition -> list."""
+def group_by_condition(tracks: list[str], conditions: list[list[str]] | None) -> list[str] | dict[str, list[str]]:
+    """Return the files of the command line: a list or, with --condition, a dict of condition -> list.
+
+    Raises
+    ------
+    InputError
+        If some files have a condition and others none, or a condition has no file.
+    """
     if not conditions:
         return tracks
     if tracks:
-        raise InputError(f"{tracks[0]}: belongs to no condition, give it after --condition NAME.")
+        raise InputError(f"{tracks[0]}: has no condition, but others have; give it after --condition NAME.")
+    grouped = {}
     for name, *files in conditions:
         if not files:
-            raise InputError(f"--condition {name}: expected a name and its track files.")
-    names = Counter(name for name, *_ in conditions)
-    return {name: [f for own, *files in conditions if own == name for f in files] for name in names}
+            raise InputError(f"--condition {name}: has no track files, expected a name and its files.")
+        grouped.setdefault(name, []).extend(files)
+    return grouped
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong option in one sentence."""
+    """A parser that reports a wrong option in one sentence."""
 
     def error(self, message):
-        """Exit with code 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        """Print the sentence and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def parse(arguments=None, prog=None) -> argparse.Namespace:
-    """The command line."""
-    parser = Parser(
-        prog=prog or "infer.py", description="K, alpha and state of every frame, changepoints and segments."
+def make_parser(prog: str = "infer.py") -> Parser:
+    """Make the parser of the command line."""
+    parser = Parser(prog=prog, description=DESCRIPTION)
+    add_file_arguments(parser)
+    add_analysis_arguments(parser)
+    add_output_arguments(parser)
+    return parser
+
+
+def add_file_arguments(parser: Parser) -> None:
+    """Add what describes the track files."""
+    parser.add_argument(
+        "tracks",
+        nargs="*",
+        metavar="TRACKS",
+        help="Track files (CSV, Parquet, TrackMate XML), or patterns such as 'day1/*.csv'. Required, unless every file "
+        "is given with --condition.",
     )
-    parser.add_argument("tracks", nargs="*", metavar="TRACKS", help="CSV, Parquet or TrackMate XML files, or patterns")
     parser.add_argument(
         "--condition",
         nargs="+",
         action="append",
         metavar=("NAME", "TRACKS"),
-        help="a name and the files it stands for, instead of TRACKS; once for each condition",
+        help="Name of an experimental condition and its track files, instead of TRACKS; repeat it for each condition. "
+        "The tables get a column condition. Default: no conditions.",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--format", default="auto", choices=list(FORMATS))
-    parser.add_argument("--pixel-size", type=float, metavar="UM", help="um per pixel")
-    parser.add_argument("--frame-interval", type=float, metavar="S", help="seconds between frames")
-    parser.add_argument("--localization-error", type=float, metavar="SIGMA", help="in the unit of x and y")
-    parser.add_argument("--columns", type=column_names, metavar="track=..,frame=..,x=..,y=..")
     parser.add_argument(
-        "--weights", metavar="NAME", help="shipped name or a folder (default; with --adapt sample: sample)"
+        "--format",
+        default=DEFAULT_FORMAT,
+        choices=list(FORMATS),
+        help="Format of the track files. Default: %(default)s, which looks at the extension and the header of each "
+        "file. Choices: %(choices)s.",
+    )
+    parser.add_argument(
+        "--columns",
+        type=parse_columns,
+        metavar=COLUMNS_EXAMPLE,
+        help="Names of the columns in the files, for those that have unusual names. Default: columns are found by "
+        "their usual names.",
+    )
+    parser.add_argument(
+        "--pixel-size",
+        type=float,
+        metavar="UM",
+        help="Size of a pixel in micrometres, for files in pixels. Default: results stay in the unit of the file.",
+    )
+    parser.add_argument(
+        "--frame-interval",
+        type=float,
+        metavar="S",
+        help="Time between frames in seconds. Default: what the file declares; without it, times are in frames.",
+    )
+    parser.add_argument(
+        "--localization-error",
+        type=float,
+        metavar="SIGMA",
+        help="Localisation error: its standard deviation per coordinate, in the unit of x and y. Default: the error "
+        "columns of the file; without them, it is unknown.",
+    )
+
+
+def add_analysis_arguments(parser: Parser) -> None:
+    """Add what decides how tracks are analysed."""
+    names = " and ".join(f"{weights} with --adapt {adapt}" for adapt, weights in DEFAULT_WEIGHTS.items())
+    parser.add_argument(
+        "--weights",
+        metavar="NAME",
+        help=f"Name of shipped weights (a folder in main/models/weights), or the path of a folder. Default: {names}.",
     )
     parser.add_argument(
         "--adapt",
         default="none",
-        choices=["none", "sample"],
-        help="sample: the tracks of a file are read in the light of each other",
+        choices=ADAPTATIONS,
+        help="Analyse each track alone (none), or all tracks of a file together as one sample (sample). Default: "
+        "%(default)s. Choices: %(choices)s.",
     )
     parser.add_argument(
         "--min-length",
         type=int,
         default=MIN_LENGTH,
         metavar="N",
-        help=f"points a track needs to be analysed ({MIN_LENGTH})",
+        help="Number of points that a track needs to be analysed, 2 or more; a shorter track keeps one row, with a "
+        "flag. Default: %(default)s.",
     )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=DEVICES,
+        help="Processor that runs the networks. Default: %(default)s, a CUDA GPU if there is one, else the CPU. "
+        "Choices: %(choices)s.",
+    )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="analyse on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler file)",
+        help="Address of a dask scheduler (tcp://HOST:8786, or the path of its scheduler file), whose workers analyse "
+        "the tracks. Default: this machine analyses them.",
     )
-    parser.add_argument("--andi", action="store_true", help="also write the AnDi-2 challenge's files")
-    parser.add_argument("--csv", action="store_true", help="also write CSV copies of the tables")
-    parser.add_argument("--report", action="store_true", help="also write report.html: one page to look at and pass on")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that exists")
-    return parser.parse_args(arguments)
 
 
-def main(arguments=None, prog=None) -> int:
-    """Run the command; 0, or 2 with one sentence on stderr when input or options cannot be used."""
-    options = vars(parse(arguments, prog))
-    words = [*prog.split(), *arguments] if prog else ["python", *sys.argv] if arguments is None else []
-    command = shlex.join(words) or None  # None: called from Python
+def add_output_arguments(parser: Parser) -> None:
+    """Add what decides which files are written, and where."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="Folder for the results. Required.")
+    parser.add_argument(
+        "--andi", action="store_true", help="Also write the text files of the AnDi-2 challenge. Default: off."
+    )
+    parser.add_argument("--csv", action="store_true", help="Also write CSV copies of the tables. Default: off.")
+    parser.add_argument(
+        "--report", action="store_true", help="Also write report.html, one page about the results. Default: off."
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Write into a folder that exists, and replace earlier results there. Default: off, such a folder is "
+        "refused.",
+    )
+
+
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the command line.
+    prog : str, optional
+        Name of the command that calls this one, for messages and run.json.
+
+    Returns
+    -------
+    int
+        0, or 2 with one sentence on stderr if a file or an option cannot be used.
+    """
+    options = vars(make_parser(prog or "infer.py").parse_args(arguments))
+    called = ["python", *sys.argv] if arguments is None else [*prog.split(), *arguments] if prog else None
     try:
-        paths = chosen(options.pop("tracks"), options.pop("condition"))
-        run = infer_files(paths, options.pop("out"), progress=sys.stderr.isatty(), command=command, **options)
+        paths = group_by_condition(options.pop("tracks"), options.pop("condition"))
+        run = infer_files(
+            paths,
+            options.pop("out"),
+            progress=sys.stderr.isatty(),
+            command=shlex.join(called) if called else None,
+            **options,
+        )
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
