@@ -70,7 +70,7 @@ def test_contract(walks, weights, tmp_path, capsys):
     points, segments, tracks = (read(out, name) for name in ("points", "segments", "tracks"))
     assert list(points) == POINTS and list(segments) == SEGMENTS and list(tracks)[:5] == TRACKS
     assert len(tracks) == 7 and len(points) == 20 + 57 + 450
-    assert tracks["flags"].tolist() == ["too_short"] * 4 + [""] * 3
+    assert tracks["flags"].tolist() == ["too_short"] * 4 + [""] * 2 + ["outside_training_range"]
     assert tracks["d_cve"].notna().tolist() == [False, False] + [True] * 5
     n_segments = segments.groupby("track_id").size().reindex(tracks["track_id"], fill_value=0)
     assert tracks["n_segments"].tolist() == n_segments.tolist()
@@ -273,7 +273,7 @@ def test_noise_dominated_only_while_noise_is_unknown(walks, tmp_path, constant):
 def test_outside_training_range(walks, weights, tmp_path):
     assert run(walks, tmp_path / "out", weights, "--min-length", "3") == 0
     flags = read(tmp_path / "out", "tracks")["flags"].tolist()
-    assert flags == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 3
+    assert flags == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 2 + ["outside_training_range"]
 
 
 def test_noise_larger_than_the_steps_is_outside_training_range(walks, weights, tmp_path):

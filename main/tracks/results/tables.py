@@ -1,6 +1,7 @@
-"""From tracks and predictions to the result tables: points, segments and tracks."""
+"""Result tables from tracks and predictions: points, segments and tracks."""
 
 from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -8,8 +9,8 @@ from main.tracks.inference.calibration import INTERVALS
 from main.tracks.inference.segments import TRAPPED
 from main.utils.estimators import cve_by_track, steps_by_track
 
-MANY_GAPS = 0.1  # share of bridged frames above which a track is flagged
-NOISE_ALPHA = 0.2  # below it, noise and subdiffusion cannot be told apart while sigma is unknown
+MANY_GAPS = 0.1  # share of missing frames above which a track is flagged
+NOISE_ALPHA = 0.2  # below it, noise cannot be told from subdiffusion while the localisation error is unknown
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
 FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
 SEGMENT_COLUMNS = [
@@ -39,7 +40,7 @@ class Results:
     points, segments, tracks : pandas.DataFrame
         Columns as the README lists them.
     sample : dict, optional
-        What read the tracks together, and why, see `main.tracks.samples.read.read_sample`.
+        How the tracks were read together, and why; the report that `main.tracks.samples.read.read_sample` returns.
     """
 
     points: pd.DataFrame
@@ -66,12 +67,29 @@ class Results:
 
 
 def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Points of the analysed pieces and their segments, K in the file's units; bridged frames get no row."""
+    """Tables of points and of segments of the analysed pieces, K in position unit^2/frame^alpha.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Track table.
+    analysed : pandas.DataFrame
+        The analysed pieces, as returned by `main.tracks.pieces.cut_pieces`.
+    predictions : list of Prediction
+        One for each piece, for every frame that it covers.
+    segmented : list of list of Segment
+        Segments of each piece, with intervals.
+
+    Returns
+    -------
+    points, segments : pandas.DataFrame
+        One row for each point, and for each segment with at least one point. Missing frames get no row.
+    """
     n_points, n_span = analysed["n_points"].to_numpy(), analysed["n_span"].to_numpy()
     rows = np.repeat(analysed["first"].to_numpy() - np.cumsum(n_points) + n_points, n_points)
     points = table[["track_id", "frame", "x", "y"]].iloc[rows + np.arange(n_points.sum())]
     points = points.reset_index(drop=True)
-    start = np.repeat(np.cumsum(n_span) - n_span, n_points)  # of each point's piece among all frames
+    start = np.repeat(np.cumsum(n_span) - n_span, n_points)  # first frame of the point's piece among all frames
     first_frame = np.repeat(table["frame"].to_numpy()[analysed["first"]], n_points)
     observed = start + points["frame"].to_numpy() - first_frame
     frames = _stack(predictions, observed)
@@ -84,13 +102,13 @@ def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.Dat
     points["p_change"] = frames["p_change"].astype(np.float32)
     segments = _segments(points, observed, segmented)
     ends = (10.0 ** frames["log10_k_lo"], 10.0 ** frames["log10_k_hi"], frames["alpha_lo"], frames["alpha_hi"])
-    for name, end in zip(INTERVALS, ends, strict=True):  # of what is trapped they start at 0; NaN stays
+    for name, end in zip(INTERVALS, ends, strict=True):  # lower ends of trapped frames are 0; NaN stays NaN
         points[name] = np.where(moving, end, 0.0 * end) if name.endswith("lo") else end
     return points, segments
 
 
 def _stack(predictions, observed) -> dict[str, np.ndarray]:
-    """Frame-wise predictions of all pieces end to end, at the observed frames: (N,), state_probs (N, 4)."""
+    """Predictions at the N observed frames of all pieces, one after the other: (N,), state_probs (N, 4)."""
     empty = {"state_probs": np.zeros((0, len(PROBABILITIES)))}
     return {
         name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(p, name) for p in predictions)])[observed]
@@ -99,7 +117,7 @@ def _stack(predictions, observed) -> dict[str, np.ndarray]:
 
 
 def _segments(points, observed, segmented) -> pd.DataFrame:
-    """Segment table in the file's units; adds segment_id to `points`. Segments of bridged frames alone go."""
+    """Table of segments; adds segment_id to `points`. A segment of missing frames only is left out."""
     floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
     rows = [
         (piece, s.n_frames, s.state, *(getattr(s, name) for name in floats))
@@ -126,16 +144,32 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
 
 
 def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
-    """One row for every input track, flags joined by semicolons.
+    """Table of tracks: one row for every track of the file, with its flags joined by semicolons.
 
-    d_cve is the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the CVE of Vestergaard
-    et al. 2014. Both are unbiased, so D can come out negative on short noisy tracks.
+    Parameters
+    ----------
+    tracks : Tracks
+    pieces : pandas.DataFrame
+        As returned by `main.tracks.pieces.cut_pieces`.
+    points, segments : pandas.DataFrame
+        As returned by `points_and_segments`.
+    sigmas : pandas.Series
+        Localisation error of each track, unit of x; NaN where it is unknown.
+    config : dict
+        Configuration of the weights; "training_range" holds the fewest and the most frames of a track.
+
+    Returns
+    -------
+    pandas.DataFrame
+        track_id, n_frames, n_gaps, n_segments, flags, d_cve (result units), localization_error (unit of x). d_cve is
+        the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the covariance-based estimator
+        of Vestergaard et al. (2014). Both are unbiased, so D can be negative on short noisy tracks.
     """
     by_track = pieces.groupby("track_id")
     n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
     n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
-    shortest = pieces[pieces["analysed"]].groupby("track_id")["n_span"].min()
-    fewest = config.get("training_range", {}).get("n_frames", [2])[0]
+    lengths = pieces[pieces["analysed"]].groupby("track_id")["n_span"].agg(["min", "max"]).reindex(n_points.index)
+    fewest, most = config.get("training_range", {}).get("n_frames", [2, np.inf])
     impossible = sigmas**2 > steps_by_track(tracks.table)["square"]  # noise alone would make larger steps
     slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
     noisy = slow.groupby(points["track_id"]).mean()
@@ -143,7 +177,7 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
     flags = {
         "too_short": n_analysed == 0,
         "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
-        "outside_training_range": (shortest.reindex(index) < fewest) | (impossible & (n_analysed > 0)),
+        "outside_training_range": (lengths["min"] < fewest) | (lengths["max"] > most) | (impossible & (n_analysed > 0)),
         "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
     }
