@@ -1,4 +1,4 @@
-"""The validated track table and its units: the one door through which tracks enter."""
+"""The validated track table and its units. Tracks of every source are checked here, once."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,14 +8,15 @@ import pandas as pd
 
 from main.utils.errors import InputError
 
-COLUMNS = ("track_id", "frame", "x", "y")
-UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units whose size is known without a pixel size
-SAME_INTERVAL = 0.01  # relative difference up to which a given frame interval is the declared one, rounded
+COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
+UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units that need no pixel size
+MAX_INTERVAL_DIFFERENCE = 0.01  # relative; a given frame interval this near the declared one is taken as rounded
+MAX_WHOLE_NUMBER = 2**53  # larger whole numbers are not exact as 64-bit floats
 
 
 @dataclass(frozen=True)
 class Units:
-    """Units of a track table and the factors that lead to micrometres and seconds.
+    """Units of a track table, and the factors that convert them to micrometres and seconds.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class Units:
     frame_interval_s : float or None
         Seconds between frames; None if unknown.
     assumed : bool
-        The file does not declare its length unit; a pixel size may still be given.
+        Whether the file does not declare its length unit and um was assumed; a pixel size may then be given.
     """
 
     position: str = "px"
@@ -58,19 +59,19 @@ class Units:
         return 1.0 if self.frame_interval_s is None else self.frame_interval_s
 
     def convert_k(self, k, alpha):
-        """K from position^2/frame^alpha to length^2/time^alpha: K scale^2 / dt^alpha (any equal shapes)."""
+        """Convert K from position^2/frame^alpha to length^2/time^alpha: K scale^2 / dt^alpha (any equal shapes)."""
         return k * self.scale**2 / self.dt ** np.asarray(alpha)
 
     def convert_d(self, d):
-        """A diffusion coefficient from position^2/frame to length^2/time."""
+        """Convert a diffusion coefficient from position^2/frame to length^2/time: D scale^2 / dt."""
         return d * self.scale**2 / self.dt
 
     def msd_1(self, k):
-        """MSD at a lag of one frame, length^2, from K in position^2/frame^alpha: 4 K scale^2."""
+        """Return the MSD at a lag of one frame, in length^2, from K in position^2/frame^alpha: 4 K scale^2."""
         return 4.0 * k * self.scale**2
 
     def labels(self) -> dict[str, str]:
-        """Unit of every column of the result tables that has one."""
+        """Return the unit of every column of the result tables that has one."""
         k = f"{self.length}^2/{self.time}^alpha"
         return {
             "frame": "frame",
@@ -91,20 +92,21 @@ class Units:
 
 @dataclass
 class Tracks:
-    """Tracks of one file: validated table, units, and what was dropped on the way in.
+    """Tracks of one file: the validated table, its units, and what the reader dropped.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        track_id int64, frame int64, x, y float64, sorted by (track_id, frame), plus passthrough columns; a
-        column `sigma` holds the localisation error of each point (unit of x, NaN unknown).
+        track_id int64, frame int64, x, y float64, sorted by (track_id, frame), plus other columns of the
+        file. A column `sigma` is the localisation error of each point, in the unit of x, NaN where unknown.
     units : Units
     path : Path
     format : str
         Name of the format that was read.
-    dropped : dict[str, int]
-        Reason -> number of points left out by the reader.
-    warnings : list[str]
+    dropped : dict of str -> int
+        Reason -> number of points that the reader left out.
+    warnings : list of str
+        One sentence each.
     """
 
     table: pd.DataFrame
@@ -115,59 +117,72 @@ class Tracks:
     warnings: list[str] = field(default_factory=list)
 
     def gaps(self) -> pd.Series:
-        """Number of gaps (runs of missing frames) of each track, indexed by track_id."""
+        """Count the gaps (runs of missing frames) of each track, indexed by track_id."""
         step = self.table["frame"].diff()
         same = self.table["track_id"].diff() == 0
         return (same & (step > 1)).groupby(self.table["track_id"]).sum()
 
 
 def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
-    """Complete a file's units by the options; positions in a physical unit are never rescaled.
+    """Complete a file's units by the options. Positions are never rescaled.
 
-    A file that is only taken to be in um (TrackMate tables without a unit row) is in pixels if a pixel size is given.
+    A file whose unit um was assumed (a TrackMate table without a row of units) is in pixels if a pixel size is given.
+
+    Parameters
+    ----------
+    tracks : Tracks
+    pixel_size : float or None
+        Micrometres per pixel.
+    frame_interval : float or None
+        Seconds between frames.
 
     Raises
     ------
     InputError
-        A pixel size for a file that declares a physical unit, a frame interval other than the one it declares.
+        If a pixel size is given for a file that declares a physical unit, or a frame interval that differs from the
+        one it declares.
     """
     units, warnings = tracks.units, list(tracks.warnings)
     if pixel_size is not None:
         if units.position in UM_PER_UNIT and not units.assumed:
-            raise InputError(f"{tracks.path}: positions are in {units.position} already, leave --pixel-size out.")
+            raise InputError(
+                f"{tracks.path}: positions are in {units.position} already, expected pixels; leave --pixel-size out."
+            )
         units = Units("px", pixel_size, units.frame_interval_s)
         warnings = [warning for warning in warnings if "--pixel-size" not in warning]
     if frame_interval is not None:
         declared = units.frame_interval_s
-        if declared is not None and abs(declared - frame_interval) > SAME_INTERVAL * declared:
+        if declared is not None and abs(declared - frame_interval) > MAX_INTERVAL_DIFFERENCE * declared:
             raise InputError(
-                f"{tracks.path}: declares {declared:g} s between frames, --frame-interval is "
-                f"{frame_interval:g}; leave it out, or correct the file."
+                f"{tracks.path}: declares {declared:g} s between frames, but --frame-interval is {frame_interval:g}; "
+                "leave the option out, or correct the file."
             )
         units = replace(units, frame_interval_s=frame_interval)
     return replace(tracks, units=units, warnings=warnings)
 
 
-def _refuse(bad: np.ndarray, values: pd.Series, source, column: str, expected: str) -> None:
-    """Raise an InputError naming file, row and column of the first bad value, if there is one."""
+def _refuse_bad_value(bad: np.ndarray, values: pd.Series, source, column: str, expected: str) -> None:
+    """Raise InputError, which names file, row and column of the first bad value, if there is one."""
     if not bad.any():
         return
     value, row = values.iloc[np.argmax(bad)], values.index[np.argmax(bad)] + 1
     shown = "nothing" if pd.isna(value) or str(value).strip() == "" else repr(str(value))
-    raise InputError(f"{source}: data row {row}, column '{column}' holds {shown}, expected {expected}.")
+    raise InputError(
+        f"{source}: data row {row}, column '{column}' holds {shown}, expected {expected}; correct or remove the row."
+    )
 
 
-def numbers(values: pd.Series, source, column: str) -> np.ndarray:
-    """Finite floats of one column.
+def parse_numbers(values: pd.Series, source, column: str) -> np.ndarray:
+    """Convert one column to finite floats.
 
     Parameters
     ----------
     values : pandas.Series, shape (N,)
         Any dtype; its index counts the data rows of the file from 0.
     source : str or Path
-        File named in the error.
+        File, for the error.
     column : str
-        Column name in the file, named in the error.
+        Name of the column in the file, for the error.
 
     Returns
     -------
@@ -176,36 +191,36 @@ def numbers(values: pd.Series, source, column: str) -> np.ndarray:
     Raises
     ------
     InputError
-        Naming file, row (from 1, header not counted) and column of the first value that is not finite.
+        If a value is not finite; names file, row (from 1, header not counted) and column of the first one.
     """
     result = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse(~np.isfinite(result), values, source, column, "a finite number")
+    _refuse_bad_value(~np.isfinite(result), values, source, column, "a finite number")
     return result
 
 
-def whole_numbers(values: pd.Series, source, column: str) -> np.ndarray:
-    """Integers of one column, shape (N,) int64; 3.0 is taken as 3.
+def parse_whole_numbers(values: pd.Series, source, column: str) -> np.ndarray:
+    """Convert one column to integers, shape (N,) int64; 3.0 is taken as 3.
 
     Raises
     ------
     InputError
-        Naming file, row and column of the first value that is no whole number.
+        If a value is no whole number; names file, row and column of the first one.
     """
-    result = numbers(values, source, column)
-    broken = (result != np.round(result)) | (np.abs(result) > 2**53)
-    _refuse(broken, values, source, column, "a whole number")
+    result = parse_numbers(values, source, column)
+    broken = (result != np.round(result)) | (np.abs(result) > MAX_WHOLE_NUMBER)
+    _refuse_bad_value(broken, values, source, column, "a whole number")
     return result.astype(np.int64)
 
 
 def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -> pd.DataFrame:
-    """Check a raw table once, at the door, and bring it to the project's track table.
+    """Check a raw table and convert it to the project's track table.
 
     Parameters
     ----------
     raw : pandas.DataFrame
         One row per point; its index counts the data rows of the file from 0.
     source : str or Path
-        File named in errors.
+        File, for errors.
     columns : dict, optional
         track_id, frame, x, y -> column of `raw`; by default the same names.
 
@@ -217,20 +232,24 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
     Raises
     ------
     InputError
-        Missing columns, no rows, text, NaN, infinity, fractions of a frame, a frame twice in a track.
+        If columns or rows are missing, a value is no finite number, a track_id or frame is no whole number, or a
+        track has a frame twice.
     """
     columns = columns or {name: name for name in COLUMNS}
     missing = [columns[name] for name in COLUMNS if columns[name] not in raw.columns]
     if missing:
-        raise InputError(f"{source}: no column {' or '.join(map(repr, missing))} among {', '.join(map(str, raw))}.")
+        raise InputError(
+            f"{source}: no column {' or '.join(map(repr, missing))} among {', '.join(map(str, raw))}; "
+            "name the right one with --columns."
+        )
     if len(raw) == 0:
-        raise InputError(f"{source}: no tracks in it, only a header.")
+        raise InputError(f"{source}: has only a header, expected one row per point; export the tracks again.")
     table = pd.DataFrame(
         {
-            "track_id": whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
-            "frame": whole_numbers(raw[columns["frame"]], source, columns["frame"]),
-            "x": numbers(raw[columns["x"]], source, columns["x"]),
-            "y": numbers(raw[columns["y"]], source, columns["y"]),
+            "track_id": parse_whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
+            "frame": parse_whole_numbers(raw[columns["frame"]], source, columns["frame"]),
+            "x": parse_numbers(raw[columns["x"]], source, columns["x"]),
+            "y": parse_numbers(raw[columns["y"]], source, columns["y"]),
         },
         index=raw.index,
     )
@@ -247,6 +266,7 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
         row = table[twice].iloc[0]
         raise InputError(
             f"{source}: data row {twice.idxmax() + 1}, column '{columns['frame']}' repeats "
-            f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected it once."
+            f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected each frame once per track; "
+            "remove one of the rows."
         )
     return table.reset_index(drop=True)

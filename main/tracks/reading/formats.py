@@ -1,4 +1,4 @@
-"""Track files to the validated track table; formats are told apart by extension and header."""
+"""Reads track files into the validated track table. A format is recognised by extension and header."""
 
 import re
 import warnings
@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.trackmate import described_rows, frame_interval, read_trackmate_csv, read_trackmate_xml
+from main.tracks.reading.trackmate import (
+    estimate_frame_interval,
+    find_description_rows,
+    read_trackmate_csv,
+    read_trackmate_xml,
+)
 from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, validate
 from main.utils.errors import InputError
 
-SPELLINGS = {
+SPELLINGS = {  # names of columns in files, in lower case, the first found is taken
     "track_id": (
         "track_id",
         "trackid",
@@ -31,10 +36,10 @@ SPELLINGS = {
     "x": ("x", "pos_x", "position_x", "x_pos", "x_position", "xpos"),
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
 }
-ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # sigma: often the spot's width
-CHUNK = 2**20  # characters read at a time
+ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # not sigma: often the width of the spot
+CHUNK_CHARACTERS = 2**20  # read at a time
 LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
-LENGTH_NAMES = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}
+LENGTH_OF_LETTER = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}  # first letter of a unit -> unit
 
 
 def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
@@ -45,23 +50,23 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
     path : str or Path
         CSV (comma, semicolon or tab), Parquet or TrackMate XML file.
     format : str
-        One of FORMATS; "auto" looks at the extension and the header.
+        Key of FORMATS; "auto" looks at the extension and the header.
     columns : dict, optional
-        track_id, frame, x, y -> column name in the file, for any of the four; the others are found by name.
+        track_id, frame, x, y -> column name in the file, for any of the four; the others are found by their names.
 
     Returns
     -------
     Tracks
-        Positions in the file's own unit (`units.position`), never rescaled.
+        Positions in the unit of the file (`units.position`), never rescaled.
 
     Raises
     ------
     InputError
-        One sentence naming the file and, where there is one, the row and column.
+        If the file cannot be used; the sentence names the file and, if possible, row and column.
     """
     path = Path(path)
     if format not in FORMATS:
-        raise InputError(f"No format '{format}', expected one of {', '.join(FORMATS)}.")
+        raise InputError(f"--format is '{format}', expected one of {', '.join(FORMATS)}.")
     check_file(path)
     if format == "trackmate-xml" or (format == "auto" and path.suffix.lower() == ".xml"):
         return read_trackmate_xml(path)
@@ -69,14 +74,21 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
 
 
 def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
-    """A table as it stands, from a file or from memory, as Tracks; `read_tracks` says what the options are.
+    """Convert a table, from a file or from memory, to Tracks.
 
     Parameters
     ----------
     raw : pandas.DataFrame
         One row per point.
     source : str or Path
-        What errors name.
+        File or name of the table, for errors.
+    format, columns
+        As in `read_tracks`.
+
+    Raises
+    ------
+    InputError
+        As in `read_tracks`.
     """
     named = set(raw.index.names) - {None} - set(raw.columns)
     raw = raw.reset_index(drop=not named)
@@ -86,76 +98,89 @@ def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[st
 
 
 def check_file(path: Path) -> None:
-    """Raise InputError unless `path` is a file with something in it."""
+    """Raise InputError unless `path` is a file that is not empty."""
     if path.is_dir():
-        raise InputError(f"{path}: is a directory, expected a track file.")
+        raise InputError(
+            f"{path}: is a folder, expected a track file; for all its files give a pattern such as {path}/*.csv."
+        )
     if not path.exists():
-        raise InputError(f"{path}: no such file.")
+        raise InputError(f"{path}: no such file, correct the path.")
     if not path.is_file() or path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty.")
+        raise InputError(f"{path}: the file is empty, expected a track file; export the tracks again.")
 
 
 def read_raw(path: Path, described: bool = True) -> pd.DataFrame:
-    """The table of a CSV or Parquet file as it stands, index 0..N-1 counting its data rows.
+    """Read the table of a CSV or Parquet file, with index 0..N-1 for its data rows.
 
-    TrackMate's rows of names and units go to its `attrs`, under "described" (column -> list of str): among numbers
-    they would make every column text. `described` says whether to look for them.
+    Parameters
+    ----------
+    path : Path
+    described : bool
+        Whether to look for TrackMate's rows of names and units. They go to `attrs["described"]` of the table (column
+        -> list of str), because among numbers they would make every column text.
+
+    Returns
+    -------
+    pandas.DataFrame
 
     Raises
     ------
     InputError
-        If it cannot be parsed.
+        If the file cannot be parsed.
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
-        encoding = text_encoding(path)
+        encoding = detect_encoding(path)
         with open(path, encoding=encoding) as file:
             header = file.readline()
         separator = max(",;\t", key=header.count)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # text in places: `numbers` finds it
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # `parse_numbers` reports text with its row
             given = {"sep": separator, "encoding": encoding, "index_col": False, "skip_blank_lines": False}
-            rows = described_rows(pd.read_csv(path, nrows=3 * described, dtype="string", **given))
+            rows = find_description_rows(pd.read_csv(path, nrows=3 * described, dtype="string", **given))
             raw = pd.read_csv(path, skiprows=range(1, len(rows) + 1), **given)
     except InputError:
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(f"{path}: cannot be read as a table ({reason}).") from error
+        raise InputError(
+            f"{path}: cannot be read as a table ({reason}), expected as many columns in every row as in the header; "
+            "export the tracks again."
+        ) from error
     raw.columns = [str(name).strip() for name in raw.columns]
-    raw = raw.iloc[: len(raw) - _trailing_blank(raw)].reset_index(drop=True)
+    raw = raw.iloc[: len(raw) - _count_trailing_blank_rows(raw)].reset_index(drop=True)
     raw.attrs = {"described": rows.to_dict("list")} if len(rows) else {}
     return raw
 
 
-def text_encoding(path: Path) -> str:
-    """UTF-8, or Windows' western code page, in which TrackMate writes its micrometres there.
+def detect_encoding(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8 or cp1252, in which TrackMate writes "µm" on Windows.
 
     Raises
     ------
     InputError
-        If it is neither.
+        If the file is no text in either.
     """
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             with open(path, encoding=encoding, newline="") as file:
-                if not any("\0" in text for text in iter(lambda file=file: file.read(CHUNK), "")):
+                if not any("\0" in text for text in iter(lambda file=file: file.read(CHUNK_CHARACTERS), "")):
                     return encoding
         except UnicodeDecodeError:
             continue
-    raise InputError(f"{path}: no text, expected CSV, Parquet or TrackMate XML.")
+    raise InputError(f"{path}: is no text file, expected CSV, Parquet (.parquet, .pq) or TrackMate XML (.xml).")
 
 
-def _trailing_blank(raw: pd.DataFrame) -> int:
-    """Number of empty lines at the end of the file."""
+def _count_trailing_blank_rows(raw: pd.DataFrame) -> int:
+    """Count the empty rows at the end of the file."""
     filled = np.flatnonzero(raw.notna().any(axis=1).to_numpy())
     return len(raw) - (filled[-1] + 1 if filled.size else 0)
 
 
 def detect_format(header) -> str:
-    """Name of the format with this header (column names); "plain" if it is none of the known."""
+    """Return the name of the format with these column names, "plain" if no other fits."""
     names = {str(name).lower() for name in header}
     if {"track_id", "position_x", "position_y"} <= names:
         return "trackmate-csv"
@@ -171,19 +196,28 @@ def detect_format(header) -> str:
 
 
 def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str], str]:
-    """Columns that hold track_id, frame, x, y and the length unit that the names of x and y declare.
+    """Find the columns of track_id, frame, x, y, and the length unit in the names of x and y.
+
+    Parameters
+    ----------
+    header : iterable of str
+        Column names of the file.
+    source : str or Path
+        File, for errors.
+    given : dict
+        track_id, frame, x, y -> column name, for columns that need not be found.
 
     Returns
     -------
     columns : dict
         track_id, frame, x, y -> column name in the file.
     unit : {"px", "um", "nm"}
-        "px" where the names say nothing.
+        "px" if the names hold no unit.
 
     Raises
     ------
     InputError
-        Naming what is missing.
+        If a column is missing, or x and y have different units.
     """
     spelled = {}
     for name in header:
@@ -195,23 +229,28 @@ def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str],
     if missing:
         raise InputError(
             f"{source}: no column for {', '.join(missing)} among {', '.join(map(str, header))}; "
-            "name them with --columns track=..,frame=..,x=..,y=.."
+            "name them with --columns track=NAME,frame=NAME,x=NAME,y=NAME."
         )
-    units = {_declared_unit(columns["x"]), _declared_unit(columns["y"])}
+    units = {_find_declared_unit(columns["x"]), _find_declared_unit(columns["y"])}
     if len(units) > 1:
-        raise InputError(f"{source}: columns '{columns['x']}' and '{columns['y']}' are in different units.")
+        raise InputError(f"{source}: columns '{columns['x']}' and '{columns['y']}' have different units, expected one.")
     return columns, units.pop()
 
 
-def _declared_unit(name: str) -> str:
+def _find_declared_unit(name: str) -> str:
     match = LENGTH_UNIT.search(str(name).lower().strip())
-    return LENGTH_NAMES[match.group(1)[0]] if match else "px"
+    return LENGTH_OF_LETTER[match.group(1)[0]] if match else "px"
 
 
-def localization_errors(raw: pd.DataFrame) -> np.ndarray | None:
-    """Localisation error of each point from the file's own error columns, shape (N,), NaN where it has none.
+def read_localization_errors(raw: pd.DataFrame) -> np.ndarray | None:
+    """Read the localisation error of each point from the error columns of the file.
 
-    x_err and y_err are pooled as the root of their mean square; values not finite and positive are unknown.
+    x_err and y_err are pooled as the root of their mean square.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N,), or None
+        In the unit of x; NaN where the value is not finite or not positive. None if the file has no error column.
     """
     for names in ERROR_COLUMNS:
         if set(names) <= set(raw.columns):
@@ -221,71 +260,71 @@ def localization_errors(raw: pd.DataFrame) -> np.ndarray | None:
     return None
 
 
-def _table(raw, path, columns, format, units=None, keep=None, reason="") -> Tracks:
-    """Rows `keep` of a raw table, with its columns found by name, as Tracks."""
+def _make_tracks(raw, path, columns, format, units=None, keep=None, reason="") -> Tracks:
+    """Convert the rows `keep` of a raw table to Tracks; `reason` says why the other rows are dropped."""
     columns, unit = find_columns(raw.columns, path, columns)
     units = units or Units(unit, UM_PER_UNIT.get(unit))
     dropped = {}
     if keep is not None and not keep.all():
         dropped[reason] = int((~keep).sum())
         if len(raw) and not keep.any():
-            raise InputError(f"{path}: every one of its {len(raw)} points is {reason}.")
+            raise InputError(f"{path}: every one of its {len(raw)} points is {reason}, expected points in tracks.")
     kept = raw if keep is None else raw[keep]
-    sigma = localization_errors(kept)
+    sigma = read_localization_errors(kept)
     named = list(columns.values())
     extra = kept.drop(columns=[name for name in (*COLUMNS, "sigma") if name in kept and name not in named])
     table = validate(extra if sigma is None else extra.assign(sigma=sigma), path, columns)
-    return Tracks(table, units, Path(path), format, dropped, _sigma_warnings(kept, sigma, named, path))
+    return Tracks(table, units, Path(path), format, dropped, _warn_of_sigma(kept, sigma, named, path))
 
 
-def _sigma_warnings(raw, sigma, named, path) -> list[str]:
-    """One warning if a column `sigma` is left aside while the localisation error is unknown, else none."""
+def _warn_of_sigma(raw, sigma, named, path) -> list[str]:
+    """Return one warning if the file has no localisation error but a column `sigma`, which is not used; else none."""
     if sigma is not None or "sigma" not in raw or "sigma" in named:
         return []
     return [
-        f"{path}: column 'sigma' is not used, since it is often the width of the spots; if it is the localisation "
+        f"{path}: column 'sigma' is not used, because it is often the width of the spots; if it is the localisation "
         "error, rename it to localization_error or give --localization-error."
     ]
 
 
 def _read_plain(raw, path, columns) -> Tracks:
-    return _table(raw, path, columns, "plain")
+    return _make_tracks(raw, path, columns, "plain")
 
 
 def _read_andi(raw, path, columns) -> Tracks:
-    return _table(raw, path, {"track_id": "traj_idx"} | columns, "andi")
+    return _make_tracks(raw, path, {"track_id": "traj_idx"} | columns, "andi")
 
 
 def _read_trackpy(raw, path, columns) -> Tracks:
-    return _table(raw, path, {"track_id": "particle"} | columns, "trackpy")
+    return _make_tracks(raw, path, {"track_id": "particle"} | columns, "trackpy")
 
 
 def _read_napari(raw, path, columns) -> Tracks:
-    """napari: ID, T, (Z,) Y, X; y stands before x, T is the frame."""
+    """Read napari's tracks: columns ID, T, (Z,) Y, X, where T is the frame."""
     lower = {str(name).lower(): name for name in raw.columns}
     names = {"track_id": "id", "frame": "t", "x": "x", "y": "y"}
-    tracks = _table(raw, path, {role: lower.get(name, name) for role, name in names.items()} | columns, "napari")
+    tracks = _make_tracks(raw, path, {role: lower.get(name, name) for role, name in names.items()} | columns, "napari")
     if "z" in lower and pd.to_numeric(raw[lower["z"]], errors="coerce").nunique() > 1:
-        tracks.warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
+        tracks.warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
     return tracks
 
 
 def _read_saspt(raw, path, columns) -> Tracks:
-    """saSPT: y stands before x, a negative trajectory means a point that no track took."""
+    """Read saSPT's table, without the points of negative trajectory number, which belong to no track."""
     columns = {"track_id": "trajectory"} | columns
     keep = None
     if columns["track_id"] in raw.columns:
         keep = ~(pd.to_numeric(raw[columns["track_id"]], errors="coerce") < 0)
-    return _table(raw, path, columns, "saspt", keep=keep, reason="unassigned")
+    return _make_tracks(raw, path, columns, "saspt", keep=keep, reason="unassigned")
 
 
 def _read_spoton(raw, path, columns) -> Tracks:
-    """Spot-On: positions in um and t in seconds already."""
+    """Read Spot-On's table, which has positions in um and t in seconds."""
     columns = {"track_id": "trajectory", "frame": "frame"} | columns
-    tracks = _table(raw, path, columns, "spoton", units=Units("um", 1.0))
+    tracks = _make_tracks(raw, path, columns, "spoton", units=Units("um", 1.0))
     time = tracks.table["t"] if "t" in tracks.table else pd.Series(np.nan, tracks.table.index)
     seconds = pd.to_numeric(time, errors="coerce").to_numpy(dtype=np.float64)
-    tracks.units = Units("um", 1.0, frame_interval(tracks.table["frame"].to_numpy(), seconds))
+    tracks.units = Units("um", 1.0, estimate_frame_interval(tracks.table["frame"].to_numpy(), seconds))
     return tracks
 
 

@@ -1,4 +1,4 @@
-"""TrackMate's exports: the spots table (CSV) and its XML, in physical units."""
+"""TrackMate's exports: the table of spots (CSV) and the XML files, in physical units."""
 
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
@@ -12,7 +12,7 @@ from main.tracks.reading.trackmate_session import read_session
 from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate
 from main.utils.errors import InputError
 
-LENGTHS = {
+LENGTHS = {  # TrackMate's word for a length unit -> unit of `main.tracks.table.Units`
     "micron": "um",
     "microns": "um",
     "um": "um",
@@ -25,7 +25,7 @@ LENGTHS = {
     "pixels": "px",
     "px": "px",
 }
-SECONDS = {
+SECONDS_PER_UNIT = {  # by TrackMate's word for a time unit
     "sec": 1.0,
     "s": 1.0,
     "second": 1.0,
@@ -37,15 +37,21 @@ SECONDS = {
     "µs": 1e-6,
     "min": 60.0,
 }
-UNLINKED = ("", "none", "nan", "null")
+UNLINKED = ("", "none", "nan", "null")  # track_id of a spot in no track, in lower case
 
 
-def frame_interval(frame: np.ndarray, time: np.ndarray) -> float | None:
-    """Time between frames, from the first and last frame of a table; None with fewer than two frames.
+def estimate_frame_interval(frame: np.ndarray, time: np.ndarray) -> float | None:
+    """Estimate the time between frames from the first and the last frame of a table.
 
     Parameters
     ----------
     frame, time : numpy.ndarray, shape (N,)
+        NaN where the time is unknown.
+
+    Returns
+    -------
+    float or None
+        In the unit of `time`; None with fewer than two frames of known time.
     """
     known = np.isfinite(time)
     if not known.any():
@@ -57,7 +63,7 @@ def frame_interval(frame: np.ndarray, time: np.ndarray) -> float | None:
 
 
 def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Tracks:
-    """TrackMate spots table: up to three description rows under the header, unlinked spots left out.
+    """Read TrackMate's table of spots, without its description rows and the spots in no track.
 
     Parameters
     ----------
@@ -65,43 +71,58 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
         The file as read, its header as column names.
     path : str or Path
     columns : dict
-        track_id, frame, x, y -> column name, for those that are not named as TrackMate does.
+        track_id, frame, x, y -> column name, for those that differ from TrackMate's names.
 
     Returns
     -------
     Tracks
-        Length unit from the unit row. Without one (TrackMate before version 7) positions are taken as um,
-        what TrackMate writes for a calibrated image, with a warning.
+        Length unit from the row of units. Without one (TrackMate before version 7) um is assumed, which TrackMate
+        writes for a calibrated image, with a warning.
 
     Raises
     ------
     InputError
-        See `validate`; also if no spot is linked.
+        If a column is missing or no spot belongs to a track, see also `main.tracks.table.validate`.
     """
     upper = {str(name).upper(): name for name in raw.columns}
     names = {"track_id": "TRACK_ID", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
     columns = {role: upper.get(name, name) for role, name in names.items()} | columns
     missing = [name for name in columns.values() if name not in raw.columns]
     if missing:
-        raise InputError(f"{path}: no column {' or '.join(map(repr, missing))}, expected TrackMate spots.")
+        raise InputError(
+            f"{path}: no column {' or '.join(map(repr, missing))}, expected TrackMate's table of spots; "
+            "name the column with --columns."
+        )
     if "described" in raw.attrs:
         described = pd.DataFrame(raw.attrs["described"])
         described.columns = raw.columns
         spots = raw.set_axis(raw.index + len(described))
     else:
-        described = described_rows(raw, columns["frame"])
+        described = find_description_rows(raw, columns["frame"])
         spots = raw.iloc[len(described) :]
     linked = ~spots[columns["track_id"]].astype("string").str.strip().str.lower().fillna("").isin(UNLINKED)
     if len(spots) and not linked.any():
-        raise InputError(f"{path}: none of its {len(spots)} spots is linked to a track.")
+        raise InputError(
+            f"{path}: none of its {len(spots)} spots is linked to a track, link the spots in TrackMate first."
+        )
     table = validate(spots[linked.to_numpy()], path, columns)
-    units, warnings = _csv_units(described, spots, columns, upper.get("POSITION_T"), path)
+    units, warnings = _find_csv_units(described, spots, columns, upper.get("POSITION_T"), path)
     dropped = {"unlinked": int((~linked).sum())} if not linked.all() else {}
     return Tracks(table, units, Path(path), "trackmate-csv", dropped, warnings)
 
 
-def described_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.DataFrame:
-    """Those of the first three rows that describe columns instead of spots: their FRAME is no number."""
+def find_description_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.DataFrame:
+    """Return the rows, up to three, under the header that describe columns instead of spots.
+
+    Such a row has no number under FRAME.
+
+    Parameters
+    ----------
+    raw : pandas.DataFrame
+        At least the first three rows of the file.
+    frame : str, optional
+        Name of the frame column. Without it, only a table with TrackMate's column names has such rows.
+    """
     upper = {str(name).strip().upper(): name for name in raw.columns}
     if frame is None and not {"TRACK_ID", "FRAME", "POSITION_X"} <= set(upper):
         return raw.iloc[:0]
@@ -109,42 +130,46 @@ def described_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.DataFrame:
     return raw.iloc[: int(np.argmin(np.append(head, False)))]
 
 
-def _csv_units(described, spots, columns, time_column, path) -> tuple[Units, list[str]]:
-    """Units from the description rows; each unit stands in brackets."""
-    length = _unit_in_brackets(described[columns["x"]])
+def _find_csv_units(described, spots, columns, time_column, path) -> tuple[Units, list[str]]:
+    """Return the units, which stand in brackets in the description rows, and warnings."""
+    length = _find_bracketed_unit(described[columns["x"]])
     warnings, assumed = [], length is None
     if assumed:
         length = "um"
-        warnings.append(f"{path}: no unit row, positions taken as um (give --pixel-size if they are pixels).")
-    position = _known_length(length, path)
+        warnings.append(
+            f"{path}: has no row of units, so positions are taken as um; give --pixel-size if they are pixels."
+        )
+    position = _check_length_unit(length, path)
     interval = None
     if time_column is not None:
-        seconds = SECONDS.get(_unit_in_brackets(described[time_column]))
+        seconds = SECONDS_PER_UNIT.get(_find_bracketed_unit(described[time_column]))
         if seconds is not None:
             frame, time = (
                 pd.to_numeric(spots[name], errors="coerce").to_numpy(dtype=np.float64)
                 for name in (columns["frame"], time_column)
             )
-            interval = frame_interval(frame, time)
+            interval = estimate_frame_interval(frame, time)
             interval = None if interval is None else interval * seconds
     return Units(position, UM_PER_UNIT.get(position), interval, assumed), warnings
 
 
-def _unit_in_brackets(described: pd.Series) -> str | None:
+def _find_bracketed_unit(described: pd.Series) -> str | None:
     for value in described.astype("string").fillna("").str.strip():
         if value.startswith("(") and value.endswith(")"):
             return value[1:-1].lower()
     return None
 
 
-def _known_length(name: str, path) -> str:
+def _check_length_unit(name: str, path) -> str:
     if name.lower() not in LENGTHS:
-        raise InputError(f"{path}: length unit '{name}' is not known, expected one of {', '.join(LENGTHS)}.")
+        raise InputError(
+            f"{path}: length unit '{name}' is not known, expected one of {', '.join(LENGTHS)}; correct the file."
+        )
     return LENGTHS[name.lower()]
 
 
 def read_trackmate_xml(path) -> Tracks:
-    """TrackMate's XML, both dialects: a whole session, or "simple tracks" (`t` of a detection being a frame number).
+    """Read TrackMate's XML: a saved session, or an export of tracks ("simple tracks", with frame numbers under `t`).
 
     Parameters
     ----------
@@ -153,21 +178,21 @@ def read_trackmate_xml(path) -> Tracks:
     Returns
     -------
     Tracks
-        Of a session see `trackmate_session`. Of simple tracks, track_id is the position of the particle in the file; a
-        declared number of tracks or spots that the file does not hold is a warning.
+        For a session see `main.tracks.reading.trackmate_session`. For simple tracks, track_id is the place of the
+        particle in the file, from 0; a declared number of tracks or spots that differs from the file gives a warning.
 
     Raises
     ------
     InputError
-        Broken XML, XML of another kind, see also `validate`.
+        If the XML is broken or of another kind, see also `main.tracks.table.validate`.
     """
     try:
         _, root = next(iterparse(path, events=("start",), forbid_dtd=True))
         if root.tag == "TrackMate":
-            return read_session(path, lambda *declared: _xml_units(*declared, path))
+            return read_session(path, lambda *declared: _parse_xml_units(*declared, path))
         root = parse(path, forbid_dtd=True).getroot()
     except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}).") from error
+        raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}), export the tracks again.") from error
     if root.tag != "Tracks":
         raise InputError(
             f"{path}: root element '{root.tag}', expected 'Tracks' as TrackMate's action "
@@ -180,36 +205,38 @@ def read_trackmate_xml(path) -> Tracks:
         for spot in particle.findall("detection")
     ]
     if not rows:
-        raise InputError(f"{path}: holds no track.")
+        raise InputError(f"{path}: holds no track, expected particles with detections; export the tracks again.")
     raw = pd.DataFrame(rows, columns=["particle", "t", "x", "y", "z"])
     columns = {"track_id": "particle", "frame": "t", "x": "x", "y": "y"}
     table = validate(raw, path, columns).drop(columns="z")
-    warnings = _count_warnings(root, particles, path)
+    warnings = _warn_of_counts(root, particles, path)
     if pd.to_numeric(raw["z"], errors="coerce").nunique() > 1:
-        warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
+        warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
     declared = (
         root.get(name, other) for name, other in (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
     )
-    return Tracks(table, _xml_units(*declared, path), Path(path), "trackmate-xml", {}, warnings)
+    return Tracks(table, _parse_xml_units(*declared, path), Path(path), "trackmate-xml", {}, warnings)
 
 
-def _count_warnings(root, particles, path) -> list[str]:
+def _warn_of_counts(root, particles, path) -> list[str]:
     warnings = []
     declared = root.get("nTracks")
     if declared is not None and declared != str(len(particles)):
         warnings.append(f"{path}: declares {declared} tracks and holds {len(particles)}.")
     wrong = sum(p.get("nSpots") not in (None, str(len(p.findall("detection")))) for p in particles)
     if wrong:
-        warnings.append(f"{path}: {wrong} tracks do not hold as many spots as they declare.")
+        warnings.append(f"{path}: {wrong} tracks hold another number of spots than they declare.")
     return warnings
 
 
-def _xml_units(length: str, time: str, interval: str, path) -> Units:
-    """Units of an XML file from its length unit, time unit and time between frames; unknown times stay unknown."""
-    position = _known_length(length, path)
+def _parse_xml_units(length: str, time: str, interval: str, path) -> Units:
+    """Return the units of an XML file; an unknown time unit or interval leaves the frame interval unknown."""
+    position = _check_length_unit(length, path)
     try:
-        seconds = float(interval) * SECONDS.get(time.lower(), np.nan)
+        seconds = float(interval) * SECONDS_PER_UNIT.get(time.lower(), np.nan)
     except ValueError as error:
-        raise InputError(f"{path}: frameInterval '{interval}' is no number.") from error
+        raise InputError(
+            f"{path}: the time between frames is '{interval}', expected a number; correct the file."
+        ) from error
     seconds = seconds if np.isfinite(seconds) and seconds > 0 else None
     return Units(position, UM_PER_UNIT.get(position), seconds)

@@ -1,4 +1,4 @@
-"""TrackMate's whole session (the "full" XML): spots and edges to tracks without branches."""
+"""TrackMate's saved session (the "full" XML): spots and edges become tracks without branches."""
 
 from pathlib import Path
 
@@ -8,47 +8,47 @@ from defusedxml.ElementTree import iterparse
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from main.tracks.table import Tracks, validate, whole_numbers
+from main.tracks.table import Tracks, parse_whole_numbers, validate
 from main.utils.errors import InputError
 
 COLUMNS = {"track_id": "track_id", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
 
 
 def read_session(path, find_units) -> Tracks:
-    """Tracks that passed TrackMate's filters; where they split or merge, they are cut.
+    """Read the tracks that passed TrackMate's filters, cut where they split or merge.
 
     Parameters
     ----------
     path : str or Path
         XML whose root is `TrackMate`.
     find_units : callable
-        (space unit, time unit, time between frames in it) as the file has them -> Units.
+        (length unit, time unit, time between frames in this unit), as the file has them -> Units.
 
     Returns
     -------
     Tracks
-        track_id is TrackMate's own; of a track that was cut, the piece that starts first keeps it and the others are
-        numbered on from the largest. Points between two branches that no unbranched step reaches are tracks of one.
+        track_id is TrackMate's. If a track was cut, the piece that starts first keeps its number, and the other pieces
+        get numbers above the largest one. A point that is joined only by branching edges becomes a track of one point.
 
     Raises
     ------
     InputError
-        No tracks, an edge of a spot that is not there, see also `main.tracks.table.validate`.
+        If there are no tracks or an edge joins a spot that is not in the file, see also `main.tracks.table.validate`.
     xml.etree.ElementTree.ParseError, defusedxml.DefusedXmlException
-        Broken or forbidden XML.
+        If the XML is broken or has a forbidden declaration.
     """
     model, image, spots, edges, kept = parse_session(path)
     if not len(edges):
-        raise InputError(f"{path}: holds no track.")
+        raise InputError(f"{path}: holds no track, expected edges between spots; link the spots in TrackMate first.")
     if kept is not None:
         edges = edges[edges["track_id"].isin(kept)]
         if not len(edges):
-            raise InputError(f"{path}: none of its tracks passed TrackMate's track filters.")
+            raise InputError(f"{path}: none of its tracks passed TrackMate's track filters, loosen the filters.")
     source, target = (find_spots(spots, edges[name], path) for name in ("source", "target"))
-    named = whole_numbers(edges["track_id"], path, "TRACK_ID")
+    named = parse_whole_numbers(edges["track_id"], path, "TRACK_ID")
     swap = spots["FRAME"].to_numpy()[source] > spots["FRAME"].to_numpy()[target]
     source, target = np.where(swap, target, source), np.where(swap, source, target)
-    linked, track = unbranched(source, target, named, spots["FRAME"].to_numpy())
+    linked, track = cut_branches(source, target, named, spots["FRAME"].to_numpy())
     n_left = len(spots) - len(linked)
     dropped = {"unlinked or filtered": n_left} if n_left else {}
     raw = spots.iloc[linked].assign(track_id=track)
@@ -56,24 +56,25 @@ def read_session(path, find_units) -> Tracks:
     warnings = []
     splits, merges = (int((np.unique(ends, return_counts=True)[1] > 1).sum()) for ends in (source, target))
     if splits or merges:
-        warnings.append(f"{path}: {splits} splits and {merges} merges, tracks were cut there.")
+        warnings.append(f"{path}: tracks were cut at {splits} splits and {merges} merges.")
     if spots["POSITION_Z"].iloc[linked].nunique() > 1:
-        warnings.append(f"{path}: z varies and is not used, the analysis is two-dimensional.")
+        warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
     units = find_units(model.get("spatialunits", "pixel"), model.get("timeunits", ""), image.get("timeinterval", "nan"))
     return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings)
 
 
 def parse_session(path):
-    """Attributes of Model and ImageData, spots, edges, and the ids of filtered tracks (None without that list).
+    """Parse the attributes of Model and ImageData, the spots, the edges, and the list of tracks that passed filters.
 
     Returns
     -------
-    model, image : dict
+    model, image : dict of str -> str
     spots : pandas.DataFrame
-        ID, FRAME, POSITION_X, POSITION_Y, POSITION_Z, numbers as far as they are such.
+        ID, FRAME, POSITION_X, POSITION_Y, POSITION_Z; NaN where the file holds no number.
     edges : pandas.DataFrame
-        track_id, source, target (ids of spots).
-    kept : set of int or None
+        track_id, source, target (ids of spots); NaN where the file holds no number.
+    kept : set of float or None
+        track_id of the tracks that passed TrackMate's filters; None if the file has no such list.
     """
     model, image, spots, edges, kept, track = {}, {}, [], [], None, None
     names = ("ID", "FRAME", "POSITION_X", "POSITION_Y", "POSITION_Z")
@@ -99,7 +100,7 @@ def parse_session(path):
             elif tag == "ImageData":
                 image = dict(element.attrib)
             if tag in ("Spot", "SpotsInFrame", "Edge", "Track", "TrackID"):
-                element.clear()  # a session of a million spots fits
+                element.clear()  # so that a session of a million spots fits in memory
     spots = pd.DataFrame(spots, columns=names).apply(pd.to_numeric, errors="coerce")
     edges = pd.DataFrame(edges, columns=["track_id", "source", "target"])
     kept = None if kept is None else set(pd.to_numeric(pd.Series(sorted(map(str, kept)), dtype=str), errors="coerce"))
@@ -107,40 +108,58 @@ def parse_session(path):
 
 
 def find_spots(spots, ids, path) -> np.ndarray:
-    """Rows of `spots` that have these ids.
+    """Find the rows of `spots` that have these ids.
+
+    Parameters
+    ----------
+    spots : pandas.DataFrame
+        With a column ID.
+    ids : pandas.Series, shape (E,)
+    path : path
+        File, for errors.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (E,)
 
     Raises
     ------
     InputError
-        If one is not there, or stands there twice.
+        If an id is missing from `spots`, or two spots have the same id.
     """
-    own = spots["ID"].to_numpy(dtype=np.float64)
-    order = np.argsort(own)
-    if (np.diff(own[order]) == 0).any():
-        raise InputError(f"{path}: two spots have the same ID.")
+    spot_ids = spots["ID"].to_numpy(dtype=np.float64)
+    order = np.argsort(spot_ids)
+    if (np.diff(spot_ids[order]) == 0).any():
+        raise InputError(
+            f"{path}: two spots have the same ID, expected a different one for each; save the session again."
+        )
     wanted = ids.to_numpy(dtype=np.float64)
-    place = np.minimum(np.searchsorted(own[order], wanted), len(own) - 1) if len(own) else np.zeros(len(wanted), int)
-    if not len(own) or (own[order][place] != wanted).any():
-        raise InputError(f"{path}: an edge joins a spot that is not in the file.")
+    place = (
+        np.minimum(np.searchsorted(spot_ids[order], wanted), len(spot_ids) - 1)
+        if len(spot_ids)
+        else np.zeros(len(wanted), int)
+    )
+    if not len(spot_ids) or (spot_ids[order][place] != wanted).any():
+        raise InputError(f"{path}: an edge joins a spot that is not in the file; save the session again.")
     return order[place]
 
 
-def unbranched(source, target, track, frame):
-    """Cut a graph of spots where an edge leaves a spot that others leave, or enters one that others enter.
+def cut_branches(source, target, track, frame):
+    """Cut a graph of spots at every split (several edges leave a spot) and merge (several edges enter one).
 
     Parameters
     ----------
     source, target : (E,) array of int
-        Spots that each edge joins, the earlier one first.
+        Rows of the spots that each edge joins, the earlier spot as source.
     track : (E,) array
         Track of each edge.
     frame : (N,) array
-        Of all spots.
+        Frame of all spots.
 
     Returns
     -------
     spots, track_id : (M,) array of int
-        Spots that any edge touches, in order, and the unbranched track that each is in.
+        Rows of the spots that have an edge, ascending, and the track without branches that each belongs to.
     """
     spots, joined = np.unique(np.concatenate([source, target]), return_inverse=True)
     a, b = joined[: len(source)], joined[len(source) :]
