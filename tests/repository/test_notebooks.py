@@ -99,17 +99,44 @@ class TestFilter:
         assert done.returncode == 0 and not done.stderr, done.stderr
         return done.stdout
 
-    def test_outputs_stay_in_the_tree_and_out_of_git(self, checkout):
+    @pytest.fixture
+    def installed(self, checkout):
+        """The same as a git checkout with the filter and nbstripout."""
         (checkout / ".venv" / "bin").mkdir(parents=True)
         strip = checkout / ".venv" / "bin" / "nbstripout"
-        strip.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -m nbstripout\n")
+        strip.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m nbstripout "$@"\n')
         strip.chmod(0o755)
-        before = (checkout / "x.ipynb").read_text()
         self.call(checkout, "git", "init", "-q")
         self.call(checkout, "misc/hooks/install.sh")
-        self.call(checkout, "git", "add", "x.ipynb")
-        assert outputs_of(before) == [0] and (checkout / "x.ipynb").read_text() == before
-        assert outputs_of(self.call(checkout, "git", "show", ":x.ipynb")) == []
+        return checkout
+
+    def test_outputs_stay_in_the_tree_and_out_of_git(self, installed):
+        before = (installed / "x.ipynb").read_text()
+        self.call(installed, "git", "add", "x.ipynb")
+        assert outputs_of(before) == [0] and (installed / "x.ipynb").read_text() == before
+        assert outputs_of(self.call(installed, "git", "show", ":x.ipynb")) == []
+
+    @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+    def test_git_sees_no_change_where_a_notebook_was_only_run(self, path, installed):
+        if (text := in_git(path)) is None:
+            pytest.skip("no git checkout: outputs may be there")
+        notebook = nbformat.reads(text, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="2")], 1
+                cell.metadata["execution"] = {"iopub.status.busy": "2026"}
+        notebook.metadata.language_info = {
+            "codemirror_mode": {"name": "ipython", "version": 3},
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "nbconvert_exporter": "python",
+            "pygments_lexer": "ipython3",
+            "version": "3.12.1",
+        }
+        nbformat.write(notebook, installed / "x.ipynb")
+        self.call(installed, "git", "add", "x.ipynb")
+        assert self.call(installed, "git", "show", ":x.ipynb") == text
 
     def test_without_nbstripout_nothing_is_blocked(self, checkout):
         self.call(checkout, "git", "init", "-q")
