@@ -1,24 +1,31 @@
-"""Dwell times, transition rates, occupancy and levels of the states, from the results of `infer.py`; where these have
-conditions, how they differ: `python main/kinetics.py RESULTS`."""
+"""Estimate dwell times, transition rates, occupancy and mean motion of the states from the results of `infer.py`.
+
+With conditions, also compare each with the first: `python main/kinetics.py RESULTS`.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from main.tracks.kinetics.describe import describe
+from main.tracks.kinetics.describe import describe_kinetics
 from main.utils.errors import InputError
+
+DESCRIPTION = """Estimate dwell times, transition rates, occupancy (share of the time in each state) and mean motion of
+the states from the results of infer.py, with 90 % intervals. Prints the table and writes it to RESULTS/kinetics.csv,
+and figures to RESULTS/figures. If infer.py was given conditions, each is compared with the first one
+(RESULTS/comparison.csv)."""
 
 
 def main(arguments=None, prog=None) -> int:
-    """Run the command; 0, or 2 with one sentence if the folder holds no results."""
-    parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=" ".join(__doc__.split()))
-    parser.add_argument("results", type=Path, help="folder that infer.py wrote")
+    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results."""
+    parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=DESCRIPTION)
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
     if not (folder / "run.json").is_file():
-        print(f"{folder}: no run.json in it, expected a folder that infer.py wrote.", file=sys.stderr)
+        print(f"{folder}: has no run.json, expected a folder that infer.py wrote.", file=sys.stderr)
         return 2
     try:
-        table, comparison, note, written = describe(folder)
+        table, comparison, note, written = describe_kinetics(folder)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -30,9 +37,9 @@ def main(arguments=None, prog=None) -> int:
     tables = "kinetics.csv"
     if len(comparison):
         tables += ", comparison.csv"
-        print(f"\nAgainst {comparison['reference'].iloc[0]}:")
+        print(f"\nCompared with {comparison['reference'].iloc[0]}:")
         print(comparison.to_string(index=False, float_format="{:.4g}".format))
-    print(f"\n{note}\nTables in {folder}: {tables}; figures: {', '.join(map(str, written)) or 'none'}")
+    print(f"\n{note}\nTables in {folder}: {tables}. Figures: {', '.join(map(str, written)) or 'none'}.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Dwell times: stretches of one state, and which of them are censored."""
+"""Dwell times: how long a particle stays in one state, and which of these stays were seen whole."""
 
 import warnings
 
@@ -9,96 +9,112 @@ from scipy.stats import CensoredData, ecdf
 from main.utils.bootstrap import LEVEL
 from main.utils.errors import InputError
 
-SHORTEST = 3  # frames; the shortest dwell that is seen
+MIN_DWELL_FRAMES = 3  # the shortest segment that the changepoint search of infer.py reports
 
 
-def dwells(segments: pd.DataFrame) -> pd.DataFrame:
-    """Stays in one state: neighbouring segments of the same state are one, whatever their K and alpha.
+def find_dwells(segments: pd.DataFrame) -> pd.DataFrame:
+    """Join neighbouring segments of the same state into dwells.
+
+    A dwell is a stay in one state. Segments of one state that follow each other are one dwell, even if their K and
+    alpha differ.
 
     Parameters
     ----------
     segments : pandas.DataFrame
-        As `infer.py` writes them.
+        The segments table of `infer.py`.
 
     Returns
     -------
     pandas.DataFrame
-        track_id, state, frame_start, frame_end (inclusive), frames (gaps that were bridged count), start_seen,
-        end_seen (bool), next_state (of a dwell whose end was seen, else -1).
+        A row for each dwell: track_id, state, frame_start, frame_end (inclusive), frames (bridged gaps are counted),
+        start_seen, end_seen (bool), next_state (-1 where the end was not seen).
     """
-    own = segments.sort_values(["track_id", "frame_start"], kind="stable", ignore_index=True)
-    begins = own["left_censored"] | own["state"].ne(own["state"].shift())  # a piece of a track starts left-censored
-    groups = own.groupby(begins.cumsum().to_numpy())
-    table = groups.agg(
-        track_id=("track_id", "first"),
-        state=("state", "first"),
-        frame_start=("frame_start", "first"),
-        frame_end=("frame_end", "last"),
-        start_seen=("left_censored", "first"),
-        end_seen=("right_censored", "last"),
-    ).reset_index(drop=True)
+    ordered = segments.sort_values(["track_id", "frame_start"], kind="stable", ignore_index=True)
+    # a dwell begins where the state changes, and at the start of each piece of a track, which is left-censored
+    begins = ordered["left_censored"] | ordered["state"].ne(ordered["state"].shift())
+    table = (
+        ordered.groupby(begins.cumsum().to_numpy())
+        .agg(
+            track_id=("track_id", "first"),
+            state=("state", "first"),
+            frame_start=("frame_start", "first"),
+            frame_end=("frame_end", "last"),
+            start_seen=("left_censored", "first"),
+            end_seen=("right_censored", "last"),
+        )
+        .reset_index(drop=True)
+    )
     table["start_seen"], table["end_seen"] = ~table["start_seen"], ~table["end_seen"]
     table["frames"] = table["frame_end"] - table["frame_start"] + 1
     table["next_state"] = np.where(table["end_seen"], table["state"].shift(-1), -1).astype(int)
     return table
 
 
-def interval_of(segments: pd.DataFrame, record: dict) -> tuple[float | None, str]:
-    """Seconds between frames of the segments of one condition or file, and the unit of their times.
+def find_frame_interval(segments: pd.DataFrame, record: dict) -> float | None:
+    """Look up the seconds between frames of the segments of one condition or file.
 
     Parameters
     ----------
     segments : pandas.DataFrame
     record : dict
-        The run's run.json.
+        Contents of run.json.
 
     Returns
     -------
-    interval : float or None
-        None if it is not known.
-    unit : {"s", "frames"}
+    float or None
+        Seconds; None if the frame interval is not known. Times are in frames then.
 
     Raises
     ------
     InputError
-        If files with different intervals are in one condition.
+        If the segments come from files of different frame intervals.
     """
-    by_file = {given["path"]: given["frame_interval_s"] for given in record["inputs"]}
-    files = segments["file"].unique() if "file" in segments else list(by_file)
-    found = {by_file.get(str(name)) for name in files}
-    if len(found) > 1:
-        named = f"Condition {segments['condition'].iloc[0]}" if "condition" in segments else "The run"
-        raise InputError(f"{named} has files of different frame intervals, analyse them as conditions of their own.")
-    interval = found.pop()
-    return interval, "s" if interval else "frames"
+    interval_of_file = {given["path"]: given["frame_interval_s"] for given in record["inputs"]}
+    files = segments["file"].unique() if "file" in segments else list(interval_of_file)
+    intervals = {interval_of_file.get(str(name)) for name in files}
+    if len(intervals) > 1:
+        name = f"Condition {segments['condition'].iloc[0]}" if "condition" in segments else "The run"
+        raise InputError(
+            f"{name} has files of different frame intervals: run infer.py again with one condition for each interval."
+        )
+    return intervals.pop()
 
 
-def survival(dwell: pd.DataFrame, state: int) -> pd.DataFrame:
-    """Kaplan-Meier estimate of the share of dwells in a state that last longer than a time, with a 90 % interval.
+def name_time_unit(frame_interval_s: float | None) -> str:
+    """Name the unit of times: "s" where the frame interval is known, else "frames"."""
+    return "s" if frame_interval_s else "frames"
+
+
+def estimate_survival(dwells: pd.DataFrame, state: int) -> pd.DataFrame:
+    """Estimate the share of dwells in a state that last longer than a time (Kaplan-Meier), with 90 % intervals.
+
+    Dwells whose start was not seen are left out. Dwells whose end was not seen are censored.
 
     Parameters
     ----------
-    dwell : pandas.DataFrame
-        From `dwells`.
+    dwells : pandas.DataFrame
+        As returned by `find_dwells`.
     state : int
+        Index into `simulations.parameters.STATES`.
 
     Returns
     -------
     pandas.DataFrame
-        frames, survival, low, high; a row for every time at which a dwell ends. Empty without a dwell that was seen
-        to start and to end.
+        frames, survival (share, 0 to 1), low, high; a row for every time at which a dwell ends. Empty if no dwell was
+        seen to start and to end. low and high are nan where they are not defined.
 
     Source: Kaplan and Meier 1958; Greenwood's variance, log-log interval (`scipy.stats.ecdf`).
     """
-    own = dwell[(dwell["state"] == state) & dwell["start_seen"]]
-    if not own["end_seen"].any():
+    in_state = dwells[(dwells["state"] == state) & dwells["start_seen"]]
+    if not in_state["end_seen"].any():
         return pd.DataFrame(columns=["frames", "survival", "low", "high"], dtype=float)
-    seen = own["end_seen"].to_numpy()
-    frames = own["frames"].to_numpy(float) - SHORTEST * ~seen  # an end nearer to the track's would not have been seen
-    frames, seen = frames[frames >= SHORTEST], seen[frames >= SHORTEST]
-    estimate = ecdf(CensoredData(uncensored=frames[seen], right=frames[~seen])).sf
+    seen = in_state["end_seen"].to_numpy()
+    # an end less than MIN_DWELL_FRAMES before the end of the track would not have been seen
+    frames = in_state["frames"].to_numpy(float) - MIN_DWELL_FRAMES * ~seen
+    frames, seen = frames[frames >= MIN_DWELL_FRAMES], seen[frames >= MIN_DWELL_FRAMES]
+    curve = ecdf(CensoredData(uncensored=frames[seen], right=frames[~seen])).sf
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # where all or none are left, the interval is undefined: nan
-        ends = estimate.confidence_interval(LEVEL, method="log-log")
-    columns = (estimate.quantiles, estimate.probabilities, ends.low.probabilities, ends.high.probabilities)
+        warnings.simplefilter("ignore", RuntimeWarning)  # at a survival of 1 or 0 the interval is not defined: nan
+        ends = curve.confidence_interval(LEVEL, method="log-log")
+    columns = (curve.quantiles, curve.probabilities, ends.low.probabilities, ends.high.probabilities)
     return pd.DataFrame(dict(zip(("frames", "survival", "low", "high"), columns, strict=True)))

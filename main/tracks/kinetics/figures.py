@@ -1,4 +1,4 @@
-"""Figures of dwell times and of the distributions of K and alpha."""
+"""Figures of dwell times and of the distributions of msd_1, K and alpha."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from main.tracks.figures import STATE_COLOURS
+from main.tracks.kinetics.distributions import WEIGHTINGS, count_motion
 from main.utils.plotting import new_figure, pretty_unit, styled
+
+MAX_GROUPS = 8  # conditions or files in one figure; more cannot be told apart
 
 
 @styled
-def plot_survival(curves: dict[str, object], frame_interval: float = 1.0, unit: str = "frames", title=None) -> Figure:
-    """Share of dwells that last longer than a time, by state, with 90 % bands.
+def plot_survival(
+    curves: dict[str, pd.DataFrame], frame_interval: float = 1.0, unit: str = "frames", title: str | None = None
+) -> Figure:
+    """Plot the share of dwells that last longer than a time, a line for each state, with 90 % bands.
 
     Parameters
     ----------
     curves : dict of str -> DataFrame
-        State -> frames, survival, low, high, as of `main.tracks.kinetics.dwells.survival`; empty ones are left out.
+        State -> frames, survival, low, high, as returned by `main.tracks.kinetics.dwells.estimate_survival`. States
+        whose table is empty are left out.
     frame_interval : float
-        Time of a frame, in `unit`.
+        Time from frame to frame, in `unit`.
     unit : str
     title : str, optional
     """
@@ -39,48 +45,38 @@ def plot_survival(curves: dict[str, object], frame_interval: float = 1.0, unit: 
 
 
 @styled
-def plot_distributions(groups: dict[str, object], units: dict[str, str]) -> Figure:
-    """Distributions of msd_1, K and alpha over the segments that move, weighted by frames and by tracks.
+def plot_distributions(groups: dict[str, pd.DataFrame], units: dict[str, str]) -> Figure:
+    """Plot the distributions of msd_1, K and alpha over the segments that move.
+
+    In the left column every frame counts alike, in the right column every track.
 
     Parameters
     ----------
     groups : dict of str -> DataFrame
-        Name of a condition or file -> its segments table; at most 8 are drawn.
+        Name of a condition or file -> its segments table. The first `MAX_GROUPS` are drawn.
     units : dict
         Column -> unit, as under "units" in run.json.
     """
-    n_groups = len(groups)
-    groups = {name: own[own["state"] != 0] for name, own in list(groups.items())[:8]}
-    rows = [
-        ("msd_1", f"MSD at one frame ({pretty_unit(units['msd_1'])})"),
-        ("k", f"K ({pretty_unit(units['k'])})"),
-        ("alpha", r"$\alpha$"),
-    ]
+    names = list(groups)[:MAX_GROUPS]
+    segments = pd.concat([groups[name] for name in names], ignore_index=True)
+    number = np.repeat(np.arange(len(names)), [len(groups[name]) for name in names])
+    labels = {
+        "msd_1": f"MSD at one frame ({pretty_unit(units['msd_1'])})",
+        "k": f"K ({pretty_unit(units['k'])})",
+        "alpha": r"$\alpha$",
+    }
     fig, axes = new_figure(6.6, 6.4, 3, 2, sharex="row", sharey="row")
-    for (column, label), pair in zip(rows, axes, strict=True):
-        bins = _bins(pd.concat([own[column] for own in groups.values()]), column != "alpha")
-        for ax, by in zip(pair, ("frame", "track"), strict=True):
-            for i, (name, own) in enumerate(groups.items()):
-                weight = (
-                    own["n_frames"]
-                    if by == "frame"
-                    else own["n_frames"] / own.groupby("track_id")["n_frames"].transform("sum")
-                )
-                share = np.histogram(own[column], bins, weights=weight / max(weight.sum(), 1e-12))[0]
-                ax.stairs(share, bins, color=f"C{i}", label=name)
-            ax.set(xlabel=label, ylabel="share of frames" if by == "frame" else "share of tracks")
-            if column != "alpha":
+    for pair, (quantity, histogram) in zip(axes, count_motion(segments, number, len(names)).items(), strict=True):
+        edges = histogram.edges if quantity == "alpha" else 10**histogram.edges
+        for ax, by, sums in zip(pair, WEIGHTINGS, histogram.sums.sum(axis=2), strict=True):
+            for i, name in enumerate(names):
+                ax.stairs(sums[i] / max(sums[i].sum(), 1e-12), edges, color=f"C{i}", label=name)
+            ax.set(xlabel=labels[quantity], ylabel=f"share of moving {by}s")
+            if quantity != "alpha":
                 ax.set_xscale("log")
-    for ax, by in zip(axes[0], ("frame", "track"), strict=True):
+    for ax, by in zip(axes[0], WEIGHTINGS, strict=True):
         ax.set_title(f"every {by} counts alike")
     if len(groups) > 1:
-        axes[0, 0].legend(fontsize=7, title=f"first 8 of {n_groups}" if n_groups > 8 else None)
+        more = f"first {MAX_GROUPS} of {len(groups)}" if len(groups) > MAX_GROUPS else None
+        axes[0, 0].legend(fontsize=7, title=more)
     return fig
-
-
-def _bins(values, log: bool) -> np.ndarray:
-    """Edges of 40 bins: of alpha from 0 to 2, else logarithmic over all values."""
-    if not log:
-        return np.linspace(0, 2, 41)
-    low, high = (np.log10(values.min()), np.log10(values.max())) if len(values) else (-1, 1)
-    return np.logspace(low - 0.05, high + 0.05, 41)

@@ -1,7 +1,8 @@
-"""What the figures of a report draw, packed for the browser: points as quantised columns, histograms, dwell curves.
+"""Data of a report's figures, packed for the browser: columns of points, histograms, dwell curves.
 
-A column is stored as whole numbers of steps above its smallest value, each as the difference from the one before
-(they are small and repeat), bytes of the same weight together, gzip, base64. `main/utils/page/page.js` reads it.
+A column becomes text in five steps: round to whole numbers of steps above its smallest value, take the difference of
+each from the one before (small numbers that repeat), put bytes of the same weight together, gzip, base64.
+`page/decode.js` reverses this.
 """
 
 import base64
@@ -12,43 +13,45 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.figures import STATE_COLOURS, TRAPPED_GREY, colour_scale
-from main.tracks.inference.segments import TRAPPED
-from main.tracks.kinetics.dwells import dwells, survival
+from main.tracks.kinetics.distributions import count_motion, log10_of_positive, share_trapped
+from main.tracks.kinetics.dwells import estimate_survival
+from main.tracks.kinetics.rates import Estimate
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import CHANGE_COLOUR, COLOURS
-from simulations.parameters import LONGEST_GAP, STATES
+from simulations.parameters import LONGEST_GAP, STATES, TRAPPED
 
-LOG_STEP = 0.01  # of log10 K: values are kept to within 1.2 %
+LOG10_K_STEP = 0.01  # K is kept to within 1.2 %
 ALPHA_STEP = 0.005
 PROBABILITY_STEP = 0.005
 POSITION_STEPS = 2**16  # over the larger side of the map
-MOST_STEPS = 2**31 - 4  # the difference of two is stored in 32 bits
-MAX_POINTS = 1_200_000  # more are thinned
+MAX_STEPS = 2**31 - 4  # because the difference of two values is stored in 32 bits
+MAX_POINTS = 1_200_000  # of more, only every n-th is kept: browsers stay fast, and the file below 15 MB
+MAX_STEP_FRAMES = LONGEST_GAP + 1  # frames between two points that a line joins
 N_COLOURS = 24
-N_BINS = 40
 MOVING = [i for i in range(len(STATES)) if i != TRAPPED]
-WEIGHTINGS = ("frames", "tracks")
 
 
 def encode(values, step: float) -> dict:
-    """A column as text that the browser unpacks.
+    """Pack a column as text that the browser unpacks.
 
     Parameters
     ----------
     values : array_like, shape (N,)
-        Not finite means missing.
+        Values that are not finite count as missing.
     step : float
-        What comes back differs by at most half of it; it is raised where it is under 2^-31 of the range.
+        Unpacked values differ from the given ones by at most half a step. The step is raised if it is below 2^-31 of
+        the range of the values.
 
     Returns
     -------
     dict
-        n, low, step, planes (bytes per value), data: 0 stands for missing, c for low + (c - 1) step.
+        n (number of values), low, step, planes (bytes per value), data (base64). The whole number 0 stands for
+        missing, c for low + (c - 1) step.
     """
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
     low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 0.0)
-    step = max(step, (high - low) / MOST_STEPS)
+    step = max(step, (high - low) / MAX_STEPS)
     codes = np.zeros(len(values), np.int64)
     codes[known] = 1 + np.rint((values[known] - low) / step).astype(np.int64)
     change = np.diff(codes, prepend=0)
@@ -59,33 +62,29 @@ def encode(values, step: float) -> dict:
 
 
 def compress(data: bytes) -> str:
-    """gzip (without a date) and base64."""
+    """Compress bytes by gzip (without a date, so that the same data give the same text) and write them as base64."""
     return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode("ascii")
 
 
-def logarithm(values) -> np.ndarray:
-    """log10 of what is positive, else nan."""
-    values = np.asarray(values, dtype=np.float64)
-    return np.log10(np.where(values > 0, values, np.nan))
-
-
-def thin(points: pd.DataFrame, most: int = MAX_POINTS) -> tuple[pd.DataFrame, int]:
-    """Every n-th point of each track, n as small as leaves about `most`; and n."""
-    every = max(1, -(-len(points) // most))
+def thin_points(points: pd.DataFrame, max_points: int = MAX_POINTS) -> tuple[pd.DataFrame, int]:
+    """Keep every n-th point of each track, so that about `max_points` are left; return the points and n."""
+    every = max(1, -(-len(points) // max_points))
     return points[points.groupby("track_id").cumcount() % every == 0] if every > 1 else points, every
 
 
 def pack_values(table: pd.DataFrame) -> dict:
-    """Columns of K and alpha, with their intervals where there are any; missing where trapped."""
+    """Pack K (as log10) and alpha with their intervals, if there are any, and the state; missing where trapped."""
     moving = (table["state"] != TRAPPED).to_numpy()
     ends = [""] if table["k_lo"].isna().all() else ["", "_lo", "_hi"]
-    packed = {f"k{end}": encode(np.where(moving, logarithm(table[f"k{end}"]), np.nan), LOG_STEP) for end in ends}
+    packed = {
+        f"k{end}": encode(np.where(moving, log10_of_positive(table[f"k{end}"]), np.nan), LOG10_K_STEP) for end in ends
+    }
     alphas = {f"alpha{end}": encode(np.where(moving, table[f"alpha{end}"], np.nan), ALPHA_STEP) for end in ends}
     return packed | alphas | {"state": encode(table["state"], 1)}
 
 
 def pack_points(points: pd.DataFrame) -> dict:
-    """Columns of a points table; positions to 2^-17 of the larger side of the map."""
+    """Pack the columns of a points table; positions to 2^-17 of the larger side of the map."""
     extent = max((float(np.ptp(points[name])) if len(points) else 0.0) for name in ("x", "y")) or 1.0
     columns = {name: encode(points[name], extent / POSITION_STEPS) for name in ("x", "y")}
     columns |= {"frame": encode(points["frame"], 1)} | pack_values(points)
@@ -93,25 +92,35 @@ def pack_points(points: pd.DataFrame) -> dict:
 
 
 def pack_tracks(points: pd.DataFrame, segments: pd.DataFrame, files: list[str]) -> dict:
-    """Identifiers (as text), file, numbers of points and segments of the analysed tracks, and their segments.
+    """Pack the analysed tracks and their segments.
 
-    Both tables sorted by track.
+    Parameters
+    ----------
+    points, segments : pandas.DataFrame
+        Both sorted by track.
+    files : list of str
+        Empty if there is only one.
+
+    Returns
+    -------
+    dict
+        tracks: ids and source (text), file (number in `files`), numbers of points and of segments. segments: columns.
     """
-    own = points.groupby("track_id")
-    counts = own.size()
+    by_track = points.groupby("track_id")
+    counts = by_track.size()
     segments = segments[segments["track_id"].isin(counts.index)]
     n_segments = segments.groupby("track_id").size().reindex(counts.index, fill_value=0)
     result = {"ids": [str(i) for i in counts.index], "points": encode(counts, 1), "segments": encode(n_segments, 1)}
     if files:
-        result["file"] = encode(own["file"].first().map({name: i for i, name in enumerate(files)}), 1)
+        result["file"] = encode(by_track["file"].first().map({name: i for i, name in enumerate(files)}), 1)
     if "source_track" in points:
-        result["source"] = [str(i) for i in own["source_track"].first()]
+        result["source"] = [str(i) for i in by_track["source_track"].first()]
     columns = {name: encode(segments[name], 1) for name in ("frame_start", "frame_end", "left_censored")}
     return {"tracks": result, "segments": columns | pack_values(segments)}
 
 
-def colours_of(points: pd.DataFrame) -> dict:
-    """Colours of the states, and of K (log10) and alpha as equal steps from low to high."""
+def pack_colours(points: pd.DataFrame) -> dict:
+    """Colours of the states, and of K (log10) and alpha in `N_COLOURS` equal steps from low to high."""
     moving = points.loc[points["state"] != TRAPPED, "k"].to_numpy()
     scales = {}
     for name in ("k", "alpha"):
@@ -122,62 +131,46 @@ def colours_of(points: pd.DataFrame) -> dict:
     return scales | {"state": STATE_COLOURS, "trapped": TRAPPED_GREY, "change": CHANGE_COLOUR, "line": COLOURS}
 
 
-def histograms(segments: pd.DataFrame, group: np.ndarray, n_groups: int) -> dict:
-    """Weights of the segments that move, by bin of msd_1, K (log10 both) and alpha, by weighting, group and state.
+def pack_histograms(segments: pd.DataFrame, group: np.ndarray, n_groups: int) -> dict:
+    """Pack the histograms of msd_1, K (both log10) and alpha of the segments that move.
 
     Parameters
     ----------
     segments : pandas.DataFrame
     group : numpy.ndarray of int, shape (N,)
-        0 to n_groups - 1.
+        Number of each segment's condition or file, 0 to n_groups - 1.
     n_groups : int
 
     Returns
     -------
     dict
-        msd_1, k, alpha: edges (B + 1,) and sums[weighting][group][state - 1] (B,); trapped[weighting][group], the
-        share that is trapped and in none of them. Weightings: frames (each counts alike), tracks (each counts alike).
+        msd_1, k, alpha: edges (B + 1,) and sums[weighting][group][state - 1] (B,). trapped[weighting][group]: share of
+        frames (of tracks) that is trapped and therefore in none of the histograms. Weighting 0: every frame counts
+        alike. Weighting 1: every track counts alike.
     """
-    frames = segments["n_frames"].to_numpy(dtype=float)
-    share = frames / segments.groupby("track_id")["n_frames"].transform("sum").to_numpy(dtype=float)
-    state = segments["state"].to_numpy()
-    result = {"trapped": []}
-    for weight in (frames, share):
-        total = np.bincount(group, weight, n_groups)
-        trapped = np.bincount(group, weight * (state == TRAPPED), n_groups)
-        result["trapped"].append(rounded(trapped / np.maximum(total, 1e-12)))
-    for name in ("msd_1", "k", "alpha"):
-        values = segments[name].to_numpy() if name == "alpha" else logarithm(segments[name])
-        own = (state != TRAPPED) & np.isfinite(values)
-        ends = (0.0, 2.0) if name == "alpha" else (values[own].min(), values[own].max()) if own.any() else (0.0, 1.0)
-        edges = np.linspace(ends[0], ends[1] if ends[1] > ends[0] else ends[0] + 1, N_BINS + 1)
-        place = np.clip(np.digitize(values, edges) - 1, 0, N_BINS - 1)
-        sums = np.zeros((len(WEIGHTINGS), n_groups, len(STATES), N_BINS))
-        for i, weight in enumerate((frames, share)):
-            np.add.at(sums[i], (group[own], state[own], place[own]), weight[own])
-        result[name] = {"edges": rounded(edges), "sums": rounded(sums[:, :, MOVING])}
+    result = {"trapped": round_digits(share_trapped(segments, group, n_groups))}
+    for name, histogram in count_motion(segments, group, n_groups).items():
+        sums = histogram.sums[:, :, MOVING]
+        result[name] = {"edges": round_digits(histogram.edges), "sums": round_digits(sums)}
     return result
 
 
-def dwell_curves(segments: pd.DataFrame, interval: float) -> list[dict]:
-    """Kaplan-Meier curve of each state: time, survival, low, high; empty lists without a dwell seen whole."""
-    table = dwells(segments)
+def pack_dwell_curves(estimate: Estimate) -> list[dict]:
+    """Survival of the dwells of each state: time (in the unit of the estimate), survival, low, high.
+
+    The lists are empty for a state of which no dwell was seen to start and to end.
+    """
     curves = []
     for state in range(len(STATES)):
-        curve = survival(table, state)
-        times = {"time": interval * curve["frames"].to_numpy(dtype=float)}
+        curve = estimate_survival(estimate.dwells, state)
+        times = {"time": (estimate.frame_interval_s or 1.0) * curve["frames"].to_numpy(dtype=float)}
         times |= {name: curve[name].to_numpy(dtype=float) for name in ("survival", "low", "high")}
-        curves.append({name: rounded(values) for name, values in times.items()})
+        curves.append({name: round_digits(values) for name, values in times.items()})
     return curves
 
 
-def rounded(values) -> list:
-    """An array as nested lists of numbers of 5 digits, None where not finite."""
+def round_digits(values) -> list:
+    """Turn an array into nested lists of numbers of 5 digits, None where not finite."""
     if np.ndim(values):
-        return [rounded(v) for v in values]
+        return [round_digits(v) for v in values]
     return float(f"{values:.5g}") if np.isfinite(values) else None
-
-
-def break_at() -> int:
-    """Frames from one point to the next above which a line is broken."""
-    return LONGEST_GAP + 1

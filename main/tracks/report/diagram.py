@@ -1,54 +1,58 @@
-"""The transition diagram of a report as inline SVG: states as discs, changes between them as arrows."""
+"""Diagram of the transitions between states, as inline SVG: states are discs, changes between them are arrows."""
 
 import math
 
 import pandas as pd
+from markupsafe import Markup
 
 from main.tracks.figures import STATE_COLOURS
-from main.tracks.report.html import Html, element, escape, number
+from main.tracks.report.html import element, format_number, format_percent
 from simulations.parameters import STATES
 
+# All lengths are in SVG units, of which the drawing is 500 wide.
 WIDTH, HEIGHT = 500, 390
-PLACES = ((105, 310), (105, 90), (395, 90), (395, 310))  # of the states
-LARGEST = 52  # radius of a state that takes all the time
-SMALLEST = 5
-WIDEST = 9.0
-BOW = 0.16  # of an arrow's length, so that two that run against each other stay apart
-LABEL_AT, LEVEL_AT = 0.36, 0.46  # of an arrow's way, of a level one's: labels then stay apart
+STATE_PLACES = ((105, 310), (105, 90), (395, 90), (395, 310))  # centres of the discs
+MAX_RADIUS = 52  # of a state that takes all the time
+MIN_RADIUS = 5
+MAX_LINE_WIDTH = 9.0
+BOW = 0.16  # share of an arrow's length by which it is bent, so that arrows in opposite directions stay apart
+LABEL_PLACE, LEVEL_LABEL_PLACE = 0.36, 0.46  # shares of an arrow's length, of a level arrow's: labels stay apart
 
 
-def diagram(rates: pd.DataFrame, unit: str) -> Html:
-    """Discs with areas by share of frames, arrows with widths by rate; empty without a change.
+def draw_diagram(rates: pd.DataFrame, unit: str) -> Markup:
+    """Draw states as discs and transitions as arrows.
+
+    The area of a disc is proportional to the share of frames, the width of an arrow grows with the rate.
 
     Parameters
     ----------
     rates : pandas.DataFrame
-        As of `main.tracks.kinetics.rates.kinetics`.
+        As returned by `main.tracks.kinetics.rates.tabulate_kinetics`.
     unit : str
         Of the rates.
     """
     values = rates.set_index(["state", "quantity"])
     shares = [float(values.loc[(name, "occupancy_frames"), "value"]) for name in STATES]
-    radii = [max(SMALLEST, LARGEST * math.sqrt(share)) if share > 0 else 0 for share in shares]
-    changes = arrows_of(values)
+    radii = [max(MIN_RADIUS, MAX_RADIUS * math.sqrt(share)) if share > 0 else 0 for share in shares]
+    changes = find_changes(values)
     largest = max((change["rate"] for change in changes), default=1.0)
-    drawn = [arrow(change, radii, largest) for change in changes]
-    nodes = [node(i, radius, share) for i, (radius, share) in enumerate(zip(radii, shares, strict=True))]
-    text = "; ".join(f"{STATES[c['from']]} to {STATES[c['to']]}: {number(c['rate'])} {unit}" for c in changes)
+    arrows = [draw_arrow(change, radii, largest) for change in changes]
+    discs = [draw_state(i, radius, share) for i, (radius, share) in enumerate(zip(radii, shares, strict=True))]
+    text = "; ".join(f"{STATES[c['from']]} to {STATES[c['to']]}: {format_number(c['rate'])} {unit}" for c in changes)
     return element(
         "svg",
         element("title", f"Transitions between the states. {text or 'No change was seen'}."),
-        *(line for line, _ in drawn),
-        *nodes,
-        *(label for _, label in drawn),
+        *(line for line, _ in arrows),
+        *discs,
+        *(label for _, label in arrows),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         class_="diagram",
     )
 
 
-def arrows_of(values: pd.DataFrame) -> list[dict]:
-    """Changes that were seen: from, to, rate, n."""
+def find_changes(values: pd.DataFrame) -> list[dict]:
+    """Find the changes that were seen: numbers of the states (from, to), rate, n (number of changes)."""
     found = []
     for i, start in enumerate(STATES):
         for j, end in enumerate(STATES):
@@ -58,33 +62,33 @@ def arrows_of(values: pd.DataFrame) -> list[dict]:
     return found
 
 
-def node(state: int, radius: float, share: float) -> Html:
-    """A state: disc, name and share of the time, written outside."""
-    x, y = PLACES[state]
+def draw_state(state: int, radius: float, share: float) -> Markup:
+    """Draw the disc of a state, and write its name and its share of frames outside of it."""
+    x, y = STATE_PLACES[state]
     outwards = -1 if y < HEIGHT / 2 else 1
-    at = y + outwards * (max(radius, SMALLEST) + (8 if outwards < 0 else 18))
+    text_y = y + outwards * (max(radius, MIN_RADIUS) + (8 if outwards < 0 else 18))
     fill = {"fill": STATE_COLOURS[state]} if share > 0 else {"fill": "none", "stroke": STATE_COLOURS[state]}
-    disc = element("circle", cx=x, cy=y, r=f"{max(radius, SMALLEST):.1f}", **fill)
+    disc = element("circle", cx=x, cy=y, r=f"{max(radius, MIN_RADIUS):.1f}", **fill)
     name = element("tspan", STATES[state], class_="name")
-    return disc + element("text", name, Html(f" {100 * share:.3g} %"), x=x, y=f"{at:.1f}", text_anchor="middle")
+    return disc + element("text", name, f" {format_percent(share)}", x=x, y=f"{text_y:.1f}", text_anchor="middle")
 
 
-def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]:
-    """A bowed arrow from disc to disc, and its label: rate and number of changes."""
-    (x0, y0), (x1, y1) = PLACES[change["from"]], PLACES[change["to"]]
+def draw_arrow(change: dict, radii: list[float], largest: float) -> tuple[Markup, Markup]:
+    """Draw a bent arrow from disc to disc, and its label: rate and number of changes."""
+    (x0, y0), (x1, y1) = STATE_PLACES[change["from"]], STATE_PLACES[change["to"]]
     length = math.hypot(x1 - x0, y1 - y0)
-    across = (-(y1 - y0) / length, (x1 - x0) / length)  # to the right of the way
+    across = (-(y1 - y0) / length, (x1 - x0) / length)  # unit vector to the right of the arrow
     middle = ((x0 + x1) / 2 + BOW * length * across[0], (y0 + y1) / 2 + BOW * length * across[1])
-    width = 1 + (WIDEST - 1) * change["rate"] / largest
+    width = 1 + (MAX_LINE_WIDTH - 1) * change["rate"] / largest
     head = 6 + 1.6 * width
-    start = towards((x0, y0), middle, max(radii[change["from"]], SMALLEST) + 4)
-    tip = towards((x1, y1), middle, max(radii[change["to"]], SMALLEST) + 4)
-    base = towards(tip, middle, head)
+    start = move_towards((x0, y0), middle, max(radii[change["from"]], MIN_RADIUS) + 4)
+    tip = move_towards((x1, y1), middle, max(radii[change["to"]], MIN_RADIUS) + 4)
+    base = move_towards(tip, middle, head)
     turn = math.degrees(math.atan2(tip[1] - base[1], tip[0] - base[0]))
     colour = STATE_COLOURS[change["from"]]
     path = element(
         "path",
-        d=f"M{point(start)} Q{point(middle)} {point(base)}",
+        d=f"M{format_point(start)} Q{format_point(middle)} {format_point(base)}",
         fill="none",
         stroke=colour,
         stroke_width=f"{width:.1f}",
@@ -95,13 +99,13 @@ def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]
         "path",
         d=f"M0,0 L{-head:.1f},{half:.1f} L{-head:.1f},{-half:.1f} Z",
         fill=colour,
-        transform=f"translate({point(tip)}) rotate({turn:.1f})",
+        transform=f"translate({format_point(tip)}) rotate({turn:.1f})",
     )
-    t = LEVEL_AT if y0 == y1 else LABEL_AT
+    t = LEVEL_LABEL_PLACE if y0 == y1 else LABEL_PLACE
     at = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, middle, base, strict=True)]
     label = element(
         "text",
-        escape(number(change["rate"])),
+        format_number(change["rate"]),
         element("tspan", f" n={change['n']}", class_="count"),
         x=f"{at[0]:.1f}",
         y=f"{at[1] + 4:.1f}",
@@ -111,12 +115,12 @@ def arrow(change: dict, radii: list[float], largest: float) -> tuple[Html, Html]
     return path + top, label
 
 
-def towards(start, end, distance: float) -> tuple[float, float]:
-    """The point at a distance from `start` on the line to `end`."""
+def move_towards(start, end, distance: float) -> tuple[float, float]:
+    """Find the point at a distance from `start` on the line to `end`."""
     length = math.hypot(end[0] - start[0], end[1] - start[1]) or 1.0
     return tuple(a + distance * (b - a) / length for a, b in zip(start, end, strict=True))
 
 
-def point(xy) -> str:
-    """Coordinates as SVG writes them."""
+def format_point(xy) -> str:
+    """Write coordinates as SVG needs them."""
     return f"{xy[0]:.1f},{xy[1]:.1f}"

@@ -1,30 +1,33 @@
-"""One self-contained HTML file about a results folder: summary, map, distributions, dwell times, limits, provenance.
+"""Write report.html: one file about a results folder that needs no other file and no network.
 
-The text is in the page; the figures are drawn by the browser (`main/utils/page/`) from data packed into it.
+It shows a summary, a map of the tracks, distributions, dwell times, limits of validity and how the results were made.
+The text is in the page. The browser draws the figures (`page/`) from data packed into it.
 """
 
 import json
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from main.tracks.kinetics.dwells import interval_of
-from main.tracks.kinetics.rates import compare_conditions, estimate, kinetics
+from main.tracks.kinetics.figures import MAX_GROUPS
+from main.tracks.kinetics.rates import Estimate, compare_conditions, estimate_groups, tabulate_kinetics
 from main.tracks.report.data import (
-    break_at,
-    colours_of,
+    MAX_STEP_FRAMES,
     compress,
-    dwell_curves,
-    histograms,
+    pack_colours,
+    pack_dwell_curves,
+    pack_histograms,
     pack_points,
     pack_tracks,
-    thin,
+    thin_points,
 )
-from main.tracks.report.diagram import diagram
-from main.tracks.report.html import Html, element, escape, json_script
-from main.tracks.report.sections import comparison, dwell_notes, limits, provenance, rates_table, summary, units_text
+from main.tracks.report.diagram import draw_diagram
+from main.tracks.report.dwell_sections import list_dwell_limits, make_comparison, make_state_tables, name_rate_unit
+from main.tracks.report.html import element, make_json_script
+from main.tracks.report.sections import describe_limits, describe_origin, format_units, make_summary
 from main.tracks.results.writer import TABLES
 from main.utils.errors import InputError
 from main.utils.files import write_atomically
@@ -33,7 +36,6 @@ from simulations.parameters import STATES
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("decode.js", "map.js", "charts.js", "page.js")
 NAME = "report.html"
-MAX_GROUPS = 8  # conditions or files that are shown side by side; more are pooled
 
 
 def write_report(folder: str | Path) -> Path:
@@ -42,12 +44,12 @@ def write_report(folder: str | Path) -> Path:
     Parameters
     ----------
     folder : path
-        That `infer.py` wrote.
+        Folder that `infer.py` wrote.
 
     Returns
     -------
     Path
-        The report: one file that needs no network.
+        The report.
 
     Raises
     ------
@@ -56,10 +58,10 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():
-        raise InputError(f"{folder}: no run.json in it, expected a folder that infer.py wrote.")
+        raise InputError(f"{folder}: has no run.json, expected a folder that infer.py wrote.")
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    text = report(record=record, **tables)
+    text = make_page(record=record, **tables)
     try:
         write_atomically(folder / NAME, lambda part: part.write_bytes(text.encode("utf-8", "backslashreplace")))
     except OSError as error:
@@ -67,68 +69,79 @@ def write_report(folder: str | Path) -> Path:
     return folder / NAME
 
 
-def report(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame, record: dict) -> str:
-    """The page as text; tables and record as `infer.py` writes them."""
+def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame, record: dict) -> str:
+    """Make the text of the page from the tables and the run.json that `infer.py` writes."""
     points = points.sort_values(["track_id", "frame"], kind="stable", ignore_index=True)
     segments = segments.sort_values(["track_id", "frame_start"], kind="stable", ignore_index=True)
     files = [str(name) for name in tracks["file"].unique()] if "file" in tracks else []
-    names, group, by = groups_of(segments, tracks)
-    kept, every = thin(points)
+    names, group, by = group_segments(segments, tracks)
+    estimates = estimate_groups(segments, np.asarray(names, dtype=object)[group], record, pool_intervals=True)
+    kept, every = thin_points(points)
+    diagrams, rates, curves = make_dwell_section(estimates, record)
     data = {
         "points": pack_points(kept),
         **pack_tracks(kept, segments, files),
         "files": files,
         "states": STATES,
-        "units": units_text(record),
+        "units": format_units(record),
         "positionUnit": record["units"]["x"].replace("um", "µm"),
-        "colours": colours_of(points),
-        "breakAt": break_at() * every,
+        "colours": pack_colours(points),
+        "breakAt": MAX_STEP_FRAMES * every,
         "every": every,
         "groups": names,
         "by": by,
-        "histograms": histograms(segments, group, len(names)),
+        "histograms": pack_histograms(segments, group, len(names)),
+        "dwells": curves,
     }
-    found = {
-        name: estimate(segments[group == i], time_of(segments[group == i], record)[0] or 1.0, seed=i)
-        for i, name in enumerate(names)
-        if (group == i).any()
-    }
-    diagrams, rates, data["dwells"] = dwell_section(segments, record, group, names, found)
-    title = ", ".join(Path(i["path"]).name for i in record["inputs"][:3]) + (" …" if len(record["inputs"]) > 3 else "")
-    parts = {
-        "title": escape(title),
-        "style": read("style.css"),
-        "summary": summary(tracks, segments, record),
-        "map_note": map_note(tracks, every),
-        "groups_note": groups_note(names, by, record),
-        "diagrams": diagrams,
-        "dwells": rates,
-        "comparison": compared(segments, record),
-        "k_unit": units_text(record)["k"],
-        "limits": limits(tracks, segments, record, training_range(record)),
-        "provenance": provenance(record),
-        "empty": "" if len(points) else "empty",
-        "data": json_script("data", data),
-        "plotly": plotly_script(),
-        "scripts": "\n".join(map(read, SCRIPTS)),
-    }
-    return Template(read("page.html")).substitute(parts)
+    return load_template().render(
+        title=", ".join(Path(i["path"]).name for i in record["inputs"][:3])
+        + (" …" if len(record["inputs"]) > 3 else ""),
+        style=Markup(read_page_file("style.css")),
+        summary=make_summary(tracks, segments, record),
+        map_note=describe_map(tracks, every),
+        groups_note=describe_groups(names, by, record),
+        diagrams=diagrams,
+        dwells=rates,
+        comparison=compare_groups(estimates, by, segments, record),
+        units={name: Markup(unit) for name, unit in format_units(record).items()},
+        limits=describe_limits(tracks, segments, record, read_training_range(record)),
+        origin=describe_origin(record),
+        empty=points.empty,
+        data=make_json_script("data", data),
+        plotly=pack_plotly(),
+        scripts=Markup("\n".join(map(read_page_file, SCRIPTS))),
+    )
 
 
-def read(name: str) -> str:
-    """A file of the page."""
+def load_template():
+    """Load the template of the page: every value is escaped unless it is `Markup`; a missing value is an error."""
+    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("page.html")
+
+
+def read_page_file(name: str) -> str:
+    """Read a file of the folder `page`."""
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def plotly_script() -> Html:
-    """plotly.js, compressed: the browser unpacks it after the first paint."""
-    from plotly.offline import get_plotlyjs  # here: only reports need it
+def pack_plotly() -> Markup:
+    """Pack plotly.js; the browser unpacks it after it has shown the summary."""
+    from plotly.offline import get_plotlyjs  # here, because only reports need plotly
 
-    return Html(f'<script type="text/plain" id="plotly">{compress(get_plotlyjs().encode())}</script>')
+    return element("script", compress(get_plotlyjs().encode()), type="text/plain", id="plotly")
 
 
-def groups_of(segments: pd.DataFrame, tracks: pd.DataFrame) -> tuple[list[str], np.ndarray, str]:
-    """Conditions (else files) to compare: their names, each segment's number, and what they are ("" if pooled)."""
+def group_segments(segments: pd.DataFrame, tracks: pd.DataFrame) -> tuple[list[str], np.ndarray, str]:
+    """Group segments by condition, or by file where there are no conditions.
+
+    Returns
+    -------
+    names : list of str
+        At most `MAX_GROUPS`; of more, and of one, all tracks are pooled.
+    group : numpy.ndarray of int, shape (N segments,)
+    by : {"condition", "file", ""}
+        "" if all tracks are pooled.
+    """
     for by in ("condition", "file"):
         if by in tracks or by in segments:
             label = tracks.set_index("track_id")[by].loc[segments["track_id"]] if by in tracks else segments[by]
@@ -140,64 +153,56 @@ def groups_of(segments: pd.DataFrame, tracks: pd.DataFrame) -> tuple[list[str], 
     return ["all tracks"], np.zeros(len(segments), int), ""
 
 
-def groups_note(names: list[str], by: str, record: dict) -> str:
-    """What is compared."""
+def describe_groups(names: list[str], by: str, record: dict) -> str:
+    """Say which conditions or files the figures compare."""
     if by:
-        return f"There is a line for each of the {len(names)} {by}s, or one for each state."
-    several = len(record["inputs"]) > 1
-    return f"All tracks are pooled (up to {MAX_GROUPS} conditions or files would be shown side by side)." * several
+        return f"The buttons choose one line for each of the {len(names)} {by}s, or one line for each state."
+    if len(record["inputs"]) > 1:
+        return f"All tracks are pooled. Conditions or files are shown apart if there are 2 to {MAX_GROUPS} of them."
+    return ""
 
 
-def map_note(tracks: pd.DataFrame, every: int) -> str:
-    """What the map leaves out."""
+def describe_map(tracks: pd.DataFrame, every: int) -> str:
+    """Say what the map leaves out."""
     missing = int((tracks["n_segments"] == 0).sum())
     notes = [f"{missing:,} tracks that were not analysed are not shown."] if missing else []
-    return " ".join(notes + [f"One frame in {every} is kept in this report."] * (every > 1))
+    return " ".join(notes + [f"This report holds only one in {every} points of each track."] * (every > 1))
 
 
-def compared(segments: pd.DataFrame, record: dict) -> Html:
-    """How every condition differs from the first; nothing where there are no conditions."""
-    if "condition" not in segments:
-        return Html()
-    times = {name: time_of(own, record) for name, own in segments.groupby("condition", sort=False)}
-    found = {
-        name: estimate(own, times[name][0] or 1.0, seed=i)
-        for i, (name, own) in enumerate(segments.groupby("condition", sort=False))
-    }
-    differences = compare_conditions(found, record)
-    return Html() if differences.empty else comparison(differences, record["units"])
+def compare_groups(estimates: dict[str, Estimate], by: str, segments: pd.DataFrame, record: dict) -> Markup:
+    """Make the comparison of every condition with the first; nothing where there is only one."""
+    if by != "condition":  # too many conditions are pooled in the figures, but still compared
+        if "condition" not in segments or segments["condition"].nunique() < 2:
+            return Markup()
+        estimates = estimate_groups(segments, segments["condition"], record, pool_intervals=True)
+    differences = compare_conditions(estimates, record)
+    if differences.empty:
+        return Markup()
+    return make_comparison(differences, record["units"], estimates[differences["reference"].iloc[0]].time_unit)
 
 
-def time_of(segments: pd.DataFrame, record: dict) -> tuple[float | None, str]:
-    """Seconds between frames and the unit of times; frames where files of different intervals are pooled."""
-    try:
-        return interval_of(segments, record)
-    except InputError:
-        return None, "frames"
-
-
-def dwell_section(segments, record, group, names, found) -> tuple[Html, Html, list[dict]]:
-    """Diagrams, tables with notes, and the curves that the browser draws, of every group."""
+def make_dwell_section(estimates: dict[str, Estimate], record: dict) -> tuple[Markup, Markup, list[dict]]:
+    """Make the diagrams, the tables with notes, and the curves that the browser draws, of every group."""
     diagrams, tables, curves = [], [], []
-    for name, estimated in found.items():
-        own, rates = segments[group == names.index(name)], kinetics(estimated)
-        interval, unit = time_of(own, record)
-        per = "1/s" if interval else "1/frame"
+    for name, estimate in estimates.items():
+        rates, rate_unit = tabulate_kinetics(estimate), name_rate_unit(estimate)
         caption = element(
             "figcaption",
-            "Changes between states: area by share of frames; width and number by rate "
-            f"({per}), n changes seen; arrows in the colour of the state that is left.",
+            "Changes between states. Discs: the area is proportional to the share of frames. Arrows: the number is the "
+            f"rate ({rate_unit}), the width grows with it, n counts the changes that were seen; the colour is that of "
+            "the state that the particle leaves.",
         )
         shown = {"class_": "group", "data_group": len(curves)}
-        diagrams.append(element("figure", diagram(rates, per), caption, **shown))
-        tables.append(element("div", rates_table(rates, own, unit, record["units"]), dwell_notes(own), **shown))
-        curves.append({"name": name, "unit": unit, "states": dwell_curves(own, interval or 1.0)})
-    return Html("".join(diagrams)), Html("".join(tables)), curves
+        diagrams.append(element("figure", draw_diagram(rates, rate_unit), caption, **shown))
+        parts = make_state_tables(rates, estimate, record["units"]), list_dwell_limits(estimate, record)
+        tables.append(element("div", *parts, **shown))
+        curves.append({"name": name, "unit": estimate.time_unit, "states": pack_dwell_curves(estimate)})
+    return Markup("").join(diagrams), Markup("").join(tables), curves
 
 
-def training_range(record: dict) -> dict:
-    """What the weights were trained on, from their config.json if it still is that of this run."""
-    from main.utils.weights import read_config, weights_folder  # here: brings torch
+def read_training_range(record: dict) -> dict:
+    """Read what the weights were trained on from their config.json, if the weights are still those of this run."""
+    from main.utils.weights import read_config, weights_folder  # here, because it imports torch, which takes seconds
 
     try:
         config = read_config(weights_folder(str(record["options"].get("weights"))))

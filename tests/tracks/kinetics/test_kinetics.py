@@ -7,18 +7,20 @@ import pandas as pd
 import pytest
 
 from main import kinetics as command
-from main.tracks.kinetics.dwells import SHORTEST, dwells, interval_of, survival
+from main.tracks.kinetics.distributions import count_motion, share_trapped
+from main.tracks.kinetics.dwells import MIN_DWELL_FRAMES, estimate_survival, find_dwells, find_frame_interval
 from main.tracks.kinetics.rates import (
-    FEWEST_FILES,
-    FEWEST_SEEN,
-    compare,
+    MIN_EVENTS,
+    MIN_FILES,
     compare_conditions,
-    estimate,
-    kinetics,
-    level_sums,
-    levels,
-    quantities,
-    track_sums,
+    compare_estimates,
+    compute_motion_means,
+    compute_rates,
+    estimate_groups,
+    estimate_kinetics,
+    sum_dwells,
+    sum_motion,
+    tabulate_kinetics,
 )
 from main.utils.bootstrap import bootstrap_interval
 from main.utils.errors import InputError
@@ -57,7 +59,7 @@ def telegraph(rates, n_tracks, n_frames, seed):
             labels[int(np.ceil(time)) : int(np.ceil(end))] = state
             time, state = end, 2 - state
         edges = [0, *(np.flatnonzero(np.diff(labels)) + 1), n_frames]
-        seen = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a >= SHORTEST]
+        seen = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a >= MIN_DWELL_FRAMES]
         if not seen:
             continue
         seen[0], seen[-1] = (0, seen[0][1]), (seen[-1][0], n_frames)
@@ -85,18 +87,18 @@ def test_neighbours_of_one_state_are_one_dwell():
             (3, 30, 34, 1, False, True),
         ]
     )
-    table = dwells(segments)
+    table = find_dwells(segments)
     assert table["track_id"].tolist() == [3, 3, 3, 5, 5, 5]
     assert table["state"].tolist() == [1, 3, 1, 2, 0, 0]
     assert table["frames"].tolist() == [10, 20, 5, 20, 10, 10]
     assert table["start_seen"].tolist() == [False, True, True, False, True, False]
     assert table["end_seen"].tolist() == [True, True, False, True, False, False]
     assert table["next_state"].tolist() == [3, 1, -1, 0, -1, -1]
-    sums = track_sums(table).sum(0)
+    sums = sum_dwells(table).sum(0)
     counts = sums[:, 4:]
     assert counts.sum() == 3 and counts[1, 3] == counts[3, 1] == counts[2, 0] == 1
     assert sums[:, 2].tolist() == [0, 0, 0, 1] and sums[:, 3].tolist() == [5, 0, 0, 18]  # ends seen, frames at risk
-    found = quantities(sums)
+    found = compute_rates(sums)
     assert found["occupancy_frames"] == pytest.approx(np.array([20, 15, 20, 20]) / 75)
     assert found["occupancy_tracks"] == pytest.approx([0.25, 15 / 70, 0.25, 20 / 70])
 
@@ -105,23 +107,25 @@ def test_neighbours_of_one_state_are_one_dwell():
 @pytest.mark.parametrize("mean", [10.0, 25.0])
 def test_a_known_exponential_comes_back_from_short_tracks_too(mean, n_frames):
     """Changes near a track's end are not seen, and frames there not at risk."""
-    sums = track_sums(dwells(telegraph((1 / 200, 1 / mean), 400_000 // n_frames, n_frames, seed=n_frames))).sum(0)
+    sums = sum_dwells(find_dwells(telegraph((1 / 200, 1 / mean), 400_000 // n_frames, n_frames, seed=n_frames))).sum(0)
     spread = mean / np.sqrt(sums[2, 2])
-    assert quantities(sums)["mean_dwell"][2] == pytest.approx(mean, rel=0.05, abs=max(0.05 * mean, 2.5 * spread))
+    assert compute_rates(sums)["mean_dwell"][2] == pytest.approx(mean, rel=0.05, abs=max(0.05 * mean, 2.5 * spread))
 
 
 @pytest.mark.parametrize("mean", [10.0, 25.0])
 def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
     """Though half of the dwells are cut off; of the other state stays are long, so that few hidden ones join dwells."""
-    table = dwells(telegraph((1 / 200, 1 / mean), 40_000, 100, seed=int(mean)))
+    table = find_dwells(telegraph((1 / 200, 1 / mean), 40_000, 100, seed=int(mean)))
     assert 0.1 < (~table["end_seen"]).mean()
-    assert quantities(track_sums(table).sum(0))["mean_dwell"][2] == pytest.approx(mean, rel=0.05)
+    assert compute_rates(sum_dwells(table).sum(0))["mean_dwell"][2] == pytest.approx(mean, rel=0.05)
     seen = table[(table["state"] == 2) & table["start_seen"] & table["end_seen"]]
-    assert seen["frames"].mean() < 0.95 * (mean + SHORTEST - 1) or mean < 15  # what leaving censored ones out would say
-    curve = survival(table, 2)
+    assert (
+        seen["frames"].mean() < 0.95 * (mean + MIN_DWELL_FRAMES - 1) or mean < 15
+    )  # what leaving censored ones out would say
+    curve = estimate_survival(table, 2)
     at = np.array([10, 20, 40])
     found = np.interp(at, curve["frames"], curve["survival"])
-    expected = np.exp(-(at - SHORTEST + 1) / mean)
+    expected = np.exp(-(at - MIN_DWELL_FRAMES + 1) / mean)
     assert np.abs(found - expected).max() < 0.03
     low, high = (np.interp(at, curve["frames"], curve[end]) for end in ("low", "high"))
     assert (low < found).all() and (found < high).all()
@@ -129,23 +133,27 @@ def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
 
 def test_intervals_hold_the_truth_and_shrink_with_more_tracks():
     segments = telegraph((1 / 40, 1 / 25), 400, 100, seed=3)
-    table = kinetics(estimate(segments, 0.02, 200)).set_index(["state", "quantity"])
+    table = tabulate_kinetics(estimate_kinetics(segments, 0.02, 200)).set_index(["state", "quantity"])
     row = table.loc["free", "mean_dwell"]
     assert row["low"] < 0.02 * 25 * 1.1 and row["high"] > 0.02 * 25 * 0.9 and row["low"] < row["value"] < row["high"]
     assert table.loc[("free", "rate_to_trapped"), "value"] == pytest.approx(1 / row["value"])
     shares = [table.loc[(state, "occupancy_frames"), "value"] for state in ("trapped", "free")]
     assert sum(shares) == pytest.approx(1) and shares[1] == pytest.approx(25 / 65, abs=0.06)
-    few = kinetics(estimate(segments[segments["track_id"] < 60], 0.02, 200)).set_index(["state", "quantity"])
+    few = tabulate_kinetics(estimate_kinetics(segments[segments["track_id"] < 60], 0.02, 200)).set_index(
+        ["state", "quantity"]
+    )
     width = [t.loc["free", "mean_dwell"]["high"] - t.loc["free", "mean_dwell"]["low"] for t in (table, few)]
     assert width[1] > 1.5 * width[0]
 
 
 def test_states_that_were_not_seen_are_nan():
-    table = kinetics(estimate(table_of([(0, 0, 49, 2, True, True)]), 1.0, 20)).set_index(["state", "quantity"])
+    table = tabulate_kinetics(estimate_kinetics(table_of([(0, 0, 49, 2, True, True)]), 1.0, 20)).set_index(
+        ["state", "quantity"]
+    )
     assert np.isnan(table.loc[("free", "mean_dwell"), "value"])
     assert table.loc[("free", "occupancy_frames"), "value"] == 1
     assert np.isnan(table.loc[("trapped", "rate_to_free"), "value"])
-    assert survival(dwells(table_of([(0, 0, 49, 2, True, True)])), 2).empty
+    assert estimate_survival(find_dwells(table_of([(0, 0, 49, 2, True, True)])), 2).empty
 
 
 def test_command_on_results(tmp_path, capsys):
@@ -159,39 +167,40 @@ def test_command_on_results(tmp_path, capsys):
         assert command.main([str(folder)]) == 0
         out = capsys.readouterr().out
         left_out = 60 if folder.name == "one" else 120
-        assert "mean_dwell" in out and "Times in s, rates per s" in out and f"{left_out} dwells" in out
+        assert "mean_dwell" in out and "Times are in s, rates are per s" in out and f"{left_out} dwells" in out
     one, two = (pd.read_csv(tmp_path / name / "kinetics.csv") for name in ("one", "two"))
     assert set(two["file"]) == {"a.csv", "b.csv"} and len(two) == 2 * len(one)
     for name in ("one/figures/dwell_times.svg", "two/figures/dwell_times_1.svg", "two/figures/distributions.svg"):
         assert (tmp_path / name).is_file()
     free = one[(one["state"] == "free") & (one["quantity"] == "mean_dwell")]
     assert 0.02 * 15 < free["value"].item() < 0.02 * 40
-    assert command.main([str(tmp_path)]) == 2 and "no run.json" in capsys.readouterr().err
+    assert command.main([str(tmp_path)]) == 2 and "has no run.json" in capsys.readouterr().err
     segments.iloc[:0].to_parquet(tmp_path / "one" / "segments.parquet")
     (tmp_path / "one" / "kinetics.csv").unlink()
     assert command.main([str(tmp_path / "one")]) == 2 and "long enough" in capsys.readouterr().err
     assert not (tmp_path / "one" / "kinetics.csv").exists()
 
 
-def test_levels_are_weighted_by_frames_or_by_tracks():
+def test_motion_is_weighted_by_frames_or_by_tracks():
     segments = table_of([(0, 0, 29, 2, True, False), (0, 30, 39, 0, False, True), (1, 0, 9, 2, True, True)])
     segments["alpha"], segments["k"], segments["msd_1"] = [1.0, 0, 0.5], [1.0, 0, 100], [4.0, 0, 400]
-    found = {name: value[2] for name, value in levels(level_sums(segments).sum(0)).items()}
+    found = {name: value[2] for name, value in compute_motion_means(sum_motion(segments).sum(0)).items()}
     assert found["alpha_frames"] == pytest.approx((30 * 1 + 10 * 0.5) / 40)
     assert found["alpha_tracks"] == pytest.approx((0.75 * 1 + 1 * 0.5) / 1.75)
     assert found["k_frames"] == pytest.approx(100 ** (10 / 40))
     assert found["k_tracks"] == pytest.approx(100 ** (1 / 1.75))
     assert found["msd_1_frames"] == pytest.approx(4 * found["k_frames"])
-    rows = kinetics(estimate(segments, 1.0, 20)).set_index(["state", "quantity"])
+    rows = tabulate_kinetics(estimate_kinetics(segments, 1.0, 20)).set_index(["state", "quantity"])
     assert ("trapped", "k_frames") not in rows.index and np.isnan(rows.loc[("free", "k_frames"), "low"])  # 2 segments
 
 
 def test_conditions_differ_as_they_were_made_to():
     """The second binds twice as long; its interval of the ratio holds 2 and not 1, that of what is equal holds 1."""
     wild, mutant = (
-        estimate(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i) for i, mean in enumerate((20, 40))
+        estimate_kinetics(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i)
+        for i, mean in enumerate((20, 40))
     )
-    table = compare(wild, mutant).set_index(["state", "quantity"])
+    table = compare_estimates(wild, mutant).set_index(["state", "quantity"])
     bound, free = table.loc[("trapped", "mean_dwell")], table.loc[("free", "mean_dwell")]
     assert bound["ratio_low"] < 2 < bound["ratio_high"] and bound["ratio_low"] > 1.5
     assert bound["difference"] == pytest.approx(bound["value"] - bound["value_reference"])
@@ -205,8 +214,8 @@ def test_files_are_drawn_where_there_are_enough():
         for i, mean in enumerate((10, 20, 40, 80, 160, 320))
     ]
     pooled = pd.concat([part.assign(track_id=part["track_id"] + 60 * i) for i, part in enumerate(parts)])
-    by_file, by_track = (estimate(table, n_resamples=200) for table in (pooled, pooled.drop(columns="file")))
-    assert (by_file.by, by_track.by) == ("files", "tracks") and FEWEST_FILES == 5
+    by_file, by_track = (estimate_kinetics(table, n_resamples=200) for table in (pooled, pooled.drop(columns="file")))
+    assert (by_file.resampled_unit, by_track.resampled_unit) == ("files", "tracks") and MIN_FILES == 5
     width = [np.ptp(np.quantile(one.resampled["occupancy_frames"][:, 0], [0.05, 0.95])) for one in (by_file, by_track)]
     assert width[0] > 1.5 * width[1]
     assert by_file.value["mean_dwell"] == pytest.approx(by_track.value["mean_dwell"], nan_ok=True)
@@ -220,7 +229,7 @@ def test_command_compares_conditions(tmp_path, capsys):
     (tmp_path / "run.json").write_text(json.dumps(record(None)))
     assert command.main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "Against wt" in out and "say nothing about how recordings differ" in out
+    assert "Compared with wt" in out and "do not include the differences between recordings" in out
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert set(table["condition"]) == {"mutant"} and (table["resampled"] == "tracks").all()
     assert set(pd.read_csv(tmp_path / "kinetics.csv")["condition"]) == {"wt", "mutant"}
@@ -250,7 +259,11 @@ def test_dwells_whose_end_few_tracks_show_have_no_upper_bound():
     """Six ends, all in one of 12 tracks: a third of the resamples has none."""
     rows = [(0, 10 * i, 10 * i + 9, 2 * (i % 2), i == 0, i == 12) for i in range(13)]
     rows += [row for track in range(1, 12) for row in ((track, 0, 9, 0, True, False), (track, 10, 99, 2, False, True))]
-    row = kinetics(estimate(table_of(rows), 1.0, 300)).set_index(["state", "quantity"]).loc[("free", "mean_dwell")]
+    row = (
+        tabulate_kinetics(estimate_kinetics(table_of(rows), 1.0, 300))
+        .set_index(["state", "quantity"])
+        .loc[("free", "mean_dwell")]
+    )
     assert row["n"] == 6 and row["high"] == np.inf and 0 < row["low"] < row["value"]
 
 
@@ -259,11 +272,11 @@ def test_rates_rest_on_ends_of_dwells_that_were_seen_to_start():
     for track in range(20):  # free from the start, then trapped: the end is seen, the start is not
         rows += [(track, 0, 9, 2, True, False), (track, 10, 99, 0, False, True)]
     rows += [(20, 0, 9, 0, True, False), (20, 10, 19, 2, False, False), (20, 20, 59, 0, False, True)]
-    table = kinetics(estimate(table_of(rows), 1.0, 50)).set_index(["state", "quantity"])
+    table = tabulate_kinetics(estimate_kinetics(table_of(rows), 1.0, 50)).set_index(["state", "quantity"])
     rate = table.loc[("free", "rate_to_trapped")]
-    assert rate["n"] == 1 < FEWEST_SEEN and np.isnan(rate["low"])
+    assert rate["n"] == 1 < MIN_EVENTS and np.isnan(rate["low"])
     at_once = table_of([(0, 0, 9, 0, True, False), (0, 10, 12, 2, False, False), (0, 13, 40, 0, False, True)])
-    table = kinetics(estimate(at_once, 1.0, 20)).set_index(["state", "quantity"])
+    table = tabulate_kinetics(estimate_kinetics(at_once, 1.0, 20)).set_index(["state", "quantity"])
     assert np.isnan(table.loc[("free", "mean_dwell"), "value"])
 
 
@@ -283,11 +296,11 @@ def test_frame_intervals_that_differ(tmp_path, capsys):
     assert table.loc[("trapped", "mean_dwell"), "ratio"] == pytest.approx(2, rel=0.3)
     assert ("free", "msd_1_frames") not in table.index and ("free", "alpha_frames") in table.index
     with pytest.raises(InputError, match="different frame intervals"):
-        interval_of(pd.concat(parts).assign(condition="wt"), given)
+        find_frame_interval(pd.concat(parts).assign(condition="wt"), given)
 
 
 def test_nothing_is_compared_without_the_first_condition():
-    found = estimate(telegraph((1 / 20, 1 / 25), 50, 100, seed=1), 1.0, 20)
+    found = estimate_kinetics(telegraph((1 / 20, 1 / 25), 50, 100, seed=1), 1.0, 20)
     assert compare_conditions({"mutant": found, "other": found}, record(1.0)).empty
     table = compare_conditions({"mutant": found, "wt": found}, record(1.0))
     assert set(table["reference"]) == {"wt"} and set(table["condition"]) == {"mutant"}
@@ -295,5 +308,39 @@ def test_nothing_is_compared_without_the_first_condition():
 
 def test_short_stays_that_are_not_seen_lengthen_dwells():
     """The README's warning: of stays of 10 frames in both states a fourth is hidden: means are a third too long."""
-    found = quantities(track_sums(dwells(telegraph((1 / 10, 1 / 10), 6000, 100, seed=1))).sum(0))["mean_dwell"]
+    found = compute_rates(sum_dwells(find_dwells(telegraph((1 / 10, 1 / 10), 6000, 100, seed=1))).sum(0))["mean_dwell"]
     assert found[[0, 2]] == pytest.approx(10 * 4 / 3, rel=0.05)
+
+
+def test_histograms_count_frames_or_tracks_alike():
+    segments = telegraph((1 / 40, 1 / 25), 60, 100, seed=6)
+    segments["k"] *= 1 + segments["track_id"]
+    group = (segments["track_id"] % 2).to_numpy()
+    whole = [segments.groupby(group)["n_frames"].sum().to_numpy(), segments.groupby(group)["track_id"].nunique()]
+    for name, histogram in count_motion(segments, group, 2).items():
+        assert histogram.sums.shape == (2, 2, 4, len(histogram.edges) - 1) and not histogram.sums[:, :, 0].any()
+        moving = histogram.sums.sum(axis=(2, 3))
+        assert moving == pytest.approx(np.stack(whole) * (1 - share_trapped(segments, group, 2))), name
+    k = segments.loc[(segments["state"] == 2) & (group == 1), "k"]
+    frames = segments.loc[k.index, "n_frames"]
+    histogram = count_motion(segments, group, 2)["k"]
+    expected = np.histogram(np.log10(k), histogram.edges, weights=frames)[0]
+    assert histogram.sums[0, 1, 2] == pytest.approx(expected)
+    nothing = count_motion(segments.iloc[:0], group[:0], 1)
+    assert not nothing["k"].sums.any() and np.isfinite(nothing["k"].edges).all()
+
+
+def test_pooled_frame_intervals_give_frames_and_no_comparison_of_times():
+    parts = [
+        telegraph((1 / 20, 1 / 25), 40, 100, seed=i).assign(condition=name, file=f"{file}.csv")
+        for i, (name, file) in enumerate((("wt", "a"), ("mutant", "b"), ("mutant", "a")))
+    ]
+    table = pd.concat([part.assign(track_id=part["track_id"] + 40 * i) for i, part in enumerate(parts)])
+    given = record(0.01)
+    given["inputs"][1]["frame_interval_s"] = 0.02
+    with pytest.raises(InputError, match="Condition mutant"):
+        estimate_groups(table, table["condition"], given)
+    found = estimate_groups(table, table["condition"], given, pool_intervals=True)
+    assert [one.time_unit for one in found.values()] == ["s", "frames"]
+    compared = set(compare_conditions(found, given)["quantity"])
+    assert "occupancy_frames" in compared and not any(name.startswith(("mean", "rate", "msd")) for name in compared)

@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import run, walk
+from jinja2 import UndefinedError
+from markupsafe import Markup
 from report_tables import make_tables, segments_and_tracks, split_into, write_results
 
 from main import infer
+from main.tracks.kinetics import rates
 from main.tracks.report import data
-from main.tracks.report.data import ALPHA_STEP, LOG_STEP, encode, histograms, thin
-from main.tracks.report.html import Html, element, json_script, number, table
-from main.tracks.report.write import groups_of, write_report
+from main.tracks.report.data import ALPHA_STEP, LOG10_K_STEP, encode, pack_histograms, thin_points
+from main.tracks.report.html import element, format_number, make_json_script, make_table
+from main.tracks.report.write import group_segments, load_template, write_report
 from main.utils.errors import InputError
 
 HOSTILE = "a</script><img src=x onerror='window.hit=1'>&\"${x}.csv"
@@ -32,7 +35,7 @@ WAIT = 120  # seconds; the machine may be busy
 
 
 def unpack(column):
-    """What main/utils/page/decode.js does."""
+    """What page/decode.js does."""
     raw = gzip.decompress(base64.b64decode(column["data"]))
     planes = np.frombuffer(raw, np.uint8).reshape(column["planes"], column["n"]).astype(np.int64)
     change = (planes << (8 * np.arange(column["planes"]))[:, None]).sum(0)
@@ -67,7 +70,7 @@ def test_points_keep_the_stated_precision():
     packed = data.pack_points(points)
     moving = points["state"] > 0
     ratio = 10 ** unpack(packed["k"])[moving] / points["k"][moving]
-    assert abs(np.log10(ratio)).max() <= LOG_STEP / 2 + 1e-9 and ratio.max() < 1.012
+    assert abs(np.log10(ratio)).max() <= LOG10_K_STEP / 2 + 1e-9 and ratio.max() < 1.012
     assert np.isnan(unpack(packed["k"])[~moving]).all() and np.isnan(unpack(packed["alpha_hi"])[~moving]).all()
     assert np.abs(unpack(packed["alpha"])[moving] - points["alpha"][moving]).max() <= ALPHA_STEP / 2 + 1e-9
     assert (unpack(packed["frame"]) == points["frame"]).all()
@@ -77,39 +80,48 @@ def test_points_keep_the_stated_precision():
 
 def test_many_points_are_thinned():
     points, *_ = make_tables()
-    kept, every = thin(points, len(points) // 3)
+    kept, every = thin_points(points, len(points) // 3)
     assert every in (3, 4) and abs(len(kept) - len(points) / every) <= points["track_id"].nunique()
     assert (kept.groupby("track_id")["frame"].first() == points.groupby("track_id")["frame"].first()).all()
-    assert thin(points)[1] == 1
+    assert thin_points(points)[1] == 1
 
 
 def test_text_stays_text():
     assert element("p", HOSTILE, title=HOSTILE).count("<") == 2
-    assert "<img" not in table([HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)
-    assert Html("<b>") + "<i>" == "<b>&lt;i&gt;" and element("p", Html("<b>")) == "<p><b></p>"
-    script = json_script("data", {"name": HOSTILE})
+    assert "<img" not in make_table([HOSTILE], [[HOSTILE, HOSTILE]], HOSTILE)
+    assert Markup("<b>") + "<i>" == "<b>&lt;i&gt;" and element("p", Markup("<b>")) == "<p><b></p>"
+    script = make_json_script("data", {"name": HOSTILE})
     assert script.count("<") == 2 and json.loads(script[script.index(">") + 1 : -len("</script>")])["name"] == HOSTILE
     with pytest.raises(ValueError):
-        json_script("data", [np.nan])
+        make_json_script("data", [np.nan])
+
+
+def test_the_template_escapes_and_misses_nothing():
+    names = "style summary map_note groups_note diagrams dwells comparison limits origin empty data plotly scripts"
+    values = dict.fromkeys(["title", *names.split()], HOSTILE) | {"units": {"k": HOSTILE}}
+    text = load_template().render(values)
+    assert "<img" not in text and "&lt;img" in text and "${x}" in text
+    with pytest.raises(UndefinedError):
+        load_template().render({name: value for name, value in values.items() if name != "origin"})
 
 
 def test_numbers_have_three_digits():
-    assert [number(v) for v in (0, 0.1234, 12.345, 1234567.0, np.nan, None, 1e-7, -0.5)] == [
+    assert [format_number(v) for v in (0, 0.1234, 12.345, 1234567.0, np.nan, None, 1e-7, -0.5)] == [
         "0",
         "0.123",
         "12.3",
-        "1.23×10^6",
+        "1.23×10⁶",
         "–",
         "–",
-        "1.00×10^−7",
-        "-0.500",
+        "1.00×10⁻⁷",
+        "−0.500",
     ]
 
 
 def test_histograms_count_frames_or_tracks():
     _, segments, *_ = make_tables(40)
     group = segments["track_id"].to_numpy() % 2
-    found = histograms(segments, group, 2)
+    found = pack_histograms(segments, group, 2)
     for i, total in enumerate((segments["n_frames"].sum(), 40)):
         for name in ("msd_1", "k", "alpha"):
             per_group = np.array(found[name]["sums"])[i].sum((1, 2))
@@ -122,13 +134,13 @@ def test_groups_are_conditions_then_files_and_pooled_if_many():
     points, segments, tracks, record = make_tables(20)
     for column in ("file", "condition"):
         _, segments, tracks, record = split_into(["one", "two"], column, (points, segments, tracks), record)
-        names, group, by = groups_of(segments, tracks)
+        names, group, by = group_segments(segments, tracks)
         assert (names, by) == (["one", "two"], column) and (group == segments["track_id"] % 2).all()
     many = segments.assign(condition=segments["track_id"].astype(str))
-    names, group, by = groups_of(many, tracks.drop(columns="condition"))
+    names, group, by = group_segments(many, tracks.drop(columns="condition"))
     assert names == ["all tracks"] and by == "" and not group.any()
     half = tracks.assign(condition=["one", None] * 10)
-    assert groups_of(segments, half)[0] == ["one", "not given"]
+    assert group_segments(segments, half)[0] == ["one", "not given"]
 
 
 class Elements(HTMLParser):
@@ -157,8 +169,23 @@ def test_hostile_names_and_two_conditions(tmp_path):
     data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
     assert data["groups"] == [HOSTILE, "control"] and data["files"] == [HOSTILE, "b.csv"] and data["by"] == "condition"
     assert [len(group["states"]) for group in data["dwells"]] == [4, 4]
-    assert text.count("<svg") == 2 and "noise / step" in text and not list(folder.glob("*.part"))
+    assert text.count("<svg") == 2 and "error / step" in text and not list(folder.glob("*.part"))
     assert write_report(folder).read_text(encoding="utf-8") == text
+
+
+def test_each_condition_is_estimated_once(tmp_path, monkeypatch):
+    *tables, record = make_tables()
+    record = record | {"inputs": [record["inputs"][0] | {"condition": "wild"}]}
+    *tables, record = split_into(["wild", "mutant"], "condition", tables, record)
+    estimated, estimate_kinetics = [], rates.estimate_kinetics
+
+    def count(segments, *arguments, **options):
+        estimated.append(segments["condition"].unique().tolist())
+        return estimate_kinetics(segments, *arguments, **options)
+
+    monkeypatch.setattr(rates, "estimate_kinetics", count)
+    text = write_report(write_results(tmp_path / "out", *tables, record)).read_text(encoding="utf-8")
+    assert estimated == [["wild"], ["mutant"]] and "Each condition compared with wild" in text
 
 
 def test_units_are_frames_where_the_interval_is_unknown(tmp_path):
@@ -166,7 +193,7 @@ def test_units_are_frames_where_the_interval_is_unknown(tmp_path):
     record["inputs"][0] |= {"frame_interval_s": None, "um_per_unit": None}
     record["units"] = record["units"] | {"k": "px^2/frame^alpha", "msd_1": "px^2", "d_cve": "px^2/frame"}
     text = write_report(write_results(tmp_path / "out", *tables, record)).read_text(encoding="utf-8")
-    assert "mean dwell (frames)" in text and "(1/frame)" in text and "px²/frame<sup>α</sup>" in text
+    assert "mean dwell time (frames)" in text and "(1/frame)" in text and "px²/frame<sup>α</sup>" in text
     assert "µm" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
 
 
@@ -310,7 +337,8 @@ def test_a_click_opens_a_track(browser, tmp_path):
     wait(browser, "return report.map.scale > 1.2 * arguments[0]", scale)
     k = np.array(browser.execute_script("return Array.from(report.points.k, v => Number.isNaN(v) ? 99 : v)"))
     moving = points["state"] > 0
-    assert np.allclose(k[moving], np.log10(points["k"][moving]), atol=LOG_STEP / 2 + 1e-6) and (k[~moving] == 99).all()
+    assert np.allclose(k[moving], np.log10(points["k"][moving]), atol=LOG10_K_STEP / 2 + 1e-6)
+    assert (k[~moving] == 99).all()
     assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
 
 
@@ -328,9 +356,9 @@ def test_several_files_hostile_names_and_a_telephone(browser, tmp_path):
     assert browser.execute_script("return window.hit") is None
     files = Select(browser.find_element(By.ID, "file"))
     assert [option.text for option in files.options] == [HOSTILE, "b.csv"]
-    for i, own in enumerate((range(0, 12, 2), range(1, 12, 2))):
+    for i, expected_tracks in enumerate((range(0, 12, 2), range(1, 12, 2))):
         files.select_by_index(i)
-        assert browser.execute_script("return report.tracks") == list(own)
+        assert browser.execute_script("return report.tracks") == list(expected_tracks)
         assert f"of {(HOSTILE, 'b.csv')[i]}" in title(browser)
     names = browser.execute_script("return document.getElementById('histogram-k').data.map(t => t.name)")
     assert names == [("…" + HOSTILE[-31:]).replace("&", "&amp;").replace(">", "&gt;"), "b.csv"]

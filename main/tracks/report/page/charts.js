@@ -16,7 +16,7 @@ function axis(title, more) {
     showline: true, ticks: "outside", ticklen: 4, tickcolor: "#afb8c1", ...more };
 }
 
-// A logarithmic axis over these values, a decade at least.
+// Makes a logarithmic axis over these values, of at least one decade.
 function logAxis(title, values, more) {
   let [low, high] = [Infinity, -Infinity];
   for (const exponent of values.filter((value) => value > 0).map(Math.log10)) {
@@ -27,12 +27,12 @@ function logAxis(title, values, more) {
     dtick: half < 1 ? "D2" : Math.ceil(half / 3), ...more });
 }
 
-// Text as plotly reads it: names from files are not to be taken for its HTML.
+// Escapes text for plotly, which would read names from files as HTML.
 function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-// The end of a long name, which is what differs between files.
+// Keeps the end of a long name: paths of files differ there.
 function tail(name) {
   return name.length > 32 ? `…${name.slice(-31)}` : name;
 }
@@ -42,37 +42,37 @@ function translucent(colour, opacity) {
   return `rgba(${r},${g},${b},${opacity})`;
 }
 
-// K, alpha and state probabilities of a track; `own` holds its frames, `segments` its segments.
-function drawTrace(target, own, segments, data) {
+// Draws K, alpha and state probabilities of a track. `columns` holds an array for each quantity.
+function drawTrace(target, columns, segments, data) {
   const { colours, units } = data;
   const traces = [
-    ...valueTraces(own, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
-    ...valueTraces(own, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
-    ...data.states.map((state, i) => ({ type: "scatter", x: own.frame, y: own[`p_${state}`], stackgroup: "p",
+    ...valueTraces(columns, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
+    ...valueTraces(columns, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
+    ...data.states.map((state, i) => ({ type: "scatter", x: columns.frame, y: columns[`p_${state}`], stackgroup: "p",
       yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state,
       hovertemplate: "%{y:.2f}" })),
   ];
   const changes = segments.filter((s) => !s.left_censored).map((s) => s.frame_start - 0.5);
   const shapes = changes.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",
     line: { color: colours.change, width: 1, dash: "dash" } }));
-  const range = [own.frame[0] - 0.5, own.frame[own.frame.length - 1] + 0.5];
+  const range = [columns.frame[0] - 0.5, columns.frame[columns.frame.length - 1] + 0.5];
   Plotly.react(target, traces, layout({ shapes, hovermode: "x",
     xaxis: axis("frame", { range, anchor: "y3" }),
     yaxis: logAxis(`K (${units.k})`, traces.filter((t) => t.yaxis === "y").flatMap((t) => t.y), { domain: [0.69, 1] }),
     yaxis2: axis("α", { range: [-0.03, 2.03], domain: [0.36, 0.64] }),
-    yaxis3: axis("P(state)", { range: [0, 1], domain: [0, 0.3] }),
+    yaxis3: axis("probability", { range: [0, 1], domain: [0, 0.3] }),
     legend: { orientation: "h", x: 0, y: -0.13, yanchor: "top", traceorder: "normal" } }), CONFIG);
 }
 
-// Interval band, values of frames and of segments; blank where trapped.
-function valueTraces(own, segments, name, unscaled, yaxis, colour, breakAt) {
+// Makes the interval band and the values of frames and segments of K or alpha; nothing where trapped.
+function valueTraces(columns, segments, name, unscaled, yaxis, colour, breakAt) {
   const common = { type: "scatter", mode: "lines", yaxis, showlegend: false };
   const traces = [];
-  if (own[`${name}_lo`]) {
-    traces.push({ ...common, ...band(own, name, unscaled, breakAt), fill: "toself", line: { width: 0 },
+  if (columns[`${name}_lo`]) {
+    traces.push({ ...common, ...band(columns, name, unscaled, breakAt), fill: "toself", line: { width: 0 },
       fillcolor: translucent(colour, 0.2), hoverinfo: "skip" });
   }
-  const values = broken(own, name, unscaled, breakAt);
+  const values = broken(columns, name, unscaled, breakAt);
   traces.push({ ...common, ...values, line: { color: colour, width: 1.5 }, hovertemplate: "%{y:.3g}",
     name: name === "k" ? "K" : "α" });
   const steps = { x: [], y: [] };
@@ -84,24 +84,24 @@ function valueTraces(own, segments, name, unscaled, yaxis, colour, breakAt) {
   return traces;
 }
 
-// Stretches of frames with values, without long gaps: [first, last].
-function stretches(own, name, breakAt) {
+// Finds stretches of frames that have values and no long gaps: [first, last].
+function stretches(columns, name, breakAt) {
   const found = [];
-  for (let i = 0; i < own.frame.length; i++) {
-    if (Number.isNaN(own[name][i])) continue;
+  for (let i = 0; i < columns.frame.length; i++) {
+    if (Number.isNaN(columns[name][i])) continue;
     const last = found[found.length - 1];
-    if (last && last[1] === i - 1 && own.frame[i] - own.frame[i - 1] <= breakAt) last[1] = i;
+    if (last && last[1] === i - 1 && columns.frame[i] - columns.frame[i - 1] <= breakAt) last[1] = i;
     else found.push([i, i]);
   }
   return found;
 }
 
-function broken(own, name, unscaled, breakAt) {
+function broken(columns, name, unscaled, breakAt) {
   const line = { x: [], y: [] };
-  for (const [first, last] of stretches(own, name, breakAt)) {
+  for (const [first, last] of stretches(columns, name, breakAt)) {
     for (let i = first; i <= last; i++) {
-      line.x.push(own.frame[i]);
-      line.y.push(unscaled(own[name][i]));
+      line.x.push(columns.frame[i]);
+      line.y.push(unscaled(columns[name][i]));
     }
     line.x.push(null);
     line.y.push(null);
@@ -109,16 +109,16 @@ function broken(own, name, unscaled, breakAt) {
   return line;
 }
 
-function band(own, name, unscaled, breakAt) {
+function band(columns, name, unscaled, breakAt) {
   const area = { x: [], y: [] };
-  for (const [first, last] of stretches(own, name, breakAt)) {
+  for (const [first, last] of stretches(columns, name, breakAt)) {
     for (let i = first; i <= last; i++) {
-      area.x.push(own.frame[i]);
-      area.y.push(unscaled(own[`${name}_hi`][i]));
+      area.x.push(columns.frame[i]);
+      area.y.push(unscaled(columns[`${name}_hi`][i]));
     }
     for (let i = last; i >= first; i--) {
-      area.x.push(own.frame[i]);
-      area.y.push(unscaled(own[`${name}_lo`][i]));
+      area.x.push(columns.frame[i]);
+      area.y.push(unscaled(columns[`${name}_lo`][i]));
     }
     area.x.push(null);
     area.y.push(null);
@@ -126,7 +126,7 @@ function band(own, name, unscaled, breakAt) {
   return area;
 }
 
-// Histograms as lines, by group or by state, in percent of what each line or all lines hold.
+// Draws histograms as lines, one for each group (each adds up to 100 %) or state (all together do).
 function drawHistograms(data, weighting, lines) {
   const alike = weighting ? "each track counts alike" : "each frame counts alike";
   const titles = { msd_1: `MSD at one frame (${data.units.msd_1})`, k: `K (${data.units.k})`, alpha: "α" };
@@ -156,7 +156,7 @@ function histogramLines(sums, lines, data) {
     line: { shape: "hv", width: 1.8, color: data.colours.state[i + 1] } }));
 }
 
-// Kaplan-Meier curves of one group.
+// Draws the survival curves of one group.
 function drawDwells(target, group, data) {
   const traces = [];
   group.states.forEach((curve, i) => {
@@ -173,9 +173,9 @@ function drawDwells(target, group, data) {
     traces.push({ ...common, x: [0, ...curve.time], y: [1, ...curve.survival], name: data.states[i],
       line: { shape: "hv", color: colour, width: 2 }, hovertemplate: `%{x:.3g} ${group.unit}: %{y:.2f}` });
   });
-  const none = traces.length ? [] : [{ text: "no dwell was seen to begin and to end", showarrow: false, xref: "paper",
+  const none = traces.length ? [] : [{ text: "no dwell was seen to start and to end", showarrow: false, xref: "paper",
     yref: "paper", x: 0.5, y: 0.5 }];
   Plotly.react(target, traces, layout({ annotations: none,
     xaxis: axis(`dwell time (${group.unit})`, { rangemode: "tozero" }),
-    yaxis: axis("share that last longer", { range: [0, 1.03] }) }), CONFIG);
+    yaxis: axis("share of dwells", { range: [0, 1.03] }) }), CONFIG);
 }

@@ -1,12 +1,12 @@
 // The map of tracks on a canvas: draws, zooms, moves and finds the track under the pointer.
 
-const MOST_DRAWN = 150000; // points of a still map; fewer while it moves
-const MOST_MOVING = 30000;
+const MOST_DRAWN = 150000; // points drawn while the map does not move
+const MOST_MOVING = 30000; // points drawn while it moves
 const REACH = 14; // pixels from a click to a track
 const MARGIN = { left: 58, right: 12, top: 12, bottom: 46 };
 
 class TrackMap {
-  // points: x, y, frame and colour codes by mode; first: of track i its points are first[i] to first[i + 1] - 1.
+  // points: columns x, y, frame and colour codes by mode. first: track i has the points first[i] to first[i + 1] - 1.
   constructor(canvas, points, first, palettes, unit, breakAt, onChoose, onDrawn) {
     Object.assign(this, { canvas, points, first, palettes, unit, breakAt, onChoose, onDrawn });
     this.mode = "state";
@@ -37,9 +37,9 @@ class TrackMap {
   fit() {
     const box = [Infinity, Infinity, -Infinity, -Infinity];
     for (const track of this.tracks) {
-      const own = this.boxes[track];
-      for (const i of [0, 1]) box[i] = Math.min(box[i], own[i]);
-      for (const i of [2, 3]) box[i] = Math.max(box[i], own[i]);
+      const trackBox = this.boxes[track];
+      for (const i of [0, 1]) box[i] = Math.min(box[i], trackBox[i]);
+      for (const i of [2, 3]) box[i] = Math.max(box[i], trackBox[i]);
     }
     const size = this.size();
     const extent = [Math.max(box[2] - box[0], 1e-9), Math.max(box[3] - box[1], 1e-9)];
@@ -54,7 +54,7 @@ class TrackMap {
     return { width: clientWidth - MARGIN.left - MARGIN.right, height: clientHeight - MARGIN.top - MARGIN.bottom };
   }
 
-  // Pixels on the canvas of a position, y downwards as in images, and back.
+  // Converts a position to pixels on the canvas (y points down, as in images), and back.
   toScreen(x, y) {
     const { width, height } = this.size();
     return [MARGIN.left + width / 2 + (x - this.centre[0]) * this.scale,
@@ -99,7 +99,7 @@ class TrackMap {
     this.onDrawn(every, tracks.length);
   }
 
-  // One path for each colour, a line taking that of the frame where it begins.
+  // Draws one path for each colour; a line has the colour of the frame where it begins.
   drawTracks(context, tracks, every, lineWidth) {
     const codes = this.points[`${this.mode}Code`];
     const paths = this.palettes[this.mode].map(() => new Path2D());
@@ -175,7 +175,7 @@ class TrackMap {
     context.restore();
   }
 
-  // The nearest track within reach of a place on the canvas, -1 if there is none.
+  // Finds the nearest track within REACH of a place on the canvas; -1 if there is none.
   trackAt(left, top) {
     const { x, y } = this.points;
     const [px, py] = this.toPosition(left, top);
@@ -199,7 +199,7 @@ class TrackMap {
     this.drawSoon();
   }
 
-  // Few points at once, all of them when the map has come to rest.
+  // Draws few points at once, and all of them when the map no longer moves.
   drawSoon() {
     cancelAnimationFrame(this.frameRequest);
     clearTimeout(this.rest);
@@ -240,14 +240,14 @@ class TrackMap {
   }
 }
 
-// Square of the distance from (px, py) to the line from the origin to (dx, dy).
+// Computes the square of the distance from (px, py) to the line from the origin to (dx, dy).
 function squareToLine(px, py, dx, dy) {
   const length = dx * dx + dy * dy;
   const t = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;
   return (px - t * dx) ** 2 + (py - t * dy) ** 2;
 }
 
-// The smallest of 1, 2, 5 times a power of ten that is at least `length`.
+// Finds the smallest of 1, 2, 5 times a power of ten that is at least `length`.
 function niceStep(length) {
   const power = 10 ** Math.floor(Math.log10(length));
   return power * [1, 2, 5, 10].find((m) => m * power >= length * 0.999);

@@ -1,4 +1,4 @@
-// Starts the page once the summary is painted: map first, then figures, then the rest of the points.
+// Starts the page after the browser has shown the summary: first the map, then the figures, then the other columns.
 
 const byId = (name) => document.getElementById(name);
 const VALUES = ["k", "k_lo", "k_hi", "alpha", "alpha_lo", "alpha_hi"];
@@ -32,7 +32,7 @@ async function loadPlotly() {
   document.head.append(script);
 }
 
-// Where each track's points and segments begin, its file, and the track with most segments.
+// Reads where the points and segments of each track begin, its file, and which track has most segments.
 async function readTracks(data) {
   const { tracks } = data;
   const counts = await decodeAll(tracks, ["points", "segments", "file"]);
@@ -66,7 +66,7 @@ function makeMap(data) {
     (track) => { if (report.ready) choose(track); },
     (every) => {
       byId("map-note").textContent = every > 1
-        ? `At this zoom a line joins every ${every}th point of a track; zoom in to see all.` : "";
+        ? `At this zoom, only one in ${every} points of each track is drawn. Zoom in to see all.` : "";
     });
   showFile(report.fileOf[report.eventful]);
   performance.mark("map");
@@ -110,24 +110,24 @@ function showLegend() {
 
 const short = (value) => String(Number(value));
 
-// Opens a track: its traces, its segments, its place on the map.
+// Opens a track: draws its values over time, lists its segments, marks it on the map.
 function choose(track) {
   const { data, map, points, first } = report;
   report.chosen = map.chosen = track;
   showFile(report.fileOf[track]);
   map.draw();
-  const own = {};
+  const values = {};
   for (const name of ["frame", ...VALUES, ...data.states.map((s) => `p_${s}`)]) {
-    if (points[name]) own[name] = points[name].slice(first[track], first[track + 1]);
+    if (points[name]) values[name] = points[name].slice(first[track], first[track + 1]);
   }
   const segments = segmentsOf(track);
   const id = data.tracks.ids[track];
   const { source } = data.tracks;
   const origin = source ? `, track ${source[track]} of ${data.files[report.fileOf[track]]}` : "";
-  byId("track-title").textContent = `Track ${id}${origin}: ${own.frame.length} points, `
+  byId("track-title").textContent = `Track ${id}${origin}: ${values.frame.length} points, `
     + `${segments.length} segment${segments.length > 1 ? "s" : ""}`;
   byId("track-id").value = id;
-  drawTrace("trace", own, segments, data);
+  drawTrace("trace", values, segments, data);
   listSegments(segments);
 }
 
@@ -156,8 +156,8 @@ function listSegments(segments) {
     return row;
   };
   const head = document.createElement("thead");
-  head.append(line(["frames", "state", "", "α (90 %)"], "th"));
-  head.querySelectorAll("th")[2].innerHTML = `K (90 %), ${units.k}`; // escaped where it was made
+  head.append(line(["frames", "state", "", "α (90 % interval)"], "th"));
+  head.querySelectorAll("th")[2].innerHTML = `K (90 % interval), ${units.k}`; // escaped where it was made
   const body = document.createElement("tbody");
   body.append(...rows.map((cells) => line(cells, "td")));
   byId("track-segments").replaceChildren(head, body);
@@ -218,7 +218,8 @@ function listenToFigures(data) {
     const trapped = data.histograms.trapped[weighting].map((share, i) =>
       `${(100 * share).toFixed(1)} %${data.by ? ` of ${data.groups[i]}` : ""}`);
     byId("distribution-note").textContent = `${weighting ? "Each track counts alike" : "Each frame counts alike"}. `
-      + `Trapped, without K and α, and therefore in none of the three figures: ${trapped.join(", ")}.`;
+      + "Trapped frames have no K and no α and are in none of the three figures. Their share: "
+      + `${trapped.join(", ")}.`;
   };
   onEach("weighting", draw);
   onEach("lines", draw);
@@ -236,7 +237,7 @@ function listenToFigures(data) {
 function fail(error) {
   byId("failure").hidden = false;
   byId("failure").textContent = typeof DecompressionStream === "undefined"
-    ? "This browser is too old for the figures of this report; Chrome 80, Firefox 113 and Safari 16.4 show them."
+    ? "This browser is too old to draw the figures. Use Chrome 80, Firefox 113, Safari 16.4 or a later version."
     : `The figures could not be drawn: ${error}`;
   throw error;
 }
