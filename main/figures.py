@@ -6,22 +6,26 @@ from pathlib import Path
 
 import pandas as pd
 
-from main.tracks.figures import FIRST_ROWS, draw_results
+from main.tracks.figures import draw_results
+
+FIRST_ROWS = 8  # of the segments table
+DESCRIPTION = """Draw the results of infer.py into RESULTS/figures (SVG and PNG): maps of the tracks by state, K and
+alpha, and the track with most segments over time. Also prints the first segments."""
 
 
-def main(arguments=None) -> int:
-    """Run the command; 0, or 2 with one sentence if the folder holds no results."""
-    parser = argparse.ArgumentParser(prog="figures.py", description="Draw the results of infer.py.")
-    parser.add_argument("results", type=Path, help="folder that infer.py wrote")
+def main(arguments=None, prog=None) -> int:
+    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results."""
+    parser = argparse.ArgumentParser(prog=prog or "figures.py", description=DESCRIPTION)
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
     if not (folder / "run.json").is_file():
-        print(f"{folder}: no run.json in it, expected a folder that infer.py wrote.", file=sys.stderr)
+        print(f"{folder}: has no run.json, expected a folder that infer.py wrote.", file=sys.stderr)
         return 2
     written = draw_results(folder)
     segments = pd.read_parquet(folder / "segments.parquet")
-    print(f"\nFirst of {len(segments)} segments in {folder / 'segments.parquet'}:")
+    print(f"\nThe first {min(FIRST_ROWS, len(segments))} of {len(segments)} segments in {folder / 'segments.parquet'}:")
     print(segments.head(FIRST_ROWS).to_string(index=False, float_format="{:.4g}".format))
-    print(f"\nTables: {folder}/points.parquet, segments.parquet, tracks.parquet; record: run.json")
+    print(f"\nTables in {folder}: points.parquet, segments.parquet, tracks.parquet. Record of the run: run.json")
     if (folder / "report.html").is_file():
         print(f"Report: {folder / 'report.html'}")
     print("Figures: " + ", ".join(str(path) for path in written))

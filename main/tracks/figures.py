@@ -1,4 +1,4 @@
-"""Figures of tracks, and of K, alpha and state along a track."""
+"""Figures of tracks: maps, and K, alpha and state of one track over time."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from main.utils.plotting import (
 )
 from simulations.parameters import STATES
 
-FIRST_ROWS = 8
+STATE_COLOURS = ("#4D4D4D", "#0072B2", "#6CB8E6", "#D55E00")  # in the order of STATES
+TRAPPED_GREY = STATE_COLOURS[0]
+K_UNIT = "px^2/frame^alpha"
 
 
-def figures_of(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, str]) -> dict:
-    """Maps of the tracks by state, K and alpha, and the track with most segments over time.
+def plot_results(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, str]) -> dict[str, Figure]:
+    """Plot maps of the tracks by state, K and alpha, and the track with most segments over time.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def figures_of(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, st
     Returns
     -------
     dict of str -> Figure
-        Empty if no track was long enough to analyse.
+        By file name without suffix. Empty if no track was long enough to analyse.
     """
     if points.empty:
         return {}
@@ -53,24 +55,31 @@ def figures_of(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, st
     return maps | {"track_over_time": plot_result_track(points, segments, track_id, units["k"])}
 
 
-def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str):
-    """Figure of one track's points and segments over time; K and alpha are blank where trapped."""
-    own = points[points["track_id"] == track_id].sort_values("frame")
-    cut = segments[segments["track_id"] == track_id].sort_values("frame_start")
-    moving = own["k"] > 0
+def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str) -> Figure:
+    """Plot the points and segments of one track over time; K (in `k_unit`) and alpha are blank where trapped."""
+    track_points = points[points["track_id"] == track_id].sort_values("frame")
+    track_segments = segments[segments["track_id"] == track_id].sort_values("frame_start")
+    moving = track_points["k"] > 0
     prediction = SimpleNamespace(
-        log10_k=np.log10(own["k"].where(moving).to_numpy()),
-        alpha=own["alpha"].where(moving).to_numpy(),
-        state_probs=own[list(PROBABILITIES)].to_numpy(),
-        p_change=own["p_change"].to_numpy(),
+        log10_k=np.log10(track_points["k"].where(moving).to_numpy()),
+        alpha=track_points["alpha"].where(moving).to_numpy(),
+        state_probs=track_points[list(PROBABILITIES)].to_numpy(),
+        p_change=track_points["p_change"].to_numpy(),
     )
-    spans = cut.assign(start=cut["frame_start"], end=cut["frame_end"] + 1).itertuples()
-    changepoints = cut["frame_start"].to_numpy()[1:]
-    return plot_track_over_time(prediction, changepoints, segments=spans, frames=own["frame"].to_numpy(), k_unit=k_unit)
+    spans = track_segments.assign(start=track_segments["frame_start"], end=track_segments["frame_end"] + 1).itertuples()
+    changepoints = track_segments["frame_start"].to_numpy()[1:]
+    return plot_track_over_time(
+        prediction, changepoints, segments=spans, frames=track_points["frame"].to_numpy(), k_unit=k_unit
+    )
 
 
 def draw_results(folder: str | Path) -> list[Path]:
-    """Draw the figures of every file in a results folder into its subfolder `figures`.
+    """Draw the figures of every file of a results folder, and save them in its subfolder `figures`.
+
+    Parameters
+    ----------
+    folder : path
+        Folder that `infer.py` wrote.
 
     Returns
     -------
@@ -81,32 +90,30 @@ def draw_results(folder: str | Path) -> list[Path]:
     points, segments = (pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments"))
     units = json.loads((folder / "run.json").read_text(encoding="utf-8"))["units"]
     if "file" not in points:
-        figures = figures_of(points, segments, units)
+        figures = plot_results(points, segments, units)
         return [save(fig, name, folder / "figures") for name, fig in figures.items()]
     written = []
-    for i, (file, own) in enumerate(points.groupby("file", sort=False)):
-        figures = figures_of(own, segments[segments["file"] == file], units)
+    for i, (file, file_points) in enumerate(points.groupby("file", sort=False)):
+        figures = plot_results(file_points, segments[segments["file"] == file], units)
         written += [save(fig, f"{name}_{i}", folder / "figures") for name, fig in figures.items()]
     return written
 
 
-STATE_COLOURS = ("#4D4D4D", "#0072B2", "#6CB8E6", "#D55E00")
-TRAPPED_GREY = STATE_COLOURS[0]
-K_UNIT = "px^2/frame^alpha"
-
-
 def step_values(values: np.ndarray) -> np.ndarray:
-    """Value of each of the T-1 lines between T frames: that of the frame where the line begins."""
+    """Values of the T-1 lines between T frames: a line has the value of the frame where it begins."""
     return np.asarray(values)[:-1]
 
 
 def track_lines(ax, tracks, cmap, norm) -> LineCollection:
-    """Draw tracks coloured per frame.
+    """Draw tracks with a colour for each frame.
 
     Parameters
     ----------
+    ax : matplotlib.axes.Axes
     tracks : list of (xy (T, 2), values (T,))
-        Positions and the value that colours each frame; nan is drawn grey.
+        Positions, and the value that sets the colour of each frame; nan has the colour map's colour for missing values.
+    cmap, norm
+        As returned by `colour_scale`.
     """
     lines, values = [], []
     for xy, value in tracks:
@@ -121,7 +128,20 @@ def track_lines(ax, tracks, cmap, norm) -> LineCollection:
 
 
 def colour_scale(by: str, values: np.ndarray):
-    """Colour map and norm of `by` ("k", "alpha" or "state"); K is logarithmic over its 2-98 % range."""
+    """Choose the colour map and its range for a quantity; what has no value (trapped) is grey.
+
+    Parameters
+    ----------
+    by : {"k", "alpha", "state"}
+        K has a logarithmic scale from its 2 % to its 98 % quantile, alpha a linear one from 0 to 2.
+    values : numpy.ndarray
+        Values of K.
+
+    Raises
+    ------
+    ValueError
+        If `by` is none of these.
+    """
     if by == "state":
         return ListedColormap(STATE_COLOURS), Normalize(-0.5, len(STATES) - 0.5)
     if by == "alpha":
@@ -134,7 +154,7 @@ def colour_scale(by: str, values: np.ndarray):
 
 
 def state_legend(target, **options):
-    """Legend of the four state colours on a figure or axes."""
+    """Add a legend of the four states' colours to a figure or to axes."""
     handles = [
         Line2D([], [], color=colour, lw=3, label=state) for colour, state in zip(STATE_COLOURS, STATES, strict=True)
     ]
@@ -143,14 +163,19 @@ def state_legend(target, **options):
 
 @styled
 def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_unit: str = K_UNIT) -> Figure:
-    """Map of tracks, every frame coloured by K, alpha or state, with a scale bar.
+    """Plot a map of tracks with a scale bar; each frame has the colour of its K, alpha or state.
 
     Parameters
     ----------
     points : DataFrame
         Columns track_id, frame, x, y (in `unit`), k (in `k_unit`), alpha, state; as in points.parquet. Frames
-        that were not analysed, and K and alpha of trapped frames, are drawn grey.
+        that were not analysed are grey, and trapped frames too, because they have no K and no alpha.
     by : {"state", "k", "alpha"}
+
+    Raises
+    ------
+    ValueError
+        If no track has two frames, or if `by` is unknown.
     """
     values = points[by].to_numpy(dtype=float)
     if by != "state":
@@ -158,7 +183,7 @@ def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_uni
     table = points.assign(_value=values).sort_values(["track_id", "frame"])
     tracks = [(g[["x", "y"]].to_numpy(), g["_value"].to_numpy()) for _, g in table.groupby("track_id") if len(g) > 1]
     if not tracks:
-        raise ValueError("no track of two or more frames to draw")
+        raise ValueError("no track has two or more frames")
     cmap, norm = colour_scale(by, values)
     fig, axes = new_figure(5.2, 4.6)
     ax = axes[0, 0]
@@ -179,7 +204,7 @@ def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_uni
     return fig
 
 
-def _mark(ax, changepoints, **options):
+def _mark_changepoints(ax, changepoints, **options):
     for frame in changepoints:
         ax.axvline(frame, **options)
 
@@ -188,20 +213,20 @@ def _mark(ax, changepoints, **options):
 def plot_track_over_time(
     prediction, changepoints, truth=None, segments=None, frames=None, k_unit: str = K_UNIT
 ) -> Figure:
-    """K, alpha and state of one track over time, with predicted and true changepoints.
+    """Plot K, alpha and state of one track over time, with predicted and true changepoints.
 
     Parameters
     ----------
     prediction : object with log10_k (T,), alpha (T,), state_probs (T, 4), p_change (T,)
-        K in `k_unit`, as of `main.tracks.inference.predictor.Predictor.predict`.
+        K in `k_unit`, as returned by `main.tracks.inference.predictor.Predictor.predict`.
     changepoints : sequence of int
-        Predicted first frames of new segments, dashed.
+        Predicted first frames of new segments; dashed lines.
     truth : mapping, optional
-        k (T,), alpha (T,), state (T,), drawn in black, blank where trapped; its changes dotted.
+        k (T,), alpha (T,), state (T,); black lines, blank where trapped. Its changepoints are dotted lines.
     segments : sequence of mapping, optional
         start, end (exclusive), k, alpha of each predicted segment, drawn thick.
     frames : array (T,), optional
-        Frame of each prediction, by default 0 to T-1; changepoints and segments are on the same scale.
+        Frame number of each prediction, by default 0 to T-1. Changepoints and segments use the same numbers.
     """
     fig, axes = new_figure(6.4, 5.2, 4, 1, sharex=True, height_ratios=[1, 1, 0.8, 0.6])
     axes = axes[:, 0]
@@ -218,7 +243,7 @@ def plot_track_over_time(
     if truth is not None:
         _draw_truth(axes, frames, truth)
     for ax in axes:
-        _mark(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
+        _mark_changepoints(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
     for ax, label in zip(axes, (f"K ({pretty_unit(k_unit)})", "α", "P(state)", "P(change)"), strict=True):
         ax.set_ylabel(label)
     axes[1].set_ylim(-0.05, 2.05)
@@ -238,7 +263,7 @@ def _draw_truth(axes, frames, truth):
     axes[2].scatter(
         frames, np.full(len(frames), 1.06), c=np.asarray(STATE_COLOURS)[state], marker="s", s=9, clip_on=False
     )
-    _mark(axes[3], frames[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
+    _mark_changepoints(axes[3], frames[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
 
 
 def _time_legend(fig, with_truth: bool, with_segments: bool):
@@ -248,7 +273,7 @@ def _time_legend(fig, with_truth: bool, with_segments: bool):
         ("truth", TRUTH_COLOUR if with_truth else "none", "-", 1),
         ("true change", TRUTH_COLOUR if with_truth else "none", ":", 1.6),
     ]
-    handles = []  # a legend fills its columns first: a line and a state in each
+    handles = []  # the legend fills one column after the other: a line and a state in each
     for (label, colour, style, width), name, state in zip(lines, STATES, STATE_COLOURS, strict=True):
         shown = label if colour != "none" else " "
         handles += [Line2D([], [], color=colour, ls=style, lw=width, label=shown)]
@@ -258,7 +283,7 @@ def _time_legend(fig, with_truth: bool, with_segments: bool):
 
 @styled
 def plot_example_tracks(examples: dict[str, list], unit: str = "px") -> Figure:
-    """One panel of tracks for each model, coloured by true state, each with its own scale bar.
+    """Plot tracks of each model in one panel, with the colours of their true states and a scale bar for each panel.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from main import cli
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # Imported package -> the package of requirements.txt that brings it.
-BROUGHT_BY = {"stochastic": "andi-datasets", "PIL": "matplotlib", "jinja2": "torch", "markupsafe": "torch"}
+BROUGHT_BY = {"stochastic": "andi-datasets", "PIL": "matplotlib"}
 
 
 def required(lines) -> set[str]:
