@@ -98,9 +98,7 @@ def fit(
         If an option does not hold what it may, or a resumed run was started with other options, settings or data.
     """
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
-    torch.manual_seed(
-        options.seed + distributed.rank()
-    )  # dropout differs by rank; the weights are those of rank 0
+    torch.manual_seed(options.seed + distributed.rank())  # dropout differs by rank; the weights are those of rank 0
     net = task.network().to(device)
     learning = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=options.weight_decay)
@@ -113,7 +111,7 @@ def fit(
     model, first = in_precision(distributed.wrap(net), device, options.bf16), distributed.rank() == 0
     folder.open(given, {"device": str(device), "torch": torch.__version__}, resume)
     running, since = {}, time.monotonic()
-    bar = tqdm(total=options.steps, initial=state["step"], desc="train", unit="step", mininterval=2, disable=not first)
+    bar = progress_bar(options.steps, state["step"], first)
     with PoliteStop(options.minutes) as stop, one_thread(device):
         for batch in islice(cycle(train), max(options.steps - state["step"], 0)):
             net.train()
@@ -147,6 +145,11 @@ def fit(
     bar.close()
     folder.close()
     return net
+
+
+def progress_bar(steps: int, done: int, shown: bool) -> tqdm:
+    """Bar of the steps, with the time that is left."""
+    return tqdm(total=steps, initial=done, desc="train", unit="step", mininterval=2, disable=not shown)
 
 
 def validation(task: Task, net: torch.nn.Module, batches: list[dict]) -> dict[str, float]:
