@@ -1,4 +1,4 @@
-"""infer.py on a dask cluster: the tables of the local run, also where a worker dies."""
+"""Analysis on a dask cluster: the tables of the local run, also if a worker dies."""
 
 import logging
 import os
@@ -10,8 +10,19 @@ import pytest
 from distributed import Client, LocalCluster
 from helpers import run, walk
 
+from main.tracks.analysis import analyse_tracks
+from main.tracks.cluster import analyse_blocks, describe_code
+from main.tracks.inference.predictor import load_predictor
+from main.tracks.options import InferenceOptions
+from main.tracks.pipeline import read_blocks
 from main.tracks.reading import sources
+from main.tracks.reading.formats import read_tracks
+from main.tracks.reading.sources import open_sources
 from main.tracks.results.writer import TABLES
+from main.utils.errors import InputError
+from simulations.scheduler import connect
+
+BLOCK_POINTS = 200
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +34,8 @@ def cluster():
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Two files of two conditions, and blocks so small that there are many."""
-    monkeypatch.setitem(sources.BLOCK_POINTS, "cpu", 200)
+def files(tmp_path):
+    """Two track files."""
     rng, paths = np.random.default_rng(0), []
     for name, n_tracks in (("a", 40), ("b", 30)):
         paths.append(tmp_path / f"{name}.csv")
@@ -34,49 +44,52 @@ def files(tmp_path, monkeypatch):
     return paths
 
 
-def same(local, other):
+@pytest.fixture
+def blocks(files):
+    """The tracks of the files in more than ten blocks, given as (Source, Tracks)."""
+    blocks = list(read_blocks(open_sources([(path, None) for path in files], read_tracks), BLOCK_POINTS))
+    assert len(blocks) > 10
+    return blocks
+
+
+def same_tables(local, other):
     for name in TABLES:
-        a, b = (pd.read_parquet(folder / f"{name}.parquet") for folder in (local, other))
-        pd.testing.assert_frame_equal(a, b, rtol=1e-4, atol=1e-5)
+        pd.testing.assert_frame_equal(getattr(local, name), getattr(other, name), rtol=1e-4, atol=1e-5)
 
 
-def test_tables_are_those_of_the_local_run(cluster, files, weights, tmp_path):
+def test_tables_are_those_of_the_local_run(cluster, files, weights, tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.BLOCK_POINTS, "cpu", BLOCK_POINTS)  # or these files would be a block each
     assert run(files, tmp_path / "local", weights) == 0
     assert run(files, tmp_path / "dask", weights, "--scheduler", cluster.scheduler_address) == 0
-    same(tmp_path / "local", tmp_path / "dask")
+    for name in TABLES:
+        local, other = (pd.read_parquet(tmp_path / folder / f"{name}.parquet") for folder in ("local", "dask"))
+        pd.testing.assert_frame_equal(local, other, rtol=1e-4, atol=1e-5)
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         done = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert len(done) == 2 and min(done.values()) >= 2  # both took part
 
 
-def test_a_killed_worker_loses_and_repeats_nothing(cluster, files, weights, tmp_path, monkeypatch):
-    with Client(cluster.scheduler_address, set_as_default=False) as client:
+def test_a_killed_worker_loses_and_repeats_nothing(cluster, blocks, weights):
+    predictor, config = load_predictor(weights, "cpu")
+    options = InferenceOptions(weights=str(weights), device="cpu")
+    with connect(cluster.scheduler_address, describe_code) as client:
         victim = next(iter(client.run(os.getpid).values()))
-    begun, real = [], sources.labelled
-
-    def labelled(*arguments):
-        begun.append(1)
-        if len(begun) == 3:  # in the middle of the run
-            os.kill(victim, signal.SIGKILL)
-        return real(*arguments)
-
-    assert run(files, tmp_path / "local", weights) == 0
-    monkeypatch.setattr("main.tracks.pipeline.labelled", labelled)
-    assert run(files, tmp_path / "dask", weights, "--scheduler", cluster.scheduler_address) == 0
-    assert len(begun) > 10
+        results = analyse_blocks(client, iter(blocks), options, config["sha256"])
+        done = [next(results) for _ in range(3)]
+        os.kill(victim, signal.SIGKILL)  # in the middle of the run
+        done += results
     with pytest.raises(ProcessLookupError):
         os.kill(victim, 0)
-    same(tmp_path / "local", tmp_path / "dask")
+    for (source, block), (same_source, same_block, tables) in zip(blocks, done, strict=True):
+        assert same_source is source and same_block is block
+        same_tables(analyse_tracks(block, predictor, config), tables)
 
 
-def test_a_worker_with_other_weights_is_refused(cluster, files, weights, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("main.tracks.cluster.sorted", lambda _: [("k", "0" * 64)], raising=False)
-    out = tmp_path / "out"
-    assert run(files, out, weights, "--scheduler", cluster.scheduler_address) == 2
-    printed = capsys.readouterr().err
-    assert "other weights" in printed and len(printed.strip().splitlines()) == 1 and not out.exists()
-
-
-def test_no_scheduler_is_one_sentence(files, weights, tmp_path, capsys):
-    assert run(files, tmp_path / "out", weights, "--scheduler", "tcp://127.0.0.1:9") == 2
-    assert "no dask scheduler answers" in capsys.readouterr().err and not (tmp_path / "out").exists()
+def test_a_worker_with_other_weights_is_refused(cluster, blocks, weights):
+    options = InferenceOptions(weights=str(weights), device="cpu")
+    with (
+        connect(cluster.scheduler_address, describe_code) as client,
+        pytest.raises(InputError, match="other weights") as error,
+    ):
+        list(analyse_blocks(client, iter(blocks), options, {"k": "0" * 64}))
+    assert "\n" not in str(error.value)

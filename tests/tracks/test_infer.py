@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,12 @@ from helpers import REAL, ROOT, random_options, run, walk
 
 from main import infer
 from main.models import build
+from main.tracks.analysis import analyse_tracks
 from main.tracks.inference.predictor import Predictor
 from main.tracks.pieces import bridge, cut_pieces, every_frame
+from main.tracks.pipeline import infer_files
+from main.tracks.reading.formats import read_tracks
+from main.tracks.results.record import Tally
 from main.utils.weights import WEIGHTS_DIR, save_weights
 
 POINTS = [
@@ -56,6 +61,20 @@ SEGMENTS = [
     "change_width",
 ]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
+OPTIONS = {
+    "format": "auto",
+    "pixel_size": None,
+    "frame_interval": None,
+    "localization_error": None,
+    "columns": None,
+    "weights": "default",
+    "adapt": "none",
+    "min_length": 20,
+    "device": "cuda" if torch.cuda.is_available() else "cpu",
+    "scheduler": None,
+    "andi": False,
+    "csv": False,
+}
 needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../shared/data")
 needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / "default" / "config.json").exists(), reason="no shipped weights")
 
@@ -85,6 +104,7 @@ def test_contract(walks, weights, tmp_path, capsys):
     assert units["k"] == units["k_lo"] == units["k_hi"] == "px^2/frame^alpha"
     assert len(pd.read_csv(out / "segments.csv")) == len(segments)
     record = json.loads((out / "run.json").read_text())
+    assert record["options"] == OPTIONS | {"weights": str(weights), "csv": True}
     assert len(record["inputs"][0]["sha256"]) == 64 and set(record["weights"]) == {"k", "alpha", "state"}
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 1 and "Read 7 tracks" in lines[0] and "4 tracks below 20" in lines[0]
@@ -92,8 +112,8 @@ def test_contract(walks, weights, tmp_path, capsys):
 
 
 def test_units_scale_k_and_nothing_else(walks, weights, tmp_path):
-    infer.infer_files(walks, tmp_path / "px", weights=weights)
-    infer.infer_files(walks, tmp_path / "um", weights=weights, pixel_size=0.16, frame_interval=0.00748)
+    infer_files(walks, tmp_path / "px", weights=weights)
+    infer_files(walks, tmp_path / "um", weights=weights, pixel_size=0.16, frame_interval=0.00748)
     px, um = read(tmp_path / "px", "segments"), read(tmp_path / "um", "segments")
     assert np.allclose(um["k"], px["k"] * 0.16**2 / 0.00748 ** px["alpha"], rtol=1e-9)
     assert np.allclose(um["msd_1"], 4 * um["k"] * 0.00748 ** um["alpha"])
@@ -118,7 +138,7 @@ def intervals(tmp_path_factory):
 
 
 def test_intervals_hold_the_values_and_start_at_0_where_trapped(walks, intervals, tmp_path):
-    infer.infer_files(walks, tmp_path / "out", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
+    infer_files(walks, tmp_path / "out", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
     for name in ("points", "segments"):
         table = read(tmp_path / "out", name)
         trapped = table["state"] == 0
@@ -131,9 +151,9 @@ def test_intervals_hold_the_values_and_start_at_0_where_trapped(walks, intervals
 
 
 def test_segments_intervals_are_calibrated_and_converted_like_k(walks, intervals, tmp_path):
-    infer.infer_files(walks, tmp_path / "plain", weights=intervals / "plain")
-    infer.infer_files(walks, tmp_path / "twice", weights=intervals / "calibrated")
-    infer.infer_files(walks, tmp_path / "um", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
+    infer_files(walks, tmp_path / "plain", weights=intervals / "plain")
+    infer_files(walks, tmp_path / "twice", weights=intervals / "calibrated")
+    infer_files(walks, tmp_path / "um", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
     plain, twice, um = (read(tmp_path / name, "segments") for name in ("plain", "twice", "um"))
     moving = plain["state"] > 0
     ratio = np.log(twice["k"] / twice["k_lo"]) / np.log(plain["k"] / plain["k_lo"])
@@ -143,7 +163,7 @@ def test_segments_intervals_are_calibrated_and_converted_like_k(walks, intervals
 
 
 def test_networks_without_interval_heads_give_nan(walks, weights, tmp_path):
-    infer.infer_files(walks, tmp_path / "out", weights=weights)
+    infer_files(walks, tmp_path / "out", weights=weights)
     for name in ("points", "segments"):
         assert read(tmp_path / "out", name)[["k_lo", "k_hi", "alpha_lo", "alpha_hi"]].isna().all(axis=None)
 
@@ -152,8 +172,8 @@ def test_scale_equivariant_with_known_noise(tmp_path, weights):
     table = walk(np.random.default_rng(1), 80)
     table.to_csv(tmp_path / "a.csv", index=False)
     table.assign(x=table["x"] * 1e-3, y=table["y"] * 1e-3).to_csv(tmp_path / "b.csv", index=False)
-    infer.infer_files(tmp_path / "a.csv", tmp_path / "a", weights=weights, localization_error=0.3)
-    infer.infer_files(tmp_path / "b.csv", tmp_path / "b", weights=weights, localization_error=0.3e-3)
+    infer_files(tmp_path / "a.csv", tmp_path / "a", weights=weights, localization_error=0.3)
+    infer_files(tmp_path / "b.csv", tmp_path / "b", weights=weights, localization_error=0.3e-3)
     a, b = read(tmp_path / "a", "points"), read(tmp_path / "b", "points")
     assert np.allclose(b["k"], a["k"] * 1e-6, rtol=1e-3)
     assert np.allclose(b["alpha"], a["alpha"], atol=1e-4)
@@ -164,7 +184,7 @@ def test_a_known_localization_error_is_taken_off_d(walks, weights, tmp_path):
     run(walks, tmp_path / "known", weights, "--localization-error", "0.5", "--pixel-size", "0.16")
     table = pd.read_csv(walks)
     square = np.array(
-        [(own[["x", "y"]].diff() ** 2).to_numpy()[1:].mean() for _, own in table.groupby("track_id") if len(own) > 1]
+        [(rows[["x", "y"]].diff() ** 2).to_numpy()[1:].mean() for _, rows in table.groupby("track_id") if len(rows) > 1]
     )
     known, unknown = (read(tmp_path / name, "tracks")["d_cve"].to_numpy() for name in ("known", "unknown"))
     assert np.allclose(known[1:], (square / 2 - 0.25) * 0.16**2) and np.isnan(known[0])
@@ -244,30 +264,28 @@ class Constant(torch.nn.Module):
         return {"k": torch.zeros(shape), "alpha": torch.full(shape, self.alpha), "state": logits}
 
 
-@pytest.fixture
-def constant(monkeypatch):
-    def use(**options):
-        predictor = Predictor({"all": Constant(**options)}, {})
-        monkeypatch.setattr("main.tracks.analysis.load_predictor", lambda *_: (predictor, {}))
-
-    return use
+def analyse_with(network, path, sigma=None):
+    """Results of a file by one network for K, alpha and state."""
+    return analyse_tracks(read_tracks(path), Predictor({"all": network}, {}), {}, sigma=sigma)
 
 
-def test_trapped_is_zero(walks, tmp_path, constant):
-    constant(state=0)
-    infer.infer_files(walks, tmp_path / "out")
-    for name in ("points", "segments"):
-        table = read(tmp_path / "out", name)
+def test_trapped_is_zero(walks):
+    results = analyse_with(Constant(state=0), walks)
+    for table in (results.points, results.segments):
         assert (table[["k", "alpha", "state"]] == 0).all(axis=None) and len(table)
 
 
-def test_noise_dominated_only_while_noise_is_unknown(walks, tmp_path, constant):
-    constant(alpha=0.05)
-    unknown = infer.infer_files(walks, tmp_path / "a")
-    known = infer.infer_files(walks, tmp_path / "b", localization_error=0.1)
-    assert unknown.record["counts"]["flags"]["noise_dominated"] == 3
-    assert "noise_dominated" in unknown.record["warnings"][0]
-    assert "noise_dominated" not in known.record["counts"]["flags"]
+def test_noise_dominated_only_while_noise_is_unknown(walks):
+    unknown = analyse_with(Constant(alpha=0.05), walks).tracks["flags"]
+    known = analyse_with(Constant(alpha=0.05), walks, sigma=0.1).tracks["flags"]
+    assert (unknown == "noise_dominated").sum() == 3
+    assert not known.str.contains("noise_dominated").any()
+
+
+def test_noise_dominated_tracks_give_a_warning():
+    assert Tally().warnings([], None) == []
+    (warning,) = Tally(flags=Counter(noise_dominated=3)).warnings([], None)
+    assert warning.startswith("3 tracks are noise_dominated") and "--localization-error" in warning
 
 
 def test_outside_training_range(walks, weights, tmp_path):
@@ -277,7 +295,7 @@ def test_outside_training_range(walks, weights, tmp_path):
 
 
 def test_noise_larger_than_the_steps_is_outside_training_range(walks, weights, tmp_path):
-    done = infer.infer_files(walks, tmp_path / "out", weights=weights, localization_error=160.0)
+    done = infer_files(walks, tmp_path / "out", weights=weights, localization_error=160.0)
     assert done.record["counts"]["flags"]["outside_training_range"] == 3
 
 
@@ -308,12 +326,12 @@ def test_command_line(tmp_path, walks, weights):
 @needs_real
 def test_real_files(tmp_path, weights):
     saspt = [REAL / f"saspt_u2os_ht_nls_region_{i}.csv" for i in (0, 1)]
-    done = infer.infer_files(saspt, tmp_path / "saspt", weights=weights, pixel_size=0.16, frame_interval=0.00748)
+    done = infer_files(saspt, tmp_path / "saspt", weights=weights, pixel_size=0.16, frame_interval=0.00748)
     assert len(done.results.tracks) == 2387 + 3294
     assert (done.results.tracks["n_segments"] > 0).sum() == 16
     assert done.results.tracks["localization_error"].between(0.05, 1).mean() > 0.95
     challenge = sorted(REAL.glob("andi2_challenge/exp_*/trajs_fov_0.csv"))
-    done = infer.infer_files(challenge, tmp_path / "andi", weights=weights, andi=True)
+    done = infer_files(challenge, tmp_path / "andi", weights=weights, andi=True)
     assert done.record["units"]["k"] == "px^2/frame^alpha"
     for file in done.files:
         text = tmp_path / "andi" / "track_2" / file.path.parent.name / "fov_0.txt"
@@ -327,7 +345,8 @@ def same_tracks(xml, spots):
     def keys(table):
         rounded = table.assign(x=table["x"].round(3), y=table["y"].round(3))
         return {
-            tuple(map(tuple, own[["frame", "x", "y"]].to_numpy())): track for track, own in rounded.groupby("track_id")
+            tuple(map(tuple, rows[["frame", "x", "y"]].to_numpy())): track
+            for track, rows in rounded.groupby("track_id")
         }
 
     a, b = keys(xml), keys(spots)
@@ -337,8 +356,8 @@ def same_tracks(xml, spots):
 @needs_real
 @needs_weights
 def test_trackmate_xml_and_csv_agree(tmp_path):
-    xml = infer.infer_files(REAL / "trackmate_example.xml", tmp_path / "xml", min_length=5)
-    spots = infer.infer_files(REAL / "trackmate_example.csv", tmp_path / "csv", min_length=5, frame_interval=0.06)
+    xml = infer_files(REAL / "trackmate_example.xml", tmp_path / "xml", min_length=5)
+    spots = infer_files(REAL / "trackmate_example.csv", tmp_path / "csv", min_length=5, frame_interval=0.06)
     assert "declares 521 tracks" in xml.record["warnings"][0]
     assert xml.record["units"] == spots.record["units"]
     pairs = same_tracks(xml.files[0].tracks().table, spots.files[0].tracks().table)
@@ -353,12 +372,12 @@ def test_trackmate_xml_and_csv_agree(tmp_path):
 @needs_weights
 def test_adapt_reads_a_file_as_one_sample_and_says_so(tmp_path):
     tracks = ROOT / "samples" / "tracks.csv"
-    together = infer.infer_files(tracks, tmp_path / "together", adapt="sample", localization_error=0.12)
+    together = infer_files(tracks, tmp_path / "together", adapt="sample", localization_error=0.12)
     sample = together.record["samples"][0]
     assert sample["networks"] and together.record["options"]["weights"] == "sample"
-    assert "samples" not in infer.infer_files(tracks, tmp_path / "alone").record
+    assert "samples" not in infer_files(tracks, tmp_path / "alone").record
     few = pd.read_csv(tracks)
     few[few["track_id"] < few["track_id"].unique()[5]].to_csv(tmp_path / "few.csv", index=False)
-    run = infer.infer_files(tmp_path / "few.csv", tmp_path / "few", adapt="sample")
+    run = infer_files(tmp_path / "few.csv", tmp_path / "few", adapt="sample")
     assert not run.record["samples"][0]["networks"] and not run.record["samples"][0]["mixture"]
     assert any("5 tracks are fewer than" in warning for warning in run.record["warnings"])

@@ -1,12 +1,17 @@
 """What infer.py cannot use: exit 2, one sentence, nothing written."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import random_nets, random_options, run, walk
+from helpers import ROOT, random_nets, random_options, run, walk
 
 from main import infer
+from main.tracks.results.writer import TABLES, open_writer
+from main.utils.errors import InputError
 from main.utils.weights import save_weights
 
 BAD = {
@@ -34,22 +39,13 @@ def test_bad_files(name, tmp_path, weights, walks, capsys):
 
 
 def test_bad_paths(tmp_path, weights, capsys):
-    refused(capsys, run(tmp_path, tmp_path / "out", weights), "is a directory", tmp_path / "out")
+    refused(capsys, run(tmp_path, tmp_path / "out", weights), "is a folder", tmp_path / "out")
     refused(capsys, run(tmp_path / "no.csv", tmp_path / "out", weights), "no such file", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        "flip",
-        "truncate",
-        "delete",
-        "config",
-        "list",
-        "segmentation",
-        "features",
-        "pickle",
-    ],
+    ["flip", "truncate", "delete", "config", "list", "segmentation", "features", "pickle"],
 )
 def test_corrupted_weights(damage, tmp_path, walks, capsys):
     folder = tmp_path / "weights"
@@ -76,25 +72,51 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        ["--pixel-size", "0"],
-        ["--frame-interval", "-1"],
-        ["--localization-error", "nan"],
-        ["--min-length", "1"],
-        ["--weights", "no-such-weights"],
-        ["--columns", "track=id,frame=zzz"],
+        (["--pixel-size", "0"], "--pixel-size is 0.0, expected a number above 0."),
+        (["--frame-interval", "-1"], "--frame-interval is -1.0, expected a number above 0."),
+        (["--localization-error", "nan"], "--localization-error is nan, expected 0 or a number above 0."),
+        (["--min-length", "1"], "--min-length is 1, expected a whole number of 2 or more."),
+        (["--weights", "no-such-weights"], "no-such-weights"),
+        (["--columns", "track=id,frame=zzz"], "no column 'id' or 'zzz'"),
+        (["--condition", "wild type", "more.csv"], "has no condition, but others have"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler answers"),
     ],
 )
-def test_bad_options(options, tmp_path, walks, weights, capsys):
-    refused(capsys, run(walks, tmp_path / "out", weights, *options), "", tmp_path / "out")
+def test_bad_options(options, message, tmp_path, walks, weights, capsys):
+    refused(capsys, run(walks, tmp_path / "out", weights, *options), message, tmp_path / "out")
+
+
+def test_a_condition_without_files_is_refused(tmp_path, capsys):
+    code = infer.main(["--condition", "mutant", "--out", str(tmp_path / "out")])
+    refused(capsys, code, "--condition mutant: has no track files", tmp_path / "out")
+
+
+def test_two_files_for_one_challenge_file_are_refused(tmp_path, walks, weights, capsys):
+    other = tmp_path / "others.csv"
+    other.write_bytes(walks.read_bytes())
+    code = run([walks, other], tmp_path / "out", weights, "--andi")
+    refused(capsys, code, f"{walks} and {other} would both be written to track_2/exp_0/fov_0.txt", tmp_path / "out")
+
+
+def test_a_file_is_given_once(tmp_path, walks, weights, capsys):
+    again = walks.parent / "." / walks.name
+    refused(capsys, run([walks, again], tmp_path / "out", weights), "given twice", tmp_path / "out")
 
 
 @pytest.mark.parametrize("options", [["--columns", "colour=red"], ["--format", "xls"], ["--pixel-size", "a"]])
 def test_bad_arguments(options, tmp_path, walks, weights, capsys):
     with pytest.raises(SystemExit) as exit:
         run(walks, tmp_path / "out", weights, *options)
-    refused(capsys, exit.value.code, options[0], tmp_path / "out")
+    refused(capsys, exit.value.code, f"argument {options[0]}: ", tmp_path / "out")
+
+
+def test_every_option_states_its_default():
+    for action in infer.make_parser()._actions:
+        text = infer.make_parser()._get_formatter()._expand_help(action)
+        assert action.dest == "help" or "Default: " in text or "Required" in text, action.dest
+        assert action.choices is None or all(choice in text for choice in action.choices), action.dest
 
 
 def test_existing_folder_needs_overwrite(tmp_path, walks, weights, capsys):
@@ -143,21 +165,39 @@ def test_folders_made_for_nothing_go(tmp_path, walks, weights, capsys):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_that_changes_meanwhile_is_refused(tmp_path, walks, weights, capsys, monkeypatch):
-    monkeypatch.setattr("main.tracks.reading.sources.KEPT_POINTS", 0)
-    assert run(walks, tmp_path / "same", weights) == 0
-    capsys.readouterr()
-    real, readings = infer.read_tracks, []
+def test_an_error_between_two_blocks_leaves_no_folder(tmp_path):
+    table = walk(np.random.default_rng(0), 5)
+    with pytest.raises(InputError, match="changed"), open_writer(tmp_path / "out", {}, csv=True) as writer:
+        writer.add(dict.fromkeys(TABLES, table))
+        assert (tmp_path / "out").exists()
+        raise InputError("a file changed")
+    assert not (tmp_path / "out").exists()
 
-    def read(path, *options):
-        tracks = real(path, *options)
-        readings.append(path)
-        if len(readings) == 2:
-            tracks.table = tracks.table.iloc[:-1]
-        return tracks
 
-    monkeypatch.setattr("main.tracks.pipeline.read_tracks", read)
-    refused(capsys, run(walks, tmp_path / "out", weights), "changed while it was read", tmp_path / "out")
+REFUSED = """
+import sys
+from main.infer import main
+assert main(sys.argv[1:]) == 2
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("wrong", ["file", "option", "folder", "missing"])
+def test_a_refused_run_does_not_wait_for_torch(wrong, tmp_path, walks):
+    path, out = tmp_path / "bad.csv", tmp_path / "out"
+    path.write_text(BAD["text"][0])
+    given = {
+        "file": [path],
+        "option": [walks, "--min-length", "1"],
+        "folder": [walks],
+        "missing": [tmp_path / "no.csv"],
+    }
+    if wrong == "folder":
+        out.mkdir()
+    command = [sys.executable, "-c", REFUSED, *given[wrong], "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_different_units_are_refused(tmp_path, walks, weights, capsys):

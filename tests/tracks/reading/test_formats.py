@@ -29,7 +29,7 @@ def write_xml(table, path):
 def write_session(table, path):
     points = table[["frame", "x", "y"]].itertuples(index=False)
     spots = {i: tuple(point) for i, point in enumerate(points)}
-    edges = {t: list(zip(own.index, own.index[1:], strict=False)) for t, own in table.groupby("track_id")}
+    edges = {t: list(zip(rows.index, rows.index[1:], strict=False)) for t, rows in table.groupby("track_id")}
     path.write_text(session(spots, edges), encoding="utf-8")
 
 

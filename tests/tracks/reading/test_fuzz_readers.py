@@ -1,4 +1,4 @@
-"""Damaged files: every one is either read or refused with one sentence, in little time."""
+"""Damaged files: every one is either read or refused with one sentence."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ TOKENS = (
 
 
 def damaged(data: bytes, rng) -> bytes:
-    """One to four random injuries: bytes changed, a piece cut out, doubled or moved, a token put in, the end lost."""
+    """Damage the data at one to four random places: bytes changed, a piece cut out, doubled or moved, a token put in, the end lost."""
     for _ in range(rng.integers(1, 5)):
         a, b = np.sort(rng.integers(0, len(data) + 1, 2))
         b = min(b, a + rng.integers(1, 200))

@@ -117,7 +117,7 @@ def test_what_is_no_table(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=name):
             read_tracks(tmp_path / name)
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="is a folder, expected a track file"):
         read_tracks(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         read_tracks(tmp_path / "absent.csv")
@@ -168,7 +168,7 @@ def test_trackmate_without_unit_row(tmp_path):
     path.write_text("Label,TRACK_ID,POSITION_X,POSITION_Y,POSITION_T,FRAME\nA,None,1,2,60,1\nB,0,1,2,60,1\n")
     read = read_tracks(path)
     assert read.units == Units("um", 1.0, None, assumed=True)
-    assert len(read.table) == 1 and "no unit row" in read.warnings[0]
+    assert len(read.table) == 1 and "no row of units" in read.warnings[0]
 
 
 def test_trackmate_table_from_windows(tmp_path):

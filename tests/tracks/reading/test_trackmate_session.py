@@ -16,16 +16,16 @@ def read(tmp_path, text):
 
 
 def by_track(tracks):
-    return {track: own["x"].tolist() for track, own in tracks.table.groupby("track_id")}
+    return {track: rows["x"].tolist() for track, rows in tracks.table.groupby("track_id")}
 
 
 def test_tracks_without_branches_come_back(tmp_path):
     rng = np.random.default_rng(0)
     spots, edges = {}, {}
     for track, n in ((0, 5), (3, 40), (8, 2)):
-        own, links = chain(100 * (track + 1), n, frame=track)
+        branch, links = chain(100 * (track + 1), n, frame=track)
         order = rng.permutation(len(links))
-        spots |= own
+        spots |= branch
         edges[track] = [links[i] if i % 2 else links[i][::-1] for i in order]  # edges in any order and direction
     spots[5000] = (1, 7.0, 7.0)  # in no track
     result = read(tmp_path, session(spots, edges))
@@ -39,11 +39,11 @@ def test_tracks_without_branches_come_back(tmp_path):
 def test_a_split_and_a_merge_are_cut(tmp_path):
     spots, edges = chain(10, 3)  # 10 11 12, then 12 splits into 20.. and 30.., which merge into 40..
     for first in (20, 30):
-        own, links = chain(first, 3, frame=3)
-        spots |= own
+        branch, links = chain(first, 3, frame=3)
+        spots |= branch
         edges += [(12, first), *links]
-    own, links = chain(40, 2, frame=6)
-    spots |= own
+    branch, links = chain(40, 2, frame=6)
+    spots |= branch
     edges += [(22, 40), (32, 40), *links]
     result = read(tmp_path, session(spots, {7: edges}))
     assert by_track(result) == {7: [10, 11, 12], 8: [20, 21, 22], 9: [30, 31, 32], 10: [40, 41]}

@@ -1,9 +1,9 @@
 """The challenge's text format, scored by the challenge's own scorer."""
 
-from helpers import run, walk
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import run, walk
 
 
 def test_andi_lines_are_read_by_the_official_scorer(tmp_path, weights):
@@ -20,15 +20,15 @@ def test_andi_lines_are_read_by_the_official_scorer(tmp_path, weights):
     assert [cp[-1] for cp in lines["changepoints"]] == [1, 2, 10, 60, 200]
     segments = pd.read_parquet(tmp_path / "out" / "segments.parquet")
     for track in (3, 4):
-        own = segments[segments["track_id"] == track]
+        rows = segments[segments["track_id"] == track]
         row = lines[lines["traj_idx"] == track].iloc[0]
-        assert list(row["changepoints"]) == [*own["frame_start"].iloc[1:], own["frame_end"].iloc[-1] + 1]
-        assert np.allclose(row["Ds"], own["k"], rtol=1e-6) and list(row["states"]) == own["state"].tolist()
+        assert list(row["changepoints"]) == [*rows["frame_start"].iloc[1:], rows["frame_end"].iloc[-1] + 1]
+        assert np.allclose(row["Ds"], rows["k"], rtol=1e-6) and list(row["states"]) == rows["state"].tolist()
     truth = tmp_path / "ref" / "track_2" / "exp_4" / "traj_labs_fov_0.txt"
     truth.parent.mkdir(parents=True)
-    own = tmp_path / "out/track_2/exp_4/fov_2.txt"
-    truth.write_text(own.read_text())
-    own.rename(own.with_name("fov_0.txt"))
+    written = tmp_path / "out/track_2/exp_4/fov_2.txt"
+    truth.write_text(written.read_text())
+    written.rename(written.with_name("fov_0.txt"))
     scores, _ = run_single_task([4], 2, str(tmp_path / "out"), str(tmp_path / "ref"))
     _, jaccard, mae_alpha, msle_k, f1 = scores
     assert (jaccard, f1) == (1, 1) and mae_alpha == pytest.approx(0) and msle_k == pytest.approx(0)
