@@ -11,7 +11,7 @@ INTERVAL = 0.02
 
 
 def smooth(rng, n, spread):
-    """A noise that changes slowly, as the networks' values do."""
+    """Noise that changes slowly from frame to frame, as the values of networks do."""
     knots = rng.normal(0, spread, n // 8 + 2)
     return np.interp(np.arange(n), 8 * np.arange(len(knots)), knots)
 
@@ -21,15 +21,15 @@ def make_tables(n_tracks=12, lengths=(20, 120), seed=0):
     rng = np.random.default_rng(seed)
     n = rng.integers(*lengths, n_tracks)
     total, track = n.sum(), np.repeat(np.arange(n_tracks), n)
-    own = np.arange(total) - np.repeat(np.cumsum(n) - n, n)
-    segment = own // 50
+    frame = np.arange(total) - np.repeat(np.cumsum(n) - n, n)
+    segment = frame // 50
     piece = np.unique(track * 1000 + segment, return_inverse=True)[1]
     state = np.array([0, 1, 2, 2, 2, 3])[rng.integers(0, 6, piece.max() + 1)][piece]
     log_k = rng.normal(-1, 0.7, piece.max() + 1)[piece] + smooth(rng, total, 0.1)
     alpha = np.clip(rng.uniform(0.3, 1.7, piece.max() + 1)[piece] + smooth(rng, total, 0.05), 0.01, 1.99)
     half, moving = 0.15 + 0.1 * np.abs(smooth(rng, total, 1)), state > 0
     sure = np.clip(0.8 + smooth(rng, total, 0.1), 0.4, 1)
-    points = pd.DataFrame({"track_id": track, "frame": 10 + own})
+    points = pd.DataFrame({"track_id": track, "frame": 10 + frame})
     steps = rng.normal(0, 1, (total, 2)) * np.sqrt(10**log_k)[:, None]
     for i, name in enumerate("xy"):
         walk = np.cumsum(steps[:, i])
@@ -46,25 +46,29 @@ def make_tables(n_tracks=12, lengths=(20, 120), seed=0):
 
 
 def segments_and_tracks(points):
-    """The other two tables of a points table."""
-    own = points.groupby(["track_id", "segment_id"])
-    segments = own.agg(
-        frame_start=("frame", "first"),
-        frame_end=("frame", "last"),
-        n_frames=("frame", "size"),
-        state=("state", "first"),
-        **{name: (name, "median") for name in ("k", "alpha", "k_lo", "k_hi", "alpha_lo", "alpha_hi")},
-    ).reset_index()
+    """Segments and tracks tables that belong to a points table."""
+    segments = (
+        points.groupby(["track_id", "segment_id"])
+        .agg(
+            frame_start=("frame", "first"),
+            frame_end=("frame", "last"),
+            n_frames=("frame", "size"),
+            state=("state", "first"),
+            **{name: (name, "median") for name in ("k", "alpha", "k_lo", "k_hi", "alpha_lo", "alpha_hi")},
+        )
+        .reset_index()
+    )
     segments["msd_1"] = 4 * segments["k"] * INTERVAL ** segments["alpha"] * (segments["k"] > 0)
     segments["left_censored"] = segments["track_id"] != segments["track_id"].shift(1)
     segments["right_censored"] = segments["track_id"] != segments["track_id"].shift(-1)
-    own = points.groupby("track_id")
-    tracks = own.agg(n_frames=("frame", "size"), n_segments=("segment_id", "nunique")).reset_index()
+    tracks = (
+        points.groupby("track_id").agg(n_frames=("frame", "size"), n_segments=("segment_id", "nunique")).reset_index()
+    )
     return segments, tracks.assign(n_gaps=0, flags="", d_cve=0.1, localization_error=0.12)
 
 
 def make_record(points, n_tracks):
-    """What run.json holds."""
+    """Contents of run.json."""
     given = {
         "path": "data/a.csv",
         "sha256": "0" * 64,

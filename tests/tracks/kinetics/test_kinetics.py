@@ -1,4 +1,4 @@
-"""Dwell times, transitions and occupancy: known processes are recovered, censoring and short stays included."""
+"""Dwell times, rates and occupancy of known processes are recovered, with censored dwells and unseen short stays."""
 
 import json
 
@@ -45,10 +45,9 @@ def table_of(rows):
 
 
 def telegraph(rates, n_tracks, n_frames, seed):
-    """Segments of tracks that switch between free (2) and trapped (0), exponential dwells of these rates per frame.
+    """Segments of tracks that switch between trapped (0) and free (2); `rates` (per frame) are those of leaving each.
 
-    Stays that last under 3 frames, as rounded to frames, are not seen, at the ends of a track neither: what is before
-    and after them is one.
+    Stays shorter than 3 frames are not seen, at the ends of a track neither: they become part of their neighbours.
     """
     rng, rows = np.random.default_rng(seed), []
     for track in range(n_tracks):
@@ -106,7 +105,7 @@ def test_neighbours_of_one_state_are_one_dwell():
 @pytest.mark.parametrize("n_frames", [20, 30, 100])
 @pytest.mark.parametrize("mean", [10.0, 25.0])
 def test_a_known_exponential_comes_back_from_short_tracks_too(mean, n_frames):
-    """Changes near a track's end are not seen, and frames there not at risk."""
+    """Changes near the end of a track are not seen, and these frames are not counted as at risk."""
     sums = sum_dwells(find_dwells(telegraph((1 / 200, 1 / mean), 400_000 // n_frames, n_frames, seed=n_frames))).sum(0)
     spread = mean / np.sqrt(sums[2, 2])
     assert compute_rates(sums)["mean_dwell"][2] == pytest.approx(mean, rel=0.05, abs=max(0.05 * mean, 2.5 * spread))
@@ -114,7 +113,7 @@ def test_a_known_exponential_comes_back_from_short_tracks_too(mean, n_frames):
 
 @pytest.mark.parametrize("mean", [10.0, 25.0])
 def test_a_known_exponential_comes_back_from_tracks_of_100_frames(mean):
-    """Though half of the dwells are cut off; of the other state stays are long, so that few hidden ones join dwells."""
+    """Many dwells are censored. Stays in the other state are long, so that few are too short to be seen."""
     table = find_dwells(telegraph((1 / 200, 1 / mean), 40_000, 100, seed=int(mean)))
     assert 0.1 < (~table["end_seen"]).mean()
     assert compute_rates(sum_dwells(table).sum(0))["mean_dwell"][2] == pytest.approx(mean, rel=0.05)
@@ -195,7 +194,7 @@ def test_motion_is_weighted_by_frames_or_by_tracks():
 
 
 def test_conditions_differ_as_they_were_made_to():
-    """The second binds twice as long; its interval of the ratio holds 2 and not 1, that of what is equal holds 1."""
+    """Trapped dwells last twice as long in the second: the interval of the ratio holds 2, that of free dwells 1."""
     wild, mutant = (
         estimate_kinetics(telegraph((1 / mean, 1 / 25), 1500, 100, seed=i), 0.02, 200, seed=i)
         for i, mean in enumerate((20, 40))
@@ -208,7 +207,7 @@ def test_conditions_differ_as_they_were_made_to():
 
 
 def test_files_are_drawn_where_there_are_enough():
-    """Recordings that differ: the interval over files is the wider one."""
+    """If recordings differ, intervals from resampling files are wider than those from resampling tracks."""
     parts = [
         telegraph((1 / mean, 1 / 25), 60, 100, seed=i).assign(file=f"{i}.csv")
         for i, mean in enumerate((10, 20, 40, 80, 160, 320))
@@ -236,7 +235,7 @@ def test_command_compares_conditions(tmp_path, capsys):
 
 
 def test_intervals_of_few_hold_as_often_as_they_say():
-    """Where plain percentiles of five draws hold three times in four."""
+    """Plain percentiles of five draws hold the truth three times in four."""
     rng, held, plain = np.random.default_rng(0), [], []
     for _ in range(600):
         values = rng.normal(1.0, 0.3, 5)
@@ -256,7 +255,7 @@ def test_intervals_on_other_scales():
 
 
 def test_dwells_whose_end_few_tracks_show_have_no_upper_bound():
-    """Six ends, all in one of 12 tracks: a third of the resamples has none."""
+    """All six ends are in one of 12 tracks: a third of the resamples has no end."""
     rows = [(0, 10 * i, 10 * i + 9, 2 * (i % 2), i == 0, i == 12) for i in range(13)]
     rows += [row for track in range(1, 12) for row in ((track, 0, 9, 0, True, False), (track, 10, 99, 2, False, True))]
     row = (
@@ -281,7 +280,7 @@ def test_rates_rest_on_ends_of_dwells_that_were_seen_to_start():
 
 
 def test_frame_intervals_that_differ(tmp_path, capsys):
-    """Times are compared in seconds, the MSD at one frame is not; within a condition they may not differ."""
+    """Times are compared in seconds. The MSD at one frame is not compared. One condition may not have two intervals."""
     parts = [
         telegraph((1 / 20, 1 / 25), 80, 100, seed=i).assign(condition=name, file=f"{file}.csv")
         for i, (name, file) in enumerate((("wt", "a"), ("mutant", "b")))
@@ -307,7 +306,7 @@ def test_nothing_is_compared_without_the_first_condition():
 
 
 def test_short_stays_that_are_not_seen_lengthen_dwells():
-    """The README's warning: of stays of 10 frames in both states a fourth is hidden: means are a third too long."""
+    """If stays last 10 frames in both states, a fourth of them is not seen, and means are a third too long."""
     found = compute_rates(sum_dwells(find_dwells(telegraph((1 / 10, 1 / 10), 6000, 100, seed=1))).sum(0))["mean_dwell"]
     assert found[[0, 2]] == pytest.approx(10 * 4 / 3, rel=0.05)
 

@@ -1,4 +1,4 @@
-"""The report: what is packed comes back, names from files stay text, and a browser shows and opens tracks."""
+"""The report: packed columns are unpacked, names from files stay text, a browser draws the page and opens tracks."""
 
 import base64
 import gzip
@@ -35,7 +35,7 @@ WAIT = 120  # seconds; the machine may be busy
 
 
 def unpack(column):
-    """What page/decode.js does."""
+    """Unpack a column as page/decode.js does."""
     raw = gzip.decompress(base64.b64decode(column["data"]))
     planes = np.frombuffer(raw, np.uint8).reshape(column["planes"], column["n"]).astype(np.int64)
     change = (planes << (8 * np.arange(column["planes"]))[:, None]).sum(0)
@@ -144,7 +144,7 @@ def test_groups_are_conditions_then_files_and_pooled_if_many():
 
 
 class Elements(HTMLParser):
-    """Counts elements, and what a page would fetch."""
+    """Lists the elements of a page, and the addresses that it would fetch."""
 
     def __init__(self, text):
         super().__init__()
