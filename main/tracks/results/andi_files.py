@@ -35,7 +35,7 @@ def format_andi_tracks(tracks: Tracks, results: Results) -> str:
     """Format every track as one line of the challenge's file.
 
     A track without segments gets one segment with its classical D (or a quarter of its mean squared step, where D is
-    unknown or negative), alpha 1 and state free. K is in the file's own length unit (px in the challenge) and frames,
+    unknown or negative), alpha 1 and state free. K is in the length unit of the file (px in the challenge) and frames,
     whatever the units of the tables.
 
     Parameters

@@ -47,7 +47,10 @@ TOKENS = (
 
 
 def damaged(data: bytes, rng) -> bytes:
-    """Damage the data at one to four random places: bytes changed, a piece cut out, doubled or moved, a token put in, the end lost."""
+    """Damage the data at one to four random places.
+
+    Bytes are changed, a piece is cut out, doubled or moved, a token is put in, or the end is lost.
+    """
     for _ in range(rng.integers(1, 5)):
         a, b = np.sort(rng.integers(0, len(data) + 1, 2))
         b = min(b, a + rng.integers(1, 200))
