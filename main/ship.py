@@ -1,10 +1,10 @@
 """Turn training runs into a set of weights that `infer.py` can load.
 
     python main/ship.py --name default runs/k runs/alpha runs/state
-    python main/ship.py --name fast runs/fast
+    python main/ship.py --name runs/mine/weights runs/mine
 
-The last step of each run is taken. `benchmark.py --fit-penalty` then fits the segmentation, and the card in the
-folder's README.md is filled in by hand from what `benchmark.py` prints.
+The last step of each run is taken. `benchmark.py --fit-penalty` then fits the segmentation and `calibrate.py` the
+intervals. The card (README.md in the folder) is written by hand from what `benchmark.py` prints.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def ship(runs: list[Path], folder: Path) -> dict:
     Parameters
     ----------
     runs : list of paths
-        One run of target "combined", or one each of "k", "alpha" and "state"; or one of "k" alone, which
-        `main.tracks.diffusion.network` reads.
+        One run of target "combined"; or one run each of "k", "alpha" and "state"; or one run of "k" alone, for
+        `main.tracks.diffusion.network`.
     folder : path
-        Where the set goes; a segmentation fitted for an earlier set there is kept, else that of the weights that
-        the runs were fine-tuned from is taken over.
+        Folder of the set. The segmentation of an earlier set there is kept; without one, that of the weights from
+        which the runs were fine-tuned is taken.
 
     Returns
     -------
@@ -43,7 +43,8 @@ def ship(runs: list[Path], folder: Path) -> dict:
     Raises
     ------
     ValueError
-        If the runs do not give K, or K, alpha and state, once each, or differ in their features.
+        If the runs do not give K, or K, alpha and state, once each; differ in their features; or were trained on tracks
+        of lengths that do not overlap.
     """
     params = {run: json.loads((run / "params.json").read_text()) for run in runs}
     targets = sorted(p["target"] for p in params.values())
@@ -124,10 +125,12 @@ def prior_lengths(priors) -> list[int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the options and write the set; 2 with one sentence if the runs do not make one."""
+    """Write the set; returns 0, or 2 with one sentence if the runs do not make a set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that train.py wrote")
-    parser.add_argument("--name", required=True, help="a folder of main/models/weights, or a path with a slash")
+    parser.add_argument(
+        "--name", required=True, help="name of a folder in main/models/weights, or a path with a slash (required)"
+    )
     args = parser.parse_args(arguments)
     folder = Path(args.name) if "/" in args.name else WEIGHTS_DIR / args.name
     try:

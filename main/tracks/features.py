@@ -1,8 +1,8 @@
-"""What the networks see: positions of padded tracks turned into features, per frame.
+"""Features: what the networks read of every frame of a padded track.
 
-`default` is scale-equivariant and built from inner products of displacements only, so multiplying x, y and sigma by c
-changes nothing but the scale that is handed back, and shifting, rotating or mirroring a track changes nothing at all
-(up to rounding). `m3` are the ten features of the original system (Haidari and Kapanidis 2025), which read pixels.
+The `default` features are built from inner products of displacements, over the scale of the track. Shifting, rotating
+or mirroring a track does not change them (up to rounding). Multiplying x, y and sigma by c changes only the scale,
+which is returned with them. The `m3` features are the ten of the original system (Haidari and Kapanidis 2025), in pixels.
 """
 
 from __future__ import annotations
@@ -12,37 +12,38 @@ import math
 import torch
 import torch.nn.functional as F
 
-LAGS = (1, 2, 4, 8, 16)
-PRODUCT_LAGS = (1, 2, 3, 4)
-WINDOWS = (5, 17)
-FLOOR = 1e-4  # smallest ratio of lengths told apart, in units of the track's scale
-SMALLEST_SCALE = 1e-12  # stands in for the scale of a track that never moves
+LAGS = (1, 2, 4, 8, 16)  # frames; of displacements
+PRODUCT_LAGS = (1, 2, 3, 4)  # frames between the two steps of a scalar product
+WINDOWS = (5, 17)  # frames; of local mean squared steps
+FLOOR = 1e-4  # added to lengths over the scale of the track before their logarithm is taken
+SMALLEST_SCALE = 1e-12  # unit of length; stands in for the scale of a track that never moves
 N_FEATURES = {"default": 21, "m3": 10}
 
 
 def features(
     xy: torch.Tensor, length: torch.Tensor, sigma: torch.Tensor | None = None, kind: str = "default", seen=None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of padded tracks; finite for any track, immobile ones and single frames included.
+    """Features of padded tracks; finite for any track, also for immobile ones and for a single frame.
 
     Parameters
     ----------
     xy : Tensor, shape (B, T, 2), px or um
-        Positions; whatever stands beyond `length` is ignored.
+        Positions; values beyond `length` are ignored.
     length : Tensor, shape (B,)
         Frames of each track.
     sigma : Tensor, shape (B,), same unit as `xy`, optional
         Localisation error per coordinate; NaN where unknown.
     kind : {"default", "m3"}
     seen : Tensor of bool, shape (B, T), optional
-        Frames in which the particle was seen; at the others `xy` is bridged by a straight line. `m3` knows no gaps.
+        False where the particle was not seen; `xy` is on a straight line there. The `m3` features ignore it.
 
     Returns
     -------
     feats : Tensor, shape (B, T, F), zero beyond `length`
-        With `seen`, (B, T, F + 1): the last is 1 where the particle was not seen.
+        With `seen`, (B, T, F + 1): the last feature is 1 where the particle was not seen.
     log10_scale : Tensor, shape (B,)
-        log10 of the length unit: K = 10 ** (output + 2 * log10_scale). Zero for `m3`, which reads pixels.
+        log10 of the scale of each track, which is its root mean square step per coordinate: K = 10 ** (output + 2 *
+        log10_scale). Zero for `m3`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Frames in which a particle was not seen: NaN on the way to the networks, which read a straight line there."""
+"""Missing frames: tracks cut at long gaps, and short gaps as NaN, which the networks read as a straight line."""
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ def every_frame(xy: np.ndarray, frame: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     xy : numpy.ndarray, shape (N, 2)
+        Positions, any unit of length.
     frame : numpy.ndarray, shape (N,)
-        Increasing.
+        Frame numbers, increasing.
 
     Returns
     -------
@@ -25,17 +26,19 @@ def every_frame(xy: np.ndarray, frame: np.ndarray) -> np.ndarray:
 
 
 def bridge(track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A track without NaN, missing positions on a straight line; and the frames that were seen.
+    """Fill the missing positions of a track by straight lines.
 
     Parameters
     ----------
     track : numpy.ndarray, shape (T, 2)
-        NaN in frames where the particle was not seen; the first and the last were.
+        Positions, NaN in frames where the particle was not seen; the first and the last frame are not missing.
 
     Returns
     -------
     xy : numpy.ndarray, shape (T, 2)
+        Without NaN.
     seen : numpy.ndarray of bool, shape (T,)
+        Frames in which the particle was seen.
     """
     seen = ~np.isnan(track[:, 0])
     if seen.all():
@@ -45,7 +48,7 @@ def bridge(track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = LONGEST_GAP) -> pd.DataFrame:
-    """Pieces of tracks between gaps too long to bridge.
+    """Cut tracks at gaps that are too long to bridge.
 
     Parameters
     ----------
@@ -54,13 +57,13 @@ def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = LONGEST_
     min_length : int
         Points that a piece needs to be analysed.
     max_bridged : int
-        Frames missing in a row that do not cut a track.
+        Longest gap that does not cut a track, missing frames in a row.
 
     Returns
     -------
     pandas.DataFrame
-        One row a piece: track_id, first and last (row of the table, last exclusive), n_points, n_span
-        (frames it covers), analysed.
+        One row for each piece: track_id; first and last, its rows in the table (last exclusive); n_points; n_span, the
+        frames from its first to its last point; analysed, whether it is long enough.
     """
     track, frame = table["track_id"].to_numpy(), table["frame"].to_numpy()
     cut = (np.diff(track) != 0) | (np.diff(frame) > max_bridged + 1)

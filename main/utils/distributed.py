@@ -1,4 +1,4 @@
-"""Processes that train one network together, started by `torchrun`; alone, a process does nothing here."""
+"""Several processes that train one network, started by `torchrun`; with one process these functions do nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def join(device: str) -> str:
     Parameters
     ----------
     device : str
-        cuda takes this process's own GPU of the machine.
+        "cuda" becomes the GPU with the local rank of this process.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def join(device: str) -> str:
 
 
 def leave() -> None:
-    """Undo `join`."""
+    """Leave the processes that `join` joined."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -48,7 +48,7 @@ def world() -> int:
 
 
 def wrap(net: torch.nn.Module) -> torch.nn.Module:
-    """The network as it is called in training: gradients become their mean over the ranks."""
+    """The network as the training loop calls it: its gradients are averaged over the ranks."""
     return DistributedDataParallel(net) if world() > 1 else net
 
 
@@ -69,23 +69,23 @@ def mean(values: dict[str, float]) -> dict[str, float]:
 
 
 def from_first(value: float) -> float:
-    """What rank 0 gave."""
+    """The value of rank 0, on every rank."""
     return mean({"value": value * world() if rank() == 0 else 0.0})["value"]
 
 
-def share(means: dict[str, torch.Tensor], frames: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """This rank's part of means over the frames of all ranks: the mean of the parts over ranks is the mean over frames.
+def share(means: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weight means over this rank's data so that their mean over the ranks is the mean over the data of all ranks.
 
     Parameters
     ----------
     means : dict of scalar tensors
-        Means over this rank's frames.
-    frames : dict of scalar tensors
-        Number of frames in each mean.
+        Means over this rank's data.
+    counts : dict of scalar tensors
+        How many values are in each mean, for example frames.
     """
     if world() == 1:
         return means
-    n = torch.stack([frames[name] for name in means]).float()
+    n = torch.stack([counts[name] for name in means]).float()
     factors = n * world() / _reduced(n.clone(), dist.ReduceOp.SUM).clamp_min(1)
     return {name: value * factor for (name, value), factor in zip(means.items(), factors, strict=True)}
 

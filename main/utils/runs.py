@@ -1,4 +1,4 @@
-"""A training run's folder: what was asked, what was run, metrics, checkpoint; and stopping without breaking off."""
+"""The folder of a training run (parameters, metrics, checkpoint), and stopping a run cleanly."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from main.utils import distributed
 from main.utils.files import write_atomically
 
-MAY_CHANGE = ("minutes", "val_every", "bf16", "steps")  # options that a resumed run may give anew
+MAY_CHANGE = ("minutes", "val_every", "bf16", "steps")  # options that may differ when a run is resumed
 
 
 class RunFolder:
     """The folder of one run: params_given.json, params.json, metrics.csv, events, last.pt, best.safetensors.
 
-    Of processes that train together, only rank 0 writes.
+    When several processes train together, only rank 0 writes.
     """
 
     def __init__(self, path: Path):
@@ -38,9 +38,9 @@ class RunFolder:
         given : dict
             Options of the run and settings of its training data.
         settled : dict
-            What followed from them: network, device, versions.
+            Values that follow from them: device, versions.
         resume : bool
-            Append to the metrics instead of starting anew.
+            Append to the metrics instead of writing a new file.
         """
         if not self.writes:
             return
@@ -99,7 +99,7 @@ class RunFolder:
         save_file(tensors, self.path / "best.safetensors")
 
     def save(self, parts: dict, train, state: dict) -> None:
-        """Write last.pt, whole or not at all: network, optimiser, schedule, place in the data, random state."""
+        """Write last.pt, whole or not at all: network, optimiser, schedule, position in the data, random state."""
         checkpoint = {
             **{name: part.state_dict() for name, part in parts.items()},
             "stream": train.state_dict() if hasattr(train, "state_dict") else {},
@@ -112,7 +112,7 @@ class RunFolder:
         write_atomically(self.path / "last.pt", lambda part: torch.save(checkpoint, part))
 
     def load(self, parts: dict, train) -> dict:
-        """Put everything that `save` wrote back in place; returns the step and the best loss."""
+        """Restore everything that `save` wrote; returns the step and the best loss."""
         checkpoint = torch.load(self.path / "last.pt", weights_only=True, map_location="cpu")
         for name, part in parts.items():
             part.load_state_dict(checkpoint[name])
@@ -125,19 +125,19 @@ class RunFolder:
 
 
 def _set_random_state(states: torch.Tensor, of) -> None:
-    """Take this rank's part of the states of all ranks, end to end; a rank that was not there keeps its fresh one."""
+    """Restore the random state of this rank from those of all ranks; a rank that is new keeps its present state."""
     states = states.view(-1, of.get_rng_state().numel())
     if distributed.rank() < len(states):
         of.set_rng_state(states[distributed.rank()].clone())  # torch 2.13 crashes on a view into a larger tensor
 
 
 class PoliteStop:
-    """While it is open, Ctrl-C or a polite kill asks for a stop after the current step; a second one breaks off.
+    """Context in which Ctrl-C (or SIGTERM) asks for a stop after the current step; a second one stops at once.
 
     Parameters
     ----------
     minutes : float
-        The clock asks for a stop too, after so long; 0: never.
+        Also ask for a stop after so many minutes; 0: never.
     """
 
     def __init__(self, minutes: float = 0.0):

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside a config.json that names their architecture and their sha256."""
+"""Weights on disk: safetensors files, and a config.json with their architecture and their sha256."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -
     nets : dict
         Networks by name: {"k", "alpha", "state"} or {"combined"}.
     config : dict
-        `features` (kind), `nets` (per name, what `models.build` needs) and whatever else describes the set;
-        `sha256` is added.
+        `features` (kind), `nets` (for each name the configuration that `models.build` takes), and anything else that
+        describes the set; `sha256` is added.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write_config(folder: Path, config: dict) -> None:
 
 
 def read_config(folder: Path) -> dict:
-    """config.json of a weights folder.
+    """Read config.json of a folder of weights.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Intervals that cover what they say and probabilities that mean what they say; `coverage` fits and checks them.
+"""Calibration: 90 % intervals that hold 90 % of the true values, and state probabilities that are right as often.
 
-The networks learn the 5 % and 95 % quantiles of K and alpha. A weights' "calibration" stretches them by factors that
-depend on what a user can see, too: the width of the interval of K, the value of alpha. One temperature makes the
-probabilities of the states sharper or flatter.
+The networks learn the 5 % and 95 % quantiles of K and alpha. The calibration of a set of weights stretches these
+by factors that depend on what a user sees too: the width of the interval of K, and the value of alpha. One temperature
+makes the probabilities of the states sharper or flatter. `main/calibrate.py` fits both.
 """
 
 from dataclasses import fields, replace
@@ -12,8 +12,8 @@ import numpy as np
 from main.tracks.inference.segments import pooled_mean, segment_weights
 from simulations.parameters import TRAPPED
 
-SMALLEST_WIDTH = 1e-6
-MAX_ALPHA = 2.0
+SMALLEST_WIDTH = 1e-6  # of an interval, decades or alpha, so that its logarithm exists
+MAX_ALPHA = 2.0  # alpha of ballistic motion
 INTERVALS = ("k_lo", "k_hi", "alpha_lo", "alpha_hi")
 
 
@@ -22,7 +22,7 @@ def calibrated(pred, calibration):
 
     Parameters
     ----------
-    pred : main.tracks.inference.predictor.Prediction
+    pred : Prediction
     calibration : dict
         "frames": knots, see `stretch`; "temperature". Empty changes nothing.
 
@@ -46,13 +46,13 @@ def calibrated(pred, calibration):
 
 
 def condition(by, ends, of):
-    """What a factor depends on, (N,): log10 of the width of the interval of `of`, or the value of alpha."""
+    """The value on which a factor depends, (N,): log10 of the width of the interval of `of`, or alpha."""
     _, low, high = ends[of]
     return ends["alpha"][0] if by == "alpha" else np.log10(np.maximum(high - low, SMALLEST_WIDTH))
 
 
 def stretch(ends, knots):
-    """Intervals wider or narrower by the factors that belong to them.
+    """Make intervals wider or narrower by factors.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def stretch(ends, knots):
     Returns
     -------
     dict
-        As `ends`; alpha's stay within 0 and 2.
+        As `ends`; the ends of alpha stay within 0 and 2.
     """
     ends = dict(ends)
     for knot in knots:
@@ -77,7 +77,7 @@ def stretch(ends, knots):
 
 
 def temper(probabilities, temperature):
-    """Probabilities (N, C) to the power 1 / temperature, rows summing to 1 again: above 1 less sure, below 1 surer."""
+    """Probabilities (N, C) to the power 1 / temperature, rows with sum 1: a temperature above 1 makes them flatter."""
     power = np.maximum(probabilities, 1e-12) ** (1 / temperature)
     return power / power.sum(axis=1, keepdims=True)
 

@@ -1,6 +1,6 @@
-"""Augmentations of one labelled track. Every function returns a new item and leaves its argument as it was.
+"""Augmentations of one labelled track. Every function returns a new item and does not change its argument.
 
-An item is what `TrackDataset` gives: xy (T, 2) px, k, alpha, state (T,), sigma (), model ().
+An item is a dictionary as `TrackDataset` returns it: xy (T, 2) px, k, alpha, state (T,), sigma (), model ().
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 from simulations.labels import label_filter
 from simulations.parameters import MODELS, STEP_ENDS_AT_LABEL
 
-PROBABILITY = 0.3
-MIN_CROP = 24  # frames
+PROBABILITY = 0.3  # of each augmentation
+MIN_CROP = 24  # frames; the shortest part that is cut out
 NOISE = 0.1  # largest added localisation error, in units of the track's rms displacement
 LABELS = ("k", "alpha", "state")
 Item = dict[str, torch.Tensor]
@@ -27,7 +27,7 @@ def augment(item: Item, rng: np.random.Generator) -> Item:
 
 
 def crop(item: Item, rng: np.random.Generator) -> Item:
-    """A random stretch of 24 to T frames; segments it leaves with fewer than 3 are filtered."""
+    """Cut out a random part of 24 to T frames; segments with fewer than 3 frames left are filtered out."""
     n_frames = len(item["xy"])
     if n_frames <= MIN_CROP:
         return item
@@ -55,23 +55,23 @@ def add_noise(item: Item, rng: np.random.Generator) -> Item:
 
 
 def flip_x(item: Item, rng: np.random.Generator) -> Item:
-    """Mirror x."""
+    """Mirror the track: x -> -x."""
     return item | {"xy": item["xy"] * item["xy"].new_tensor([-1.0, 1.0])}
 
 
 def flip_y(item: Item, rng: np.random.Generator) -> Item:
-    """Mirror y."""
+    """Mirror the track: y -> -y."""
     return item | {"xy": item["xy"] * item["xy"].new_tensor([1.0, -1.0])}
 
 
 def reverse_time(item: Item, rng: np.random.Generator) -> Item:
-    """Run the track backwards, labels aligned with the steps as in the item's own model.
+    """Reverse the track in time, with labels aligned to the steps as in the model of the track.
 
     In multi-state, confinement and single-state tracks label[t] governs the step t -> t+1, in traps and
-    dimerisation the step t-1 -> t. Backwards, step s -> s+1 is the old step T-2-s -> T-1-s, so that plain
-    reversal of the labels would shift them by one frame. The old label that governs no visible step (the last
-    one, or the first one) is lost; its counterpart in the reversed track takes the label of the step beside
-    it. Segments that the shift leaves with fewer than 3 frames are filtered again.
+    dimerisation the step t-1 -> t. Backwards, step s -> s+1 is the old step T-2-s -> T-1-s, so
+    reversing the labels alone would shift them by one frame. The label that governs no visible step (the last or
+    the first one) is lost; its counterpart in the reversed track takes the label of the next step. Segments with
+    fewer than 3 frames left are filtered out.
     """
     ends = MODELS[int(item["model"])] in STEP_ENDS_AT_LABEL
     order = _reversed_order(len(item["xy"]), ends)
@@ -80,13 +80,13 @@ def reverse_time(item: Item, rng: np.random.Generator) -> Item:
 
 
 def _reversed_order(n_frames: int, step_ends_at_label: bool) -> torch.Tensor:
-    """Old frame (T,) whose label each frame of the reversed track takes."""
+    """Frame of the original track, (T,), whose label each frame of the reversed track takes."""
     frames = torch.arange(n_frames)
     old = n_frames - frames if step_ends_at_label else n_frames - 2 - frames
     return old.clamp(0, n_frames - 1)
 
 
 def _filtered(item: Item) -> Item:
-    """The item with its labels through the library's label filter."""
+    """The item with its labels passed through the label filter of the challenge."""
     labels = {n: torch.from_numpy(label_filter(item[n].numpy())).to(item[n].dtype) for n in LABELS}
     return item | labels

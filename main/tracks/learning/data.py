@@ -1,4 +1,4 @@
-"""Endless augmented batches from a labelled data set, the alternative to `simulations.stream.TrackStream`."""
+"""Training data of tracks: batches from data sets or from the simulated stream, and held-out batches."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from simulations.parameters import read_prior
 from simulations.resumable import ResumableBatches
 from simulations.stream import SampleStream, TrackStream
 
-POOL = 16  # batches whose tracks are sorted by length together, so that little is padding
-VALIDATION_SEED = 987_654_321
+POOL = 16  # number of batches whose tracks are sorted by length together, so that there is little padding
+VALIDATION_SEED = 987_654_321  # of the held-out tracks, the same for every run
 
 
 class DatasetBatches(ResumableBatches):
-    """Batches of a data set, epoch after epoch, in an order and with augmentations that follow from the seed.
+    """Endless batches of a labelled data set, in an order and with augmentations that the seed determines.
 
-    Like a stream it can save where it stands and resume there exactly; an epoch ends with its last whole batch.
+    Like the simulated stream it can save its position and resume there exactly. An epoch ends with the last whole
+    batch.
 
     Parameters
     ----------
     dataset : TrackDataset or LazyTrackDataset
     batch : int
-        Tracks per batch; a data set with fewer gives one batch of all.
+        Tracks per batch; a data set with fewer tracks gives one batch of all of them.
     seed : int
     augmented : bool
         Crop, rotate, add noise, mirror and reverse tracks at random (`main.tracks.learning.augment`).
@@ -50,7 +51,7 @@ class DatasetBatches(ResumableBatches):
         }
 
     def _batches(self, epoch: int) -> list:
-        """The batches of one epoch, each made when called for."""
+        """Functions that make the batches of one epoch."""
         groups = self._groups(np.random.default_rng([self.seed, epoch]))
         return [
             lambda i=i, group=group: self._make(group, np.random.default_rng([self.seed, epoch, i]))
@@ -86,7 +87,7 @@ def make_batches(
         Folder of pickled data sets (train.pt, validation.pt); a folder of Parquet files without them is streamed
         from disk and validated on the simulated stream; None simulates.
     prior : list of str or Prior
-        Priors of the simulated stream: names, `Prior` objects, or JSON files of one's own (see `read_prior`); or
+        Priors of the simulated stream: names, `Prior` objects, or JSON files (see `read_prior`); or
         "brownian" alone (`BrownianStream`).
     batch, chunk : int
         Tracks per batch; tracks simulated at once.

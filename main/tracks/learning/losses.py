@@ -1,17 +1,20 @@
-"""Masked losses of the three quantities, and the figures that a training run reports."""
+"""Losses of K, alpha, state, changepoints and intervals; padding and trapped frames are left out."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 
-LOG10_K_FLOOR = -12.0
+from simulations.parameters import TRAPPED
+
+LOG10_K_FLOOR = -12.0  # stands in for log10 of K = 0, in px^2/frame^alpha
+# Weights of the losses in the sum that is minimised.
 LOSS_WEIGHTS = {"k": 1.0, "alpha": 1.0, "state": 0.5, "change": 2.0, "k_interval": 1.0, "alpha_interval": 1.0}
-COVERAGE = 0.9  # of the intervals: from the 5 % to the 95 % quantile
+COVERAGE = 0.9  # share of true values inside an interval: from the 5 % to the 95 % quantile
 
 
 def valid_frames(batch: dict) -> torch.Tensor:
-    """Which frames of a padded batch are real, (B, T) bool."""
+    """True in the frames of a padded batch that are not padding, (B, T)."""
     return torch.arange(batch["xy"].shape[1], device=batch["xy"].device) < batch["length"][:, None]
 
 
@@ -24,20 +27,20 @@ def change_labels(batch: dict) -> torch.Tensor:
 
 
 def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None, focal: float = 0.0) -> dict:
-    """Loss of each head of a network on one batch.
+    """Mean loss of each head of a network on one batch.
 
-    L1 of log10 K and of alpha over frames that are not trapped (where K and alpha are zero and unlearnable),
-    pinball loss of their intervals' ends over the same frames, cross-entropy of the state, binary cross-entropy of
-    the changepoint.
+    K and alpha: mean absolute error of log10 K and of alpha. Their intervals: pinball loss of both ends. State:
+    cross-entropy. Changepoint: binary cross-entropy. The first two are taken over frames that are not trapped, since
+    K = alpha = 0 there by definition.
 
     Parameters
     ----------
     out : dict
-        What the network returned, see `main.models.tracks.network.TrackNet`.
+        Outputs of the heads, as returned by `main.tracks.forward.forward`.
     batch : dict
-        Padded batch with labels.
+        Padded batch with labels k, alpha, state (B, T) and length (B,).
     log10_scale : Tensor, shape (B,)
-        From `features`.
+        log10 of the length unit of each track, as returned by `features`.
     class_weights : Tensor, shape (4,), optional
         Weight of each state in the cross-entropy.
     focal : float
@@ -48,7 +51,7 @@ def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None
     dict of scalar tensors, one per head
     """
     valid = valid_frames(batch)
-    moving = valid & (batch["state"] != 0)
+    moving = valid & (batch["state"] != TRAPPED)
     result = {}
     log10_k = batch["k"].clamp_min(10**LOG10_K_FLOOR).log10() - 2 * log10_scale[:, None]
     for name, truth in (("k", log10_k), ("alpha", batch["alpha"])):
@@ -71,23 +74,23 @@ def losses(out: dict, batch: dict, log10_scale: torch.Tensor, class_weights=None
 
 
 def pinball(above: torch.Tensor, widths: torch.Tensor) -> torch.Tensor:
-    """Pinball losses of both ends of an interval, added up; smallest where these are the 5 % and 95 % quantiles.
+    """Sum of the pinball losses of both ends of an interval; smallest at the 5 % and the 95 % quantile.
 
     Parameters
     ----------
     above : Tensor, shape (B, T)
         Truth minus point value.
     widths : Tensor, shape (B, T, 2)
-        Of the interval below and above the point value.
+        Distances from the point value down to the lower end and up to the upper end.
 
     Returns
     -------
     Tensor, shape (B, T)
 
-    Source: Koenker and Bassett 1978.
+    Source: Koenker and Bassett, Econometrica 46, 33 (1978).
     """
     tail = (1 - COVERAGE) / 2
-    over = torch.stack([-widths[..., 0] - above, above - widths[..., 1]], -1)  # of the truth outside, per end
+    over = torch.stack([-widths[..., 0] - above, above - widths[..., 1]], -1)  # distance of the truth beyond each end
     return torch.maximum((1 - tail) * over, -tail * over).sum(-1)
 
 
@@ -96,7 +99,7 @@ def _mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def balanced_weights(batches: list[dict]) -> torch.Tensor:
-    """Inverse-frequency weights of the four states in labelled batches, of mean 1 over their frames; shape (4,)."""
+    """Weights of the four states, (4,): inverse to their frequency in labelled batches, with mean 1 over frames."""
     counts = sum(torch.bincount(b["state"][valid_frames(b)], minlength=4) for b in batches).float()
     inverse = 1 / counts.clamp_min(1)
     return inverse * counts.sum() / (inverse * counts).sum()

@@ -1,4 +1,4 @@
-"""Hyper-parameter search with optuna, in a storage that resumes and that several processes share."""
+"""Hyper-parameter search with optuna; it can be resumed, and several processes can share it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ SPACE = {
 
 
 def open_study(path: str | Path, name: str, seed: int | None = None) -> optuna.Study:
-    """The study of this name in a journal file: made, or continued; several processes may share it.
+    """Open the study of this name in a journal file: a new one, or the one that is there; processes may share it.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def open_study(path: str | Path, name: str, seed: int | None = None) -> optuna.S
         Journal file; its folder is made.
     name : str
     seed : int, optional
-        Of the sampler; give each process its own, or none.
+        Seed of the sampler; another one for each process, or none.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(path)))
@@ -53,20 +53,20 @@ def search(
 ) -> None:
     """Add trials until the study has `n_trials` complete ones, whichever process ran them.
 
-    Trials that diverge count as failed; a process gives up after twice `n_trials`.
+    Trials that diverge count as failed; a process stops after twice `n_trials`.
 
     Parameters
     ----------
     study : Study
-        From `open_study`.
+        As returned by `open_study`.
     val : list of batch dicts
-        Held-out batches; the validation loss on them is minimised.
+        Held-out batches, on which the validation loss is minimised.
     track_options, options : TrackOptions, Options
         Options of every trial; those in `searched` are replaced.
     runs : Path
-        Run folders of the trials are made in it.
+        Folder in which the run folders of the trials are made.
     searched : sequence of str
-        Keys of SPACE: learning rate and weight decay (L2) as in the original, and what else is switched on.
+        Keys of `SPACE`: learning rate and weight decay (L2) as in the original system, and others to search as well.
     batch, prior, chunk : as for TrackStream
 
     Raises
