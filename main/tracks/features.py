@@ -2,7 +2,8 @@
 
 The `default` features are built from inner products of displacements, over the scale of the track. Shifting, rotating
 or mirroring a track does not change them (up to rounding). Multiplying x, y and sigma by c changes only the scale,
-which is returned with them. The `m3` features are the ten of the original system (Haidari and Kapanidis 2025), in pixels.
+which is returned with them. The `m3` features are the ten of the original system (Haidari and Kapanidis 2025); they
+read pixels.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def weights_folder(name: str) -> Path:
         if (folder / "config.json").exists():
             return folder
     shipped = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json"))
-    raise ValueError(f"no weights named {name!r}: expected a folder with config.json or one of {', '.join(shipped)}")
+    raise ValueError(f"no weights named {name!r}: give a folder with config.json, or one of {', '.join(shipped)}.")
 
 
 def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Module], dict]:

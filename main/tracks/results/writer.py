@@ -138,7 +138,7 @@ def find_earlier_results(out: Path) -> set[Path]:
     """
     tables = [out / f"{name}.parquet" for name in TABLES]
     copies = [path.with_suffix(".csv") for path in tables if path.exists()]
-    figures = [path for name in LATER_FIGURES for path in out.glob(f"figures/{name}.svg")]
+    figures = [path for name in LATER_FIGURES for end in ("svg", "png") for path in out.glob(f"figures/{name}.{end}")]
     found = {*tables, *copies, *figures, *(out / name for name in LATER_FILES), *out.glob("track_2/exp_*/fov_*.txt")}
     return {path for path in found if path.exists()}
 
