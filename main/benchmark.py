@@ -1,51 +1,95 @@
-"""The AnDi-2 benchmark: every method side by side on the nine experiments, with bootstrap intervals over tracks.
+"""Score methods side by side on the nine experiments of the AnDi-2 challenge, with intervals over tracks.
 
 python main/benchmark.py --weights default fast --seed 71001 --fovs 10 --out runs/development
 python main/benchmark.py --weights fast --published --fovs 30 --out runs/published    (once per release)
 python main/benchmark.py --weights NAME --seed 71002 --out runs/tune --fit-penalty    (segmentation: fit, store)
 
-Tracks are made once, on first use; videos (track 1 of the challenge) are skipped. Tables are printed as Markdown.
+The tracks are made once, on first use. Videos (track 1 of the challenge) are skipped. The command prints its tables as
+Markdown and writes them to OUT/benchmark.md, the numbers to benchmark.json, figures to figures/, and the predicted
+segments in the format of the challenge to submissions/.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
 
-from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, run
+from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, BenchmarkOptions, run
 
 
-def parse(argv=None, prog=None):
-    """Command line of the benchmark."""
+def parse(arguments: list[str] | None = None, prog: str | None = None) -> BenchmarkOptions:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", default="runs/benchmark", help="folder of the data (made once) and the scores")
-    parser.add_argument("--weights", nargs="*", default=[], help="names or folders of weights")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fovs", type=int, default=5, help="fields of view per experiment (published: 30)")
-    parser.add_argument("--published", action="store_true", help="the published seeds instead of --seed")
+    default = BenchmarkOptions()
+    parser.add_argument(
+        "--out",
+        default=default.out,
+        metavar="DIR",
+        help="folder of the tracks, which are made once, and of the results (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="*",
+        default=default.weights,
+        metavar="NAME",
+        help="shipped names or folders of weights to score (default: none)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="seed of the simulated tracks (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fovs",
+        type=int,
+        default=default.fovs,
+        metavar="N",
+        help="fields of view of each experiment; the published benchmark has 30 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--published", action="store_true", help="make the tracks with the published seeds; --seed is not used"
+    )
     parser.add_argument(
         "--methods",
         nargs="+",
         choices=CLASSICAL + NETWORK,
-        default=CLASSICAL + NETWORK,
-        help="network: --weights and our segmentation; m3: the same with the original one's",
+        default=default.methods,
+        help="methods to score (default: all). network: --weights with the segmentation of this project; m3: --weights "
+        "with the segmentation of the M3 challenge entry; hmm: an oracle that knows the parameters of each experiment; "
+        "cve, mle: K in the true segments; constant, msd, windows: methods that learn nothing",
     )
     parser.add_argument(
         "--adapt",
         choices=["none", "sample"],
-        default="none",
-        help="sample: also all tracks of an experiment in the light of each other (NAME+sample)",
+        default=default.adapt,
+        help="sample: also analyse all tracks of an experiment together, if the weights can (default: %(default)s)",
     )
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS, help="ensemble: states of each experiment")
-    parser.add_argument("--fit-penalty", action="store_true", help="fit the segmentation on these data and store it")
-    parser.add_argument("--device", default="cpu")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASKS,
+        default=default.tasks,
+        help="tasks of the challenge to score (default: all). single: segments of every track; ensemble: states of "
+        "each experiment",
+    )
+    parser.add_argument(
+        "--fit-penalty",
+        action="store_true",
+        help="first fit the options of the segmentation on these tracks, and store them in config.json of the weights",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default=default.device,
+        help="device of the networks (default: %(default)s)",
+    )
+    return BenchmarkOptions(**vars(parser.parse_args(arguments)))
 
 
-def main(argv=None, prog=None):
-    """Run the benchmark; a missing or corrupted file gives one sentence and exit code 2."""
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
+    """Run the benchmark; a file or option that cannot be used gives one sentence and exit code 2."""
     try:
-        run(parse(argv, prog))
+        run(parse(arguments, prog))
     except (FileNotFoundError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2

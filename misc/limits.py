@@ -16,13 +16,13 @@ import time
 import numpy as np
 import pandas as pd
 
+from main.tracks.benchmark.errors import calibration_error
 from main.tracks.benchmark.fit_calibration import (
-    benchmark_tracks,
-    calibration_error,
-    frame_values,
-    read_tracks,
-    segment_values,
-    simulated_tracks,
+    analyse_labelled_tracks,
+    join_frames,
+    join_segments,
+    read_labelled_tracks,
+    simulate_labelled_tracks,
 )
 from main.tracks.inference.predictor import Predictor
 from main.utils.weights import load_weights
@@ -46,7 +46,7 @@ def errors(values: dict[str, np.ndarray]) -> pd.DataFrame:
     Parameters
     ----------
     values : dict
-        From `main.tracks.benchmark.fit_calibration.frame_values` or `segment_values`.
+        From `main.tracks.benchmark.fit_calibration.join_frames` or `join_segments`.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def errors(values: dict[str, np.ndarray]) -> pd.DataFrame:
 
 def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
     """One row a frame: `errors`, and frames (of its track), noise / step (localisation error over sqrt(2 K)), state."""
-    values = frame_values(tracks, predictions)
+    values = join_frames(tracks, predictions)
     lengths = [len(t["k"]) for t in tracks]
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.repeat([t["sigma"] for t in tracks], lengths) / np.sqrt(2 * values["k"])
@@ -82,7 +82,7 @@ def frame_errors(tracks: list[dict], predictions: list) -> pd.DataFrame:
 
 def segment_errors(tracks: list[dict], predictions: list, segmented: list, config: dict) -> pd.DataFrame:
     """One row a segment that is predicted to move: `errors` against the true segment it shares most frames with."""
-    values = segment_values(tracks, predictions, segmented, config.get("calibration", {}))
+    values = join_segments(tracks, predictions, segmented, config.get("calibration", {}))
     lengths = [s.n_frames for segments in segmented for s in segments if s.state != TRAPPED]
     return errors(values).assign(**{"frames of the segment": lengths, "state right": np.nan})
 
@@ -102,7 +102,7 @@ def table(rows: pd.DataFrame) -> str:
 
 def state_errors(tracks: list[dict], predictions: list) -> str:
     """Expected calibration error (15 bins) of the most probable state and of each state, in one line."""
-    values = frame_values(tracks, predictions)
+    values = join_frames(tracks, predictions)
     probs, state = values["probs"], values["state"]
     parts = [f"most probable state {calibration_error(probs.max(axis=1), probs.argmax(axis=1) == state):.4f}"]
     parts += [f"{name} {calibration_error(probs[:, i], state == i):.4f}" for i, name in enumerate(STATES)]
@@ -146,7 +146,9 @@ def main() -> None:
     parser.add_argument("--benchmark", help="folder of benchmark experiments, made by benchmark.py")
     parser.add_argument("--missing", nargs="+", type=float, help="shares of missing frames: print what they cost")
     args = parser.parse_args()
-    tracks = benchmark_tracks(args.benchmark) if args.benchmark else simulated_tracks("broad", args.tracks, SEED)
+    tracks = (
+        read_labelled_tracks(args.benchmark) if args.benchmark else simulate_labelled_tracks("broad", args.tracks, SEED)
+    )
     for name in args.weights:
         nets, config = load_weights(name)
         predictor = Predictor(nets, config)
@@ -156,7 +158,7 @@ def main() -> None:
             continue
         for known, sigma in (("known", [t["sigma"] for t in tracks]), ("unknown", None)):
             started = time.perf_counter()
-            predictions, segmented = read_tracks(predictor, config, tracks, sigma)
+            predictions, segmented = analyse_labelled_tracks(predictor, config, tracks, sigma)
             print(f"\n{name}, localisation error {known} ({len(tracks)} tracks)\n")
             print(table(frame_errors(tracks, predictions)))
             print(f"\n{state_errors(tracks, predictions)}\n")

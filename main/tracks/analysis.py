@@ -14,7 +14,7 @@ from main.tracks.options import DEFAULT_WEIGHTS, MIN_LENGTH, check_values
 from main.tracks.pieces import cut_pieces, every_frame
 from main.tracks.reading.formats import read_table
 from main.tracks.results.tables import Results, points_and_segments, track_rows
-from main.tracks.samples.read import read_sample
+from main.tracks.samples.read import analyse_sample
 from main.tracks.table import Tracks, with_units
 from main.utils.errors import InputError
 
@@ -99,7 +99,7 @@ def analyse_tracks(
     paths = piece_positions(tracks.table, analysed)
     errors = sigmas[analysed["track_id"]].to_numpy()
     if adapt:
-        predictions, segmented, sample = read_sample(predictor, config, paths, errors, progress)
+        predictions, segmented, sample = analyse_sample(predictor, config, paths, errors, progress)
     else:
         predictions, sample = predictor.predict(paths, errors, progress), None
         segmented = segment_many(predictions, config)

@@ -1,33 +1,38 @@
-"""Yardsticks of the benchmark that learn nothing: a constant, the mean squared displacement, CVE and MLE.
+"""Methods of the benchmark that learn nothing: a constant, the mean squared displacement (MSD), CVE and MLE.
 
-All return segments (start, end exclusive, k in px^2/frame^alpha, alpha, state) of one track.
+All return segments (start, end exclusive, k in px^2/frame^alpha, alpha, state) of one track. CVE is the
+covariance-based estimator, MLE maximum likelihood; both take the motion as Brownian.
 """
+
+from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
 from ruptures import KernelCPD
 
-from main.tracks.inference.changepoints import MIN_SIZE
+from main.tracks.benchmark.data import MIN_K_PX2
+from main.tracks.inference.changepoints import MIN_SEGMENT_FRAMES
 from main.tracks.inference.segments import Segment
 from main.utils.estimators import fit_msd, mle
 from simulations.parameters import ALPHA_DIRECTED, DIRECTED, FREE, TRAPPED
 
-MSD_LAGS = 4
-MSD_FLOOR = 1e-3  # px^2
-K_FLOOR = 1e-4  # px^2/frame; estimates below it, negative ones included, count as this much
-WINDOW = 11  # frames
-PENALTY = 8.0  # price of a changepoint on (log10 K, alpha) of the sliding window; both fitted on seed 71002
-SHORTEST_FIT = 8  # frames; a shorter segment is taken as Brownian
+MSD_LAGS = 4  # frames; the line through log MSD uses lags 1 to 4
+MIN_MSD_PX2 = 1e-3  # smaller values, negative ones included, count as this much
+WINDOW_FRAMES = 11  # fitted on seed 71002, with WINDOW_PENALTY
+WINDOW_PENALTY = 8.0  # price of a changepoint, squared deviations of (log10 K, alpha) of the sliding window
+MIN_MSD_FRAMES = 8  # a shorter segment is taken as Brownian
 
 
-def constant_segments(xy):
+def constant_segments(xy: np.ndarray) -> list[Segment]:
     """One segment: K = 1, alpha = 1, free."""
     return [Segment(0, len(xy), k=1.0, alpha=1.0, state=FREE)]
 
 
-def msd_values(xy, sigma):
-    """K, alpha and state of one stretch from a line through the log MSD at lags 1-4, noise subtracted.
+def msd_values(xy: np.ndarray, sigma: float) -> dict:
+    """K, alpha and state of one segment, from a line through log MSD against log lag at lags 1 to 4.
+
+    The localisation error is subtracted from the MSD first.
 
     Parameters
     ----------
@@ -39,20 +44,20 @@ def msd_values(xy, sigma):
     Returns
     -------
     dict
-        k in px^2/frame^alpha, alpha, state (directed from 1.9, else free).
+        k in px^2/frame^alpha, alpha, state (directed if alpha is at least 1.9, else free).
     """
-    k, slope = fit_msd(xy, MSD_LAGS, sigma, MSD_FLOOR)
+    k, slope = fit_msd(xy, MSD_LAGS, sigma, MIN_MSD_PX2)
     alpha = float(np.clip(slope, 0.01, 1.99))
     return dict(k=k, alpha=alpha, state=DIRECTED if alpha >= ALPHA_DIRECTED else FREE)
 
 
-def msd_segments(xy, sigma):
-    """One segment with the values of `msd_values`."""
+def msd_segments(xy: np.ndarray, sigma: float) -> list[Segment]:
+    """The whole track as one segment with the values of `msd_values`."""
     return [Segment(0, len(xy), **msd_values(xy, sigma))]
 
 
-def window_msd(xy, sigma, window=WINDOW):
-    """log10 K and alpha in a sliding window, from its time-averaged MSD at lags 1-4.
+def window_msd(xy: np.ndarray, sigma: float, window: int = WINDOW_FRAMES) -> np.ndarray:
+    """log10 K and alpha in a sliding window, from its time-averaged MSD at lags 1 to 4.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def window_msd(xy, sigma, window=WINDOW):
     sigma : float
         Localisation error, px.
     window : int
-        Frames, odd; shorter at the ends of the track.
+        Frames, odd. At the ends of a track the first and the last whole window are used.
 
     Returns
     -------
@@ -76,13 +81,13 @@ def window_msd(xy, sigma, window=WINDOW):
         square = ((xy[lag:] - xy[:-lag]) ** 2).sum(axis=1)
         total = np.concatenate([[0.0], np.cumsum(square)])
         mean = (total[last - lag] - total[first]) / (last - lag - first)
-        log_msd[lag - 1] = np.log(np.maximum(mean - 4 * sigma**2, MSD_FLOOR))
+        log_msd[lag - 1] = np.log(np.maximum(mean - 4 * sigma**2, MIN_MSD_PX2))
     alpha, log_4k = np.polyfit(np.log(np.arange(1, MSD_LAGS + 1)), log_msd, 1)
     return np.stack([(log_4k - np.log(4)) / np.log(10), np.clip(alpha, 0, 2)], axis=1)
 
 
-def window_segments(xy, sigma, penalty=PENALTY):
-    """Changepoints of the sliding-window MSD by ruptures; values from the MSD of each segment.
+def window_segments(xy: np.ndarray, sigma: float, penalty: float = WINDOW_PENALTY) -> list[Segment]:
+    """Segments between changepoints that ruptures finds in `window_msd`, with values from the MSD of each segment.
 
     Parameters
     ----------
@@ -97,27 +102,34 @@ def window_segments(xy, sigma, penalty=PENALTY):
     -------
     list of Segment
 
-    Source: TA-MSD in windows, as the yardstick of STEP (Requena et al., Biophys. J. 122, 4360 (2023)); kernel
-    changepoint detection of ruptures.
+    Source: time-averaged MSD in windows, the classical reference of STEP (Requena et al., Biophys. J. 122, 4360
+    (2023)); kernel changepoint detection of ruptures.
     """
     signal = window_msd(xy, sigma)
-    ends = KernelCPD(kernel="linear", min_size=MIN_SIZE).fit_predict(signal, pen=penalty)
+    ends = KernelCPD(kernel="linear", min_size=MIN_SEGMENT_FRAMES).fit_predict(signal, pen=penalty)
     segments = []
     for start, end in zip([0, *ends], ends, strict=False):
-        own = xy[start:end]
-        values = msd_values(own, sigma) if len(own) >= SHORTEST_FIT else brownian_values(own, sigma)
+        estimate = msd_values if end - start >= MIN_MSD_FRAMES else brownian_values
+        values = estimate(xy[start:end], sigma)
         segments.append(Segment(start, end, **values))
     return segments
 
 
-def brownian_values(xy, sigma):
-    """K of a stretch taken as Brownian, from its squared steps (CVE with the noise known), alpha = 1, free."""
-    k = (np.diff(xy, axis=0) ** 2).sum(axis=1).mean() / 4 - sigma**2
-    return dict(k=max(float(k), K_FLOOR), alpha=1.0, state=FREE)
+def brownian_k(xy: np.ndarray, sigma: float) -> float:
+    """K (px^2/frame) of a segment taken as Brownian: mean squared step / 4 - sigma^2, negative where noise dominates.
+
+    Source: CVE with known localisation error, Vestergaard et al., Phys. Rev. E 89, 022726 (2014).
+    """
+    return float((np.diff(xy, axis=0) ** 2).sum(axis=1).mean() / 4 - sigma**2)
 
 
-def true_segments(xy, truth, sigma, estimate):
-    """The true segments and their true states with K estimated from each one's own positions, alpha = 1.
+def brownian_values(xy: np.ndarray, sigma: float) -> dict:
+    """K by `brownian_k`, at least MIN_K_PX2, alpha = 1 and the state free, of a segment taken as Brownian."""
+    return dict(k=max(brownian_k(xy, sigma), MIN_K_PX2), alpha=1.0, state=FREE)
+
+
+def true_segments(xy: np.ndarray, truth: list[Segment], sigma: float, estimate: str) -> list[Segment]:
+    """The true segments with their true states, K estimated from the positions of each, and alpha = 1.
 
     Parameters
     ----------
@@ -128,7 +140,7 @@ def true_segments(xy, truth, sigma, estimate):
     sigma : float
         Localisation error, px.
     estimate : {"cve", "mle"}
-        CVE with the noise known (Vestergaard et al. 2014), or maximum likelihood.
+        `brownian_values`, or maximum likelihood.
 
     Returns
     -------

@@ -1,9 +1,11 @@
 """The nine benchmark experiments of the second AnDi challenge, generated with andi_datasets and read back.
 
-Every field of view is a world of its own (128 x 128 px window at a random place in a 230.4 px box), as in the
-andi_datasets tutorial "challenge_two_benchmark". Layout on disk, the challenge's own:
+Every field of view is simulated alone (a window of 128 x 128 px at a random place in a box of 230.4 px), as in the
+andi_datasets tutorial "challenge_two_benchmark". The files have the layout of the challenge:
 ``DIR/track_2/exp_E/trajs_fov_F.csv`` (traj_idx, frame, x, y, alpha, D, state) and ``traj_labs_fov_F.txt``.
 """
+
+from __future__ import annotations
 
 import contextlib
 import io
@@ -22,14 +24,15 @@ from simulations.labels import label_filter
 from simulations.parameters import MODELS
 
 warnings.filterwarnings("ignore", message=".*Deeptrack.*")  # andi_datasets: for videos, which nothing here makes
-PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic
+PUBLISHED_SEEDS = (12112024, 10)  # numpy, stochastic; andi_datasets tutorial
+MIN_K_PX2 = 1e-4  # px^2/frame^alpha; smaller values of K, 0 of a trapped segment included, count as this much
 
 
-def challenge_dictionaries(experiments, n_fovs):
-    """One andi_datasets dictionary per experiment and field of view, drawn in the tutorial's order.
+def challenge_dictionaries(experiments, n_fovs: int) -> list[dict]:
+    """One andi_datasets dictionary per experiment and field of view, drawn in the order of the tutorial.
 
-    The tutorial reuses one dictionary object for all fields of an experiment, so they share the traps or
-    compartments drawn last; kept, so that the published seeds reach the published random state.
+    The tutorial reuses one dictionary for all fields of an experiment, so that all of them have the traps or
+    compartments drawn last. This is kept: otherwise the published seeds would not give the published tracks.
     """
     from andi_datasets.datasets_challenge import _get_dic_andi2  # takes a second to import
     from andi_datasets.models_phenom import models_phenom  # as above
@@ -50,8 +53,8 @@ def challenge_dictionaries(experiments, n_fovs):
     return fields
 
 
-def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
-    """Write benchmark tracks and labels in the challenge layout; a finished folder is kept as it is.
+def generate(folder, n_fovs: int = 5, seed: int = 0, published: bool = False, experiments=None) -> Path:
+    """Write tracks and labels of the benchmark in the layout of the challenge; a finished folder is kept as it is.
 
     Parameters
     ----------
@@ -60,10 +63,11 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     n_fovs : int
         Fields of view of each experiment (published: 30).
     seed : int
-        Seeds both numpy's and stochastic's global generators, which andi_datasets reads.
+        Of the global generators of numpy and of stochastic, which andi_datasets uses.
     published : bool
-        Use the published seeds instead: same parameters, traps and compartments; localisation noise differs
-        from the published files, whose generator state also passed through the rendering of videos.
+        Use the published seeds instead. Parameters, traps and compartments are then the published ones. The
+        localisation noise differs, because the published files were made together with videos, which drew random
+        numbers from the same generator.
     experiments : sequence of Worlds, optional
         Default: `simulations.experiments.EXPERIMENTS`.
 
@@ -98,7 +102,7 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     stochastic.random.seed(noise_seed)
     dics = challenge_dictionaries(experiments, n_fovs)
     faster = mock.patch.object(datasets_challenge, "label_filter", lambda labels, **_: label_filter(labels))
-    with contextlib.redirect_stdout(io.StringIO()), faster:  # the library's own takes nine tenths of the time
+    with contextlib.redirect_stdout(io.StringIO()), faster:  # that of the library takes nine tenths of the time
         datasets_challenge.challenge_phenom_dataset(
             dics=dics, num_fovs=1, return_timestep_labs=True, save_data=True, path=raw
         )
@@ -120,22 +124,22 @@ def generate(folder, n_fovs=5, seed=0, published=False, experiments=None):
     return folder
 
 
-def _check_same(folder, wanted):
-    """Refuse a folder made with other options; a folder without ``data.json`` (published files) is taken."""
+def _check_same(folder: Path, wanted: dict) -> None:
+    """Refuse a folder made with other options; a folder without ``data.json`` (published files) is accepted."""
     path = folder / "data.json"
     found = json.loads(path.read_text()) if path.is_file() else wanted
     if found != wanted:
         raise ValueError(f"{folder} holds benchmark data of {found}, not {wanted}: choose another --out")
 
 
-def read_benchmark(folder):
-    """All tracks of a benchmark folder with their true segments.
+def read_benchmark(folder) -> pd.DataFrame:
+    """Read all tracks of a benchmark folder with their true segments.
 
     Returns
     -------
     pandas.DataFrame
-        Columns exp, fov, traj_idx (int), xy ((T, 2) array, px), segments (list of Segment), and, where the files
-        hold them, the frame labels k (px^2/frame^alpha), alpha, state ((T,) arrays).
+        One row per track: exp, fov, traj_idx (int), xy ((T, 2) array, px), the labels of the frames k
+        (px^2/frame^alpha), alpha, state ((T,) arrays), and segments (list of Segment).
 
     Raises
     ------

@@ -1,8 +1,10 @@
-"""The ensemble task of AnDi-2: which states an experiment has, with their spread of alpha and K and their shares.
+"""The ensemble task of AnDi-2: the states of an experiment, with their spread of alpha and K and their shares.
 
 A description of S states is an array (5, S), as in the challenge's ``ensemble_labels.txt``: mean and variance of alpha,
 mean and variance of K (px^2/frame^alpha), share of frames.
 """
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
@@ -10,17 +12,18 @@ from pathlib import Path
 import numpy as np
 from scipy.special import logsumexp
 
+from main.tracks.benchmark.data import MIN_K_PX2
+from main.tracks.inference.segments import Segment
 from simulations.parameters import TRAPPED
 
 CONSTANT = np.array([[1.0], [0.01], [1.0], [0.01], [1.0]])  # one state, K = alpha = 1
-MAX_STATES = 3  # moving states tried
-MIN_SHARE = 0.02  # of frames; a smaller state is not reported
-RELATIVE_SD, ALPHA_SD = 0.05, 0.1  # smallest spread of a state: of sqrt(K), relative; of alpha
-K_FLOOR = 1e-4  # px^2/frame^alpha
+MAX_MOVING_STATES = 3  # numbers of moving states that are tried
+MIN_FRAME_SHARE = 0.02  # a state with a smaller share of the frames is not reported
+MIN_RELATIVE_SD_SQRT_K, MIN_SD_ALPHA = 0.05, 0.1  # spread of a state
 
 
-def read_ensembles(folder):
-    """True descriptions of all experiments of a benchmark folder.
+def read_ensembles(folder) -> dict[int, tuple[str, np.ndarray]]:
+    """Read the true descriptions of all experiments of a benchmark folder.
 
     Returns
     -------
@@ -35,7 +38,7 @@ def read_ensembles(folder):
     return result
 
 
-def write_ensembles(folder, ensembles):
+def write_ensembles(folder, ensembles: dict[int, tuple[str, np.ndarray]]) -> None:
     """Write descriptions (experiment -> (model, (5, S) array)) as ``track_2/exp_E/ensemble_labels.txt``."""
     for exp, (model, values) in ensembles.items():
         path = Path(folder) / "track_2" / f"exp_{exp}" / "ensemble_labels.txt"
@@ -44,8 +47,8 @@ def write_ensembles(folder, ensembles):
         np.savetxt(path, values, delimiter=";", header=header, comments="")
 
 
-def ensemble_distance(truth, estimate):
-    """Official score: Wasserstein distances of the mixtures of Gaussians.
+def ensemble_distance(truth: np.ndarray, estimate: np.ndarray) -> dict[str, float]:
+    """Official score: Wasserstein distances between two descriptions, taken as mixtures of Gaussians.
 
     Parameters
     ----------
@@ -65,8 +68,8 @@ def ensemble_distance(truth, estimate):
     return {"w1_alpha": float(alpha), "w1_k": float(k)}
 
 
-def moments(segments, groups):
-    """Description from segments that are already grouped into states.
+def describe_groups(segments: list[Segment], groups: np.ndarray) -> np.ndarray:
+    """Description of states from segments that are already grouped into them.
 
     Parameters
     ----------
@@ -91,8 +94,10 @@ def moments(segments, groups):
     return np.stack([*rows, weight.sum(axis=0) / weight.sum()])
 
 
-def fit_mixture(values, frames, n_states, n_iterations=100):
-    """Gaussian mixture of (sqrt(K), alpha), diagonal, each segment counted by its frames.
+def split_states(
+    values: np.ndarray, frames: np.ndarray, n_states: int, n_iterations: int = 100
+) -> tuple[np.ndarray, float]:
+    """Split segments into states by a diagonal Gaussian mixture of (sqrt(K), alpha), segments weighted by frames.
 
     Parameters
     ----------
@@ -107,6 +112,7 @@ def fit_mixture(values, frames, n_states, n_iterations=100):
     Returns
     -------
     responsibility : numpy.ndarray, shape (M, n_states)
+        Probability that a segment belongs to a state.
     log_likelihood : float
         Mean over frames.
     """
@@ -119,7 +125,7 @@ def fit_mixture(values, frames, n_states, n_iterations=100):
         total = weight.sum(axis=0)
         mean = weight.T @ values / total[:, None]  # (S, 2)
         square = ((values[:, None] - mean) ** 2 * weight[..., None]).sum(axis=0) / total[:, None]
-        floor = np.stack([RELATIVE_SD * mean[:, 0], np.full(n_states, ALPHA_SD)], axis=1)
+        floor = np.stack([MIN_RELATIVE_SD_SQRT_K * mean[:, 0], np.full(n_states, MIN_SD_ALPHA)], axis=1)
         variance = np.maximum(square, floor**2)
         distance = ((values[:, None] - mean) ** 2 / variance + np.log(2 * np.pi * variance)).sum(axis=2)
         joint = np.log(total / total.sum()) - distance / 2
@@ -128,12 +134,12 @@ def fit_mixture(values, frames, n_states, n_iterations=100):
     return responsibility, float((frames * evidence).sum() / frames.sum())
 
 
-def estimate_ensemble(segments):
-    """Description of one experiment from predicted segments.
+def estimate_ensemble(segments: list[Segment]) -> np.ndarray:
+    """Estimate the description of one experiment from predicted segments.
 
-    Trapped segments are one state with K = alpha = 0; the others are split by a Gaussian mixture of (sqrt(K), alpha),
-    its number of states chosen by the Bayesian information criterion, with the number of segments as sample size. The
-    root, because a state's K is Gaussian but its estimates are skewed.
+    Trapped segments are one state with K = alpha = 0. The other segments are split by `split_states`; the number of
+    states is that of the smallest Bayesian information criterion, with the effective number of segments as sample size.
+    The square root of K is used, because estimates of K are skewed.
 
     Parameters
     ----------
@@ -146,18 +152,18 @@ def estimate_ensemble(segments):
     """
     trapped = np.array([s.state == TRAPPED for s in segments])
     frames = np.array([s.n_frames for s in segments], float)
-    values = np.array([[np.sqrt(max(s.k, K_FLOOR)), s.alpha] for s in segments])[~trapped]
-    groups = np.zeros((len(segments), 1 + MAX_STATES))
+    values = np.array([[np.sqrt(max(s.k, MIN_K_PX2)), s.alpha] for s in segments])[~trapped]
+    groups = np.zeros((len(segments), 1 + MAX_MOVING_STATES))
     groups[trapped, 0] = 1.0
     if len(values):
-        own = frames[~trapped]
-        n_effective = own.sum() ** 2 / (own**2).sum()
+        moving_frames = frames[~trapped]
+        n_effective = moving_frames.sum() ** 2 / (moving_frames**2).sum()
         best = np.inf
-        for n_states in range(1, MAX_STATES + 1):
-            responsibility, log_likelihood = fit_mixture(values, own, n_states)
+        for n_states in range(1, MAX_MOVING_STATES + 1):
+            responsibility, log_likelihood = split_states(values, moving_frames, n_states)
             criterion = -2 * n_effective * log_likelihood + (5 * n_states - 1) * np.log(n_effective)
             if criterion < best:
                 best, chosen = criterion, responsibility
         groups[~trapped, 1 : 1 + chosen.shape[1]] = chosen
     share = frames @ groups / frames.sum()
-    return moments(segments, groups[:, share >= MIN_SHARE])
+    return describe_groups(segments, groups[:, share >= MIN_FRAME_SHARE])

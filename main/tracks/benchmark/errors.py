@@ -1,26 +1,37 @@
-"""What the figures of the benchmark show: errors per frame, per changepoint and per true segment of any method.
+"""Errors per frame, per changepoint and per true segment of any method, for the figures of the benchmark.
 
-Every line of a figure is a ratio of sums over tracks, with an interval that takes tracks, not frames, as independent.
+Every line of a figure is a ratio of sums over tracks. Its intervals take tracks, not frames, as independent.
 """
+
+from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import torch
+from scipy.stats import norm
+from torchmetrics.functional.classification import binary_calibration_error
 
+from main.tracks.benchmark.classical import brownian_k
+from main.tracks.benchmark.data import MIN_K_PX2
 from main.tracks.evaluation.errors import found_changepoints
-from main.tracks.inference.segments import segment_values
+from main.tracks.inference.predictor import Prediction
+from main.tracks.inference.segments import Segment, segment_values
+from main.utils.bootstrap import LEVEL
 from main.utils.estimators import cramer_rao_bound, mle
-from simulations.parameters import FREE
+from simulations.parameters import FREE, STATES
 
-Z_90 = 1.645  # half width of a 90 % interval in standard errors
-K_FLOOR = 1e-4  # px^2/frame^alpha; a moving frame called trapped counts as this K
-LENGTHS = (5, 10, 20, 40, 80, 201)  # frames, edges of the bins of `k_errors`
-NEAR_BROWNIAN = 0.1  # |alpha - 1| of the segments of `k_errors`
-MAD_TO_SD = 1.4826  # of Gaussian errors
-MAX_NOISE = 1.0  # sigma / sqrt(2 K) of the segments of `k_errors`
+INTERVAL_SD = norm.ppf((1 + LEVEL) / 2)  # half width of an interval of LEVEL, standard errors
+LENGTH_EDGES = (5, 10, 20, 40, 80, 201)  # frames, edges of the bins of `k_errors`
+MAX_ALPHA_OFFSET = 0.1  # |alpha - 1| of the segments of `k_errors`
+MAX_NOISE_PER_STEP = 1.0  # sigma / sqrt(2 K) of the segments of `k_errors`
+MAD_TO_SD = 1.4826  # of Gaussian errors: 1 / norm.ppf(0.75)
+MIN_FRAMES_PER_BIN = 100  # of the reliability diagram
 
 
 def _bins(*edges):
-    return edges, [f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:], strict=False)]
+    return edges, [f"{a:g} to {b:g}" for a, b in pairwise(edges)]
 
 
 COVERAGE_BINS = {
@@ -32,19 +43,19 @@ COVERAGE_BINS = {
 }
 
 
-def per_frame(tracks, name):
-    """A value of the segments of all tracks at every frame, one track after the other, (F,)."""
+def per_frame(tracks: list[list[Segment]], name: str) -> np.ndarray:
+    """The value `name` of the segments of all tracks at every frame, one track after the other, (F,)."""
     segments = [s for track in tracks for s in track]
     return np.repeat([getattr(s, name) for s in segments], [s.n_frames for s in segments])
 
 
-def frame_errors(table, segments, sigma):
-    """One row per frame that truly moves.
+def frame_errors(tracks: pd.DataFrame, segments: list[list[Segment]], sigma: float) -> pd.DataFrame:
+    """Errors of K, alpha and state of each frame whose true state is not trapped.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        As of `benchmark_data.read_benchmark`.
+    tracks : pandas.DataFrame
+        As returned by `main.tracks.benchmark.data.read_benchmark`.
     segments : sequence of list of Segment
         Predicted segments of every track.
     sigma : float
@@ -53,20 +64,21 @@ def frame_errors(table, segments, sigma):
     Returns
     -------
     pandas.DataFrame
-        track, n_frames, noise (sigma / sqrt(2 K)), distance (frames to the nearest true changepoint, nan if none),
-        log10_k and alpha (absolute errors), state (1 where wrong).
+        One row per frame: track, n_frames, noise (sigma / sqrt(2 K)), distance (frames to the nearest true changepoint,
+        nan if there is none), log10_k and alpha (absolute errors), state (1 where wrong, else 0). A frame that is
+        predicted to be trapped counts as K = MIN_K_PX2.
     """
-    lengths = table["xy"].map(len).to_numpy()
+    lengths = tracks["xy"].map(len).to_numpy()
     true, found = (
-        {name: per_frame(own, name) for name in ("k", "alpha", "state")} for own in (table["segments"], segments)
+        {name: per_frame(side, name) for name in ("k", "alpha", "state")} for side in (tracks["segments"], segments)
     )
-    k, k_found = (np.maximum(own["k"], K_FLOOR) for own in (true, found))
+    k, k_found = (np.maximum(side["k"], MIN_K_PX2) for side in (true, found))
     frames = pd.DataFrame(
         {
-            "track": np.repeat(np.arange(len(table)), lengths),
+            "track": np.repeat(np.arange(len(tracks)), lengths),
             "n_frames": np.repeat(lengths, lengths),
             "noise": sigma / np.sqrt(2 * k),
-            "distance": np.concatenate([distance_to_change(own) for own in table["segments"]]),
+            "distance": np.concatenate([distance_to_change(true_segments) for true_segments in tracks["segments"]]),
             "log10_k": np.abs(np.log10(k_found / k)),
             "alpha": np.abs(found["alpha"] - true["alpha"]),
             "state": (found["state"] != true["state"]).astype(float),
@@ -75,8 +87,8 @@ def frame_errors(table, segments, sigma):
     return frames[true["state"] > 0].reset_index(drop=True)
 
 
-def distance_to_change(segments):
-    """Frames to the nearest changepoint, 0 at the frames on either side of it; nan without any, (T,)."""
+def distance_to_change(segments: list[Segment]) -> np.ndarray:
+    """Frames to the nearest changepoint, 0 at the two frames beside it; nan if there is no changepoint, (T,)."""
     n = segments[-1].end
     ends = np.array([s.end for s in segments[:-1]])
     if not len(ends):
@@ -85,17 +97,23 @@ def distance_to_change(segments):
     return np.where(gap < 0, -gap - 1, gap).min(axis=1).astype(float)
 
 
-def change_errors(table, segments):
-    """One row per true changepoint.
+def change_errors(tracks: pd.DataFrame, segments: list[list[Segment]]) -> pd.DataFrame:
+    """Size of each true changepoint, and whether it was found.
+
+    Parameters
+    ----------
+    tracks, segments
+        As for `frame_errors`.
 
     Returns
     -------
     pandas.DataFrame
-        track, ratio_k (larger over smaller K) and delta_alpha (both nan beside a trapped segment), found (0 or 1).
+        One row per changepoint: track, ratio_k (larger over smaller K) and delta_alpha (both nan next to a trapped
+        segment), found (0 or 1).
     """
     rows = []
-    for i, (true, own) in enumerate(zip(table["segments"], segments, strict=True)):
-        found = found_changepoints([s.end for s in true[:-1]], [s.end for s in own[:-1]])
+    for i, (true, predicted) in enumerate(zip(tracks["segments"], segments, strict=True)):
+        found = found_changepoints([s.end for s in true[:-1]], [s.end for s in predicted[:-1]])
         for j, (a, b) in enumerate(zip(true, true[1:], strict=False)):
             moving = a.k > 0 and b.k > 0
             ratio = max(a.k, b.k) / min(a.k, b.k) if moving else np.nan
@@ -104,16 +122,16 @@ def change_errors(table, segments):
     return pd.DataFrame(rows, columns=["track", "ratio_k", "delta_alpha", "found"])
 
 
-def ratio_in_bins(x, edges, track, numerator, denominator=1.0):
+def ratio_in_bins(x, edges, track, numerator, denominator=1.0) -> pd.DataFrame:
     """Ratio of sums in bins of x, with 90 % intervals over tracks.
 
     Parameters
     ----------
     x, numerator : (N,) array
     edges : (M + 1,) array
-        The last bin holds its right edge; values outside and nan are left out.
+        The last bin includes its right edge; values outside and nan are left out.
     track : (N,) array of int
-        Values of one track are not independent.
+        Track of each value. Values of one track are not independent.
     denominator : float or (N,) array
 
     Returns
@@ -140,12 +158,12 @@ def ratio_in_bins(x, edges, track, numerator, denominator=1.0):
         top, bottom, n = group["top"].to_numpy(), group["bottom"].to_numpy(), len(group)
         value = top.sum() / bottom.sum()
         spread = np.sqrt(((top - value * bottom) ** 2).sum() * n / max(n - 1, 1)) / bottom.sum()
-        rows.append((int(number), value, Z_90 * spread, n))
+        rows.append((int(number), value, INTERVAL_SD * spread, n))
     return pd.DataFrame(rows, columns=["bin", "value", "half_width", "tracks"])
 
 
-def reliability(probs, state, n_bins=10):
-    """How often each state is right when it is given with a certain probability.
+def reliability(probs: np.ndarray, state: np.ndarray, n_bins: int = 10) -> tuple[pd.DataFrame, float]:
+    """How often each state is right, against the probability that is predicted for it.
 
     Parameters
     ----------
@@ -161,103 +179,110 @@ def reliability(probs, state, n_bins=10):
     bins : pandas.DataFrame
         state, stated (mean probability), observed (share of frames in that state), frames; bins of 100 frames or more.
     ece : float
-        Expected calibration error of the likeliest state: mean |stated - observed| over frames, in the same bins.
+        `calibration_error` of the most probable state, in as many bins.
+    """
+    rows = []
+    for s in range(len(STATES)):
+        bins = np.minimum((probs[:, s] * n_bins).astype(int), n_bins - 1)
+        frame = pd.DataFrame({"stated": probs[:, s], "observed": state == s, "frames": 1})
+        rows.append(frame.groupby(bins).agg({"stated": "mean", "observed": "mean", "frames": "sum"}).assign(state=s))
+    table = pd.concat(rows, ignore_index=True)
+    ece = calibration_error(probs.max(axis=1), probs.argmax(axis=1) == state, n_bins)
+    return table[table["frames"] >= MIN_FRAMES_PER_BIN], ece
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, n_bins: int = 15) -> float:
+    """Expected calibration error: mean over frames of |mean confidence - share that is right| of their bin.
+
+    Parameters
+    ----------
+    confidence : (N,) array
+        Probabilities, 0 to 1.
+    right : (N,) array of bool
+        Whether what was predicted with this probability is true.
+    n_bins : int
+        Bins of confidence, of equal width.
 
     Source: Guo et al., ICML 2017, arXiv 1706.04599.
     """
-    rows = []
-    for s in range(probs.shape[1]):
-        rows += [(s, *row) for row in _calibration(probs[:, s], state == s, n_bins)]
-    table = pd.DataFrame(rows, columns=["state", "stated", "observed", "frames"])
-    top = _calibration(probs.max(axis=1), probs.argmax(axis=1) == state, n_bins)
-    ece = sum(frames * abs(stated - observed) for stated, observed, frames in top) / len(state)
-    return table[table["frames"] >= 100], float(ece)
+    confidence = torch.as_tensor(np.clip(confidence, 0.0, 1.0), dtype=torch.float64)  # rounded sums may exceed 1
+    return float(binary_calibration_error(confidence, torch.as_tensor(np.asarray(right, int)), n_bins, norm="l1"))
 
 
-def _calibration(stated, right, n_bins):
-    """Mean stated probability, share that is right and number, in bins of equal width that are not empty."""
-    bins = np.minimum((stated * n_bins).astype(int), n_bins - 1)
-    n = np.bincount(bins, minlength=n_bins)
-    filled = n > 0
-    means = (np.bincount(bins, v, minlength=n_bins)[filled] / n[filled] for v in (stated, right.astype(float)))
-    return list(zip(*means, n[filled].tolist(), strict=True))
-
-
-def k_errors(table, preds, sigma):
+def k_errors(tracks: pd.DataFrame, preds: dict[str, list[Prediction]], sigma: float) -> pd.DataFrame:
     """Relative error of K in true segments of free motion by length, beside the Cramer-Rao bound.
 
-    Segments of alpha within .1 of 1 whose steps are larger than the noise. All estimators are given the true
+    The segments have alpha within .1 of 1 and steps larger than the noise. All estimators are given the true
     changepoints and the localisation error.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        As of `benchmark_data.read_benchmark`.
-    preds : dict[str, list]
-        Weights -> Prediction of every track.
+    tracks : pandas.DataFrame
+        As returned by `main.tracks.benchmark.data.read_benchmark`.
+    preds : dict of str -> list of Prediction
+        Network -> frame-wise predictions of every track.
     sigma : float
         Localisation error, px.
 
     Returns
     -------
     pandas.DataFrame
-        Index: range of frames; n (segments), and by column (bound, CVE, MLE, the weights) 1.48 times the median of
-        |K_estimated / K - 1|, which is the standard deviation if errors are Gaussian; bound: the median bound.
+        Index: range of frames. Columns: n (number of segments); bound (median of the bounds); CVE, MLE and the
+        networks: 1.48 times the median of |K_estimated / K - 1|, the standard deviation if errors are Gaussian.
 
     Notes
     -----
-    A median, because the label filter leaves single steps of another state in some segments.
+    The median, because the label filter leaves single steps of another state in some segments.
     """
     rows = []
-    for i, (xy, true) in enumerate(zip(table["xy"], table["segments"], strict=True)):
-        pooled = {name: _pooled_k(own[i], true) for name, own in preds.items()}
+    for i, (xy, true) in enumerate(zip(tracks["xy"], tracks["segments"], strict=True)):
+        pooled = {name: _pooled_k(predictions[i], true) for name, predictions in preds.items()}
         for j, s in enumerate(true):
             n = s.n_frames
-            brownian = s.state == FREE and abs(s.alpha - 1) <= NEAR_BROWNIAN
-            if not brownian or n < LENGTHS[0] or sigma > MAX_NOISE * np.sqrt(2 * s.k):
+            brownian = s.state == FREE and abs(s.alpha - 1) <= MAX_ALPHA_OFFSET
+            if not brownian or n < LENGTH_EDGES[0] or sigma > MAX_NOISE_PER_STEP * np.sqrt(2 * s.k):
                 continue
-            own = xy[s.start : s.end]
-            cve = (np.diff(own, axis=0) ** 2).sum(axis=1).mean() / 4 - sigma**2
-            found = {"CVE": cve, "MLE": mle(own, sigma)} | {name: k[j] for name, k in pooled.items()}
+            xy_segment = xy[s.start : s.end]
+            found = {"CVE": brownian_k(xy_segment, sigma), "MLE": mle(xy_segment, sigma)}
+            found |= {name: k[j] for name, k in pooled.items()}
             errors = {name: k / s.k - 1 for name, k in found.items()}
             rows.append({"frames": n, "bound": cramer_rao_bound(n, s.k, sigma)} | errors)
     errors = pd.DataFrame(rows, columns=["frames", "bound", "CVE", "MLE", *preds])
-    names = [f"{a} to {b - 1}" for a, b in zip(LENGTHS, LENGTHS[1:], strict=False)]
-    groups = errors.drop(columns="frames").groupby(
-        pd.cut(errors["frames"], LENGTHS, right=False, labels=names), observed=False
-    )
+    names = [f"{a} to {b - 1}" for a, b in pairwise(LENGTH_EDGES)]
+    bins = pd.cut(errors["frames"], LENGTH_EDGES, right=False, labels=names)
+    groups = errors.drop(columns="frames").groupby(bins, observed=False)
     result = groups.agg(lambda v: v.abs().median())
     result.loc[:, "CVE":] *= MAD_TO_SD
     result.insert(0, "n", groups.size())
     return result
 
 
-def _pooled_k(pred, segments):
-    """K of each true segment from frame-wise predictions, as if none were trapped."""
+def _pooled_k(pred: Prediction, segments: list[Segment]) -> list[float]:
+    """K of each true segment from frame-wise predictions, none taken as trapped."""
     moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
     return [s.k for s in moving]
 
 
-def coverage(table, preds):
+def interval_coverage(tracks: pd.DataFrame, preds: list[Prediction]) -> pd.DataFrame:
     """Share of moving frames whose true K and alpha lie inside their 90 % intervals.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        As of `benchmark_data.read_benchmark`.
+    tracks : pandas.DataFrame
+        As returned by `main.tracks.benchmark.data.read_benchmark`.
     preds : list of Prediction
         With intervals.
 
     Returns
     -------
     pandas.DataFrame
-        of ("log10_k" or "alpha"), by ("all" or what the frames are binned by), bin (text), value, half_width, tracks.
+        of ("log10_k" or "alpha"), by ("all" or the quantity of the bins), bin (text), value, half_width, tracks.
     """
-    join = {name: np.concatenate(table[name].tolist()) for name in ("k", "alpha", "state")}
-    lengths = table["xy"].map(len).to_numpy()
+    join = {name: np.concatenate(tracks[name].tolist()) for name in ("k", "alpha", "state")}
+    lengths = tracks["xy"].map(len).to_numpy()
     moving = join["state"] > 0
-    track = np.repeat(np.arange(len(table)), lengths)[moving]
-    truth = {"log10_k": np.log10(np.maximum(join["k"][moving], K_FLOOR)), "alpha": join["alpha"][moving]}
+    track = np.repeat(np.arange(len(tracks)), lengths)[moving]
+    truth = {"log10_k": np.log10(np.maximum(join["k"][moving], MIN_K_PX2)), "alpha": join["alpha"][moving]}
     by = {
         "all": np.zeros(len(track)),
         "frames": np.repeat(lengths, lengths)[moving],

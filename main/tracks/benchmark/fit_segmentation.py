@@ -1,12 +1,16 @@
 """Fit the options of the segmentation on tracks with known segments."""
 
+from __future__ import annotations
+
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from main.tracks.benchmark.scores import fast_scores, score_table
 from main.tracks.inference.changepoints import segment_many, segmentation_options
+from main.tracks.inference.predictor import Prediction
 
-GRIDS = {  # factors on the value so far; trapped_odds stays: weighted and plain mean F1 pull it either way
+FACTORS = {  # on the value so far; trapped_odds is not fitted, see misc/LOG.md, 2026-11-21, "Odds of trapping"
     "penalty": (0.5, 0.7, 0.85, 1.2, 1.4, 2.0),
     "k": (0.7, 1.4),
     "alpha": (0.5, 2.0),
@@ -15,13 +19,13 @@ GRIDS = {  # factors on the value so far; trapped_odds stays: weighted and plain
 }
 
 
-def objective(scores):
-    """What is maximised: jsc + f1 - mae_alpha - 10 msle_k, weighted average plus plain mean.
+def objective(scores: pd.DataFrame) -> float:
+    """The number to maximise: jsc + f1 - mae_alpha - 10 msle_k, weighted average plus plain mean.
 
     Parameters
     ----------
     scores : pandas.DataFrame
-        From `main.tracks.benchmark.scores.score_table`.
+        As returned by `main.tracks.benchmark.scores.score_table`.
 
     Returns
     -------
@@ -31,8 +35,10 @@ def objective(scores):
     return float(both["jsc"] + both["f1"] - both["mae_alpha"] - 10 * both["msle_k"])
 
 
-def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
-    """Coordinate search of the segmentation's options.
+def fit_segmentation(
+    preds: list[Prediction], truths: pd.DataFrame, config: dict, n_rounds: int = 2, progress: bool = True
+) -> dict:
+    """Fit the options of the segmentation one after the other (coordinate search).
 
     Parameters
     ----------
@@ -59,7 +65,7 @@ def fit_segmentation(preds, truths, config, n_rounds=2, progress=True):
 
     best = segmentation_options(config)
     best_value = value(best)
-    bar = tqdm([*GRIDS.items()] * n_rounds, disable=not progress, desc="segmentation")
+    bar = tqdm([*FACTORS.items()] * n_rounds, disable=not progress, desc="segmentation")
     for name, factors in bar:
         start = best[name]
         for factor in factors:

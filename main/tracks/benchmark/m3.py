@@ -1,23 +1,27 @@
-"""The post-processing of the M3 challenge entry, for comparison with `main.tracks.inference.changepoints`.
+"""The segmentation of the M3 challenge entry, for comparison with `main.tracks.inference.changepoints`.
 
-Changepoints are sought separately in K and alpha and merged, K first.
+It finds changepoints in K and in alpha separately and then merges them, those of K first.
 """
+
+from __future__ import annotations
 
 import numpy as np
 from ruptures import KernelCPD
 from scipy.ndimage import median_filter
 
+from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
+from simulations.parameters import FREE, TRAPPED
 
-MIN_SIZE = 3  # frames
-PENALTY = 0.3
-SAME_VALUE = 0.01  # neighbouring frames closer than this form a run
-SAME_MEAN = 0.05  # changepoints between sides closer than this are dropped
-FAR = 5  # frames; an alpha changepoint this near to one of K is the same
-K_TRAPPED = 0.1  # px^2/frame^alpha; a faster segment is not trapped
+MIN_SEGMENT_FRAMES = 3
+CHANGE_PENALTY = 0.3  # price of a changepoint, squared deviations of a series scaled to 0..1; as in the entry
+MAX_RUN_DIFFERENCE = 0.01  # log10(K + 1) or alpha; neighbouring frames closer than this form a run
+MIN_CHANGE = 0.05  # log10(K + 1) or alpha; changepoints between means closer than this are dropped
+MERGE_FRAMES = 5  # a changepoint of alpha this near to one of K is the same
+MAX_TRAPPED_K = 0.1  # px^2/frame^alpha; a faster segment is not trapped
 
 
-def level_runs(series, tolerance=SAME_VALUE):
+def level_runs(series: np.ndarray, tolerance: float = MAX_RUN_DIFFERENCE) -> np.ndarray:
     """Replace runs of nearly equal neighbours by their mean.
 
     Parameters
@@ -35,16 +39,16 @@ def level_runs(series, tolerance=SAME_VALUE):
     return (np.bincount(run, series) / np.bincount(run))[run]
 
 
-def smooth(series):
-    """Level runs, then a median filter over 3 frames whose end frames copy their neighbours; (T,) -> (T,)."""
+def smooth(series: np.ndarray) -> np.ndarray:
+    """Level runs, then take the median over 3 frames; the first and last frame copy their neighbours; (T,) -> (T,)."""
     series = median_filter(level_runs(series), 3, mode="nearest")
     if len(series) > 2:
         series[0], series[-1] = series[1], series[-2]
     return series
 
 
-def series_changepoints(series, penalty=PENALTY):
-    """Changepoints of one series scaled to 0..1, without those that separate nearly equal means.
+def series_changepoints(series: np.ndarray, penalty: float = CHANGE_PENALTY) -> list[int]:
+    """Changepoints of one series scaled to 0..1, without those between nearly equal means.
 
     Parameters
     ----------
@@ -59,17 +63,17 @@ def series_changepoints(series, penalty=PENALTY):
         First frames of new segments.
     """
     span = np.ptp(series)
-    if len(series) < 2 * MIN_SIZE or span == 0:
+    if len(series) < 2 * MIN_SEGMENT_FRAMES or span == 0:
         return []
     scaled = (series - series.min()) / span
-    kept = KernelCPD(kernel="linear", min_size=MIN_SIZE).fit_predict(scaled, pen=penalty)[:-1]
+    kept = KernelCPD(kernel="linear", min_size=MIN_SEGMENT_FRAMES).fit_predict(scaled, pen=penalty)[:-1]
     edges = [0, *kept, len(series)]
     means = [series[a:b].mean() for a, b in zip(edges, edges[1:], strict=False)]
-    return [c for c, left, right in zip(kept, means, means[1:], strict=False) if abs(left - right) > SAME_MEAN]
+    return [c for c, left, right in zip(kept, means, means[1:], strict=False) if abs(left - right) > MIN_CHANGE]
 
 
-def without_short_runs(states, shortest=MIN_SIZE):
-    """Give short runs the state before them (the state after them at the start); (T,) -> (T,)."""
+def remove_short_runs(states, shortest: int = MIN_SEGMENT_FRAMES) -> np.ndarray:
+    """Give runs of fewer frames the state before them, at the start of the track the state after; (T,) -> (T,)."""
     states = np.array(states)
     edges = np.flatnonzero(np.diff(states)) + 1
     for start, end in zip([0, *edges], [*edges, len(states)], strict=True):
@@ -78,8 +82,8 @@ def without_short_runs(states, shortest=MIN_SIZE):
     return states
 
 
-def merge_changepoints(k_points, alpha_points, state_points=()):
-    """All changepoints of K, and those of alpha, then of the state, more than 5 frames from the others.
+def merge_changepoints(k_points, alpha_points, state_points=()) -> list[int]:
+    """Merge changepoints: all of K, then those of alpha and then of the state that are over 5 frames from the others.
 
     Returns
     -------
@@ -88,14 +92,14 @@ def merge_changepoints(k_points, alpha_points, state_points=()):
     """
     merged = list(k_points)
     for points in (alpha_points, state_points):
-        merged += [c for c in points if all(abs(c - other) > FAR for other in merged)]
-    return [c for i, c in enumerate(sorted(merged)) if i == 0 or c - sorted(merged)[i - 1] >= MIN_SIZE]
+        merged += [c for c in points if all(abs(c - other) > MERGE_FRAMES for other in merged)]
+    return [c for i, c in enumerate(sorted(merged)) if i == 0 or c - sorted(merged)[i - 1] >= MIN_SEGMENT_FRAMES]
 
 
-def segment_m3(pred, penalty=PENALTY, use_states=False):
-    """Segments of one track by the M3 post-processing.
+def segment_m3(pred: Prediction, penalty: float = CHANGE_PENALTY, use_states: bool = False) -> list[Segment]:
+    """Segments of one track as the M3 entry finds them.
 
-    Frames whose likeliest state is trapped count as K = alpha = 0, as in the labels that M3's networks learn.
+    Frames whose most probable state is trapped count as K = alpha = 0, as in the labels that the networks of M3 learn.
 
     Parameters
     ----------
@@ -105,7 +109,7 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
     penalty : float
         Price of a changepoint in either series.
     use_states : bool
-        Take changepoints of the state too.
+        Whether to take changepoints of the state too.
 
     Returns
     -------
@@ -114,8 +118,8 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
 
     Source: `combined_cps_k_focused` of the M3 entry to the second AnDi challenge (Pelt, l2, pen 0.3).
     """
-    states = without_short_runs(pred.state_probs.argmax(axis=1))
-    mobile = states > 0
+    states = remove_short_runs(pred.state_probs.argmax(axis=1))
+    mobile = states != TRAPPED
     log_k1 = smooth(np.where(mobile, np.clip(np.log10(1 + 10.0**pred.log10_k), 0, 6), 0.0))
     alpha = smooth(np.where(mobile, np.clip(pred.alpha, 0, 1.999), 0.0))
     state_points = np.flatnonzero(np.diff(states)) + 1 if use_states else ()
@@ -124,7 +128,7 @@ def segment_m3(pred, penalty=PENALTY, use_states=False):
     for start, end in zip([0, *points], [*points, len(states)], strict=True):
         k = 10 ** log_k1[start:end].mean() - 1
         state = int(np.bincount(states[start:end]).argmax())
-        state = 2 if state == 0 and k > K_TRAPPED else state
+        state = FREE if state == TRAPPED and k > MAX_TRAPPED_K else state
         segments.append(
             Segment(start=int(start), end=int(end), k=float(k), alpha=float(alpha[start:end].mean()), state=state)
         )

@@ -1,9 +1,11 @@
-"""Oracle HMM: the most likely states of every track, given the experiment's own parameters.
+"""Oracle hidden Markov model (HMM): the most likely states of every track, given the parameters of its experiment.
 
-A yardstick, not a method: K, alpha, state and transition matrix of each experiment are read off its labels. It does
-not see correlations between steps (each displacement is Gaussian with variance 2K + 2 sigma^2), nor that particles of
-one state differ.
+A reference, not a method for real data: K, alpha, state and transition matrix of each experiment are computed from its
+labels. Displacements are taken as independent Gaussians of variance 2K + 2 sigma^2, and all particles of one state as
+alike.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ from simulations.labels import label_filter
 from simulations.parameters import STEP_ENDS_AT_LABEL
 
 
-@dataclass
+@dataclass(frozen=True)
 class HMM:
     """Parameters of S states.
 
@@ -37,8 +39,8 @@ class HMM:
     transition: np.ndarray
 
 
-def state_of_segments(segments, ensemble):
-    """Which of the experiment's states each true segment belongs to: the one that most likely gave its K and alpha.
+def state_of_segments(segments: list[Segment], ensemble: np.ndarray) -> np.ndarray:
+    """State of the experiment to which each true segment belongs: the one that most likely gave its K and alpha.
 
     Parameters
     ----------
@@ -59,15 +61,15 @@ def state_of_segments(segments, ensemble):
     return density.argmax(axis=1)
 
 
-def read_hmm(tracks, ensemble):
-    """Parameters of one experiment from the labels of all its tracks.
+def read_hmm(tracks: list[list[Segment]], ensemble: np.ndarray) -> HMM:
+    """Compute the parameters of one experiment from the labels of all its tracks.
 
     Parameters
     ----------
     tracks : sequence of list of Segment
         True segments (start, end exclusive, k, alpha, state).
     ensemble : (5, S) array
-        As for `state_of_segments`; tells only which segments belong together.
+        As for `state_of_segments`; used only to tell which segments belong together.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def read_hmm(tracks, ensemble):
     return HMM(k, alpha, votes.argmax(1), start / start.sum(), transition / transition.sum(1, keepdims=True))
 
 
-def log_emission(tracks, k, sigma, step_before):
+def log_emission(tracks: list[np.ndarray], k: np.ndarray, sigma: float, step_before: bool) -> np.ndarray:
     """Log density of the displacement that each state governs at each frame, of padded tracks.
 
     Parameters
@@ -103,7 +105,7 @@ def log_emission(tracks, k, sigma, step_before):
     sigma : float
         Localisation error, px.
     step_before : bool
-        Whether the state at a frame governs the step that leads to it, or the one that follows.
+        Whether the state at a frame governs the step that ends at this frame, or the step that starts there.
 
     Returns
     -------
@@ -118,8 +120,8 @@ def log_emission(tracks, k, sigma, step_before):
     return np.nan_to_num(-square[..., None] / (2 * variance) - np.log(variance) * np.isfinite(square)[..., None])
 
 
-def viterbi(emission, lengths, start, transition):
-    """Most likely sequence of states of every track, all tracks at once.
+def viterbi(emission: np.ndarray, lengths: np.ndarray, start: np.ndarray, transition: np.ndarray) -> np.ndarray:
+    """Most likely sequence of states of every track.
 
     Parameters
     ----------
@@ -156,8 +158,8 @@ def viterbi(emission, lengths, start, transition):
     return states
 
 
-def segments_of_states(states, hmm):
-    """Segments of one track from its states (T,): start, end (exclusive), k, alpha, state of the HMM."""
+def segments_of_states(states: np.ndarray, hmm: HMM) -> list[Segment]:
+    """Segments of one track from its states (T,), with the values of the HMM."""
     edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), len(states)]
     return [
         Segment(start=a, end=b, k=float(hmm.k[s]), alpha=float(hmm.alpha[s]), state=int(hmm.state[s]))
@@ -165,7 +167,14 @@ def segments_of_states(states, hmm):
     ]
 
 
-def hmm_segments(tracks, truths, ensemble, model, sigma, filtered=False):
+def hmm_segments(
+    tracks: list[np.ndarray],
+    truths: list[list[Segment]],
+    ensemble: np.ndarray,
+    model: str,
+    sigma: float,
+    filtered: bool = False,
+) -> list[list[Segment]]:
     """Segments of all tracks of one experiment by the oracle HMM.
 
     Parameters
@@ -181,7 +190,7 @@ def hmm_segments(tracks, truths, ensemble, model, sigma, filtered=False):
     sigma : float
         Localisation error, px.
     filtered : bool
-        Pass the states through the challenge's label filter, as the true labels were.
+        Whether to pass the states through the label filter of the challenge, as the true labels were.
 
     Returns
     -------

@@ -1,20 +1,48 @@
 """Scores of the AnDi-2 challenge, and their bootstrap intervals over tracks."""
 
+from __future__ import annotations
+
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from main.tracks.evaluation.errors import K_FLOOR, changepoint_counts
+from main.tracks.inference.segments import Segment
 from main.utils.bootstrap import LEVEL, N_RESAMPLES, resample_totals
 
 SCORES = ("jsc", "rmse", "mae_alpha", "msle_k", "f1")
 HIGHER_IS_BETTER = {"jsc": True, "rmse": False, "mae_alpha": False, "msle_k": False, "f1": True}
 
 
-def official_scores(truths, preds):
-    """Scores of one experiment by andi_datasets' own scorer.
+@dataclass(frozen=True)
+class Scored:
+    """Scores of one method.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As returned by `score_table`.
+    resampled : pandas.DataFrame
+        Scores of resampled tracks, as returned by `bootstrap_scores`.
+    low, high : pandas.DataFrame
+        Ends of the 90 % intervals, as returned by `score_intervals`.
+    """
+
+    table: pd.DataFrame
+    resampled: pd.DataFrame
+    low: pd.DataFrame
+    high: pd.DataFrame
+
+    def bounds(self, exp: int | str, score: str) -> tuple[float, float]:
+        """Ends of the interval of one score of an experiment, of "weighted" or of "mean"."""
+        return self.low.loc[exp, score], self.high.loc[exp, score]
+
+
+def official_scores(truths: list[list[Segment]], preds: list[list[Segment]]) -> dict[str, float]:
+    """Scores of one experiment by the official scorer, that of andi_datasets.
 
     Parameters
     ----------
@@ -24,7 +52,8 @@ def official_scores(truths, preds):
     Returns
     -------
     dict
-        jsc (pooled over the experiment), rmse (frames), mae_alpha, msle_k, f1 (micro).
+        jsc (Jaccard index of changepoints, pooled over the experiment), rmse (of the changepoints found, frames),
+        mae_alpha, msle_k (mean squared error of log(1 + K), K in px^2/frame^alpha), f1 (micro average over states).
 
     Source: `andi_datasets.utils_challenge.error_SingleTraj_dataset`; Munoz-Gil et al., arXiv 2311.18100.
     """
@@ -38,18 +67,18 @@ def official_scores(truths, preds):
     return dict(zip(SCORES, (float(v) for v in (jsc, rmse, mae, msle, f1)), strict=True))
 
 
-def _frame(tracks):
+def _frame(tracks) -> pd.DataFrame:
     columns = [("Ds", "k"), ("alphas", "alpha"), ("states", "state"), ("changepoints", "end")]
     rows = [{name: [getattr(s, key) for s in segments] for name, key in columns} for segments in tracks]
     return pd.DataFrame(rows).assign(traj_idx=range(len(rows)))
 
 
-def pair_segments(truth, pred):
-    """Pair true with predicted segments by overlap, as the official scorer does, its quirks included.
+def pair_segments(truth: list[Segment], pred: list[Segment]) -> list[tuple[int, int]]:
+    """Pair true with predicted segments by overlap, exactly as the official scorer does.
 
-    A segment covers the frames after its changepoint up to and including the next; a track without
-    changepoint has an empty second segment; of several true segments facing one prediction, the scorer takes
-    the value at the position in the assignment, not in the track.
+    For it, a segment covers the frames after its changepoint up to and including the next changepoint. A track without
+    changepoint has a second segment without frames. Where several true segments meet one predicted segment, it takes
+    the true segment at the place of the pair in the list of pairs, not in the track.
 
     Parameters
     ----------
@@ -84,8 +113,8 @@ def _covered(segments):
     return starts, np.concatenate([starts[1:], ends[-1:]])
 
 
-def fast_scores(truths, preds):
-    """The scores of `official_scores` at a hundredth of its time (equal to it in a test).
+def fast_scores(truths: list[list[Segment]], preds: list[list[Segment]]) -> dict[str, float]:
+    """Scores equal to those of `official_scores`, in a hundredth of the time.
 
     Parameters
     ----------
@@ -95,27 +124,12 @@ def fast_scores(truths, preds):
     Returns
     -------
     dict
-        As `official_scores`.
+        As returned by `official_scores`.
     """
-    counts, pairs = np.zeros(4), []
-    for truth, pred in zip(truths, preds, strict=True):
-        counts += changepoint_counts([s.end for s in truth[:-1]], [s.end for s in pred[:-1]])
-        for i, j in pair_segments(truth, pred):
-            a, b = truth[i], pred[j]
-            pairs.append((a.alpha, b.alpha, a.k, b.k, a.state, b.state))
-    alpha, alpha_p, k, k_p, state, state_p = np.array(pairs).T
-    hits = counts[0] - sum(len(t) == len(p) == 1 for t, p in zip(truths, preds, strict=True))
-    log_ratio = np.log1p(np.maximum(k, K_FLOOR)) - np.log1p(np.maximum(k_p, K_FLOOR))
-    return {
-        "jsc": counts[0] / counts[:3].sum(),
-        "rmse": float(np.sqrt(counts[3] / max(hits, 1))),
-        "mae_alpha": float(np.abs(alpha - alpha_p).mean()),
-        "msle_k": float((log_ratio**2).mean()),
-        "f1": float((state == state_p).mean()),
-    }
+    return dict(zip(SCORES, scores_of(track_sums(truths, preds).sum(axis=0)).tolist(), strict=True))
 
 
-def score_table(table, segments, scorer=official_scores):
+def score_table(table: pd.DataFrame, segments: list[list[Segment]], scorer=official_scores) -> pd.DataFrame:
     """Scores of each experiment, their track-weighted average (the official one) and their plain mean.
 
     Parameters
@@ -130,8 +144,8 @@ def score_table(table, segments, scorer=official_scores):
     Returns
     -------
     pandas.DataFrame
-        Index: experiments, "weighted", "mean"; columns of `SCORES`, tracks, cps_per_track (true),
-        pred_per_track.
+        Index: experiments, "weighted", "mean". Columns: those of `SCORES`, tracks (number), cps_per_track and
+        pred_per_track (true and predicted changepoints per track).
     """
     rows = {}
     for exp, index in table.groupby("exp").indices.items():
@@ -149,8 +163,8 @@ def score_table(table, segments, scorer=official_scores):
     return pd.concat([result, summary]).astype({"tracks": int})
 
 
-def track_sums(truths, preds):
-    """What each track adds to the sums that the scores are ratios of.
+def track_sums(truths: list[list[Segment]], preds: list[list[Segment]]) -> np.ndarray:
+    """Contributions of each track to the sums from which scores are computed.
 
     Parameters
     ----------
@@ -160,14 +174,14 @@ def track_sums(truths, preds):
     Returns
     -------
     numpy.ndarray, shape (N, 9)
-        hits, false alarms and misses of changepoints, squared distance of the hits (frames^2), 1 where neither truth
-        nor prediction has a changepoint (counted as a hit, but not in the distance), pairs of segments, and their
-        summed absolute errors of alpha, squared errors of log(1 + K), equal states.
+        Hits, false alarms and misses of changepoints; squared distances of the hits (frames^2); 1 where neither truth
+        nor prediction has a changepoint (which counts as a hit, but not in the distance); pairs of segments; absolute
+        errors of alpha; squared errors of log(1 + K); pairs of equal state.
     """
-    return np.array([_sums(truth, pred) for truth, pred in zip(truths, preds, strict=True)])
+    return np.array([_sums_of_track(truth, pred) for truth, pred in zip(truths, preds, strict=True)])
 
 
-def _sums(truth, pred):
+def _sums_of_track(truth: list[Segment], pred: list[Segment]) -> list[float]:
     counts = changepoint_counts([s.end for s in truth[:-1]], [s.end for s in pred[:-1]])
     pairs = [(truth[i], pred[j]) for i, j in pair_segments(truth, pred)]
     true, found = (np.array([[s.alpha, s.k, s.state] for s in side]).T for side in zip(*pairs, strict=True))
@@ -177,8 +191,8 @@ def _sums(truth, pred):
     return [*counts, empty, len(pairs), alpha_error, (log_ratio**2).sum(), same_state]
 
 
-def scores_of(sums):
-    """Scores from sums over tracks; equal to `metrics.official_scores` on the same tracks.
+def scores_of(sums: np.ndarray) -> np.ndarray:
+    """Scores from sums over tracks; equal to those of `official_scores` on the same tracks.
 
     Parameters
     ----------
@@ -188,7 +202,7 @@ def scores_of(sums):
     Returns
     -------
     numpy.ndarray, shape (..., 5)
-        In the order of `metrics.SCORES`.
+        In the order of `SCORES`.
     """
     sums = np.moveaxis(np.asarray(sums, float), -1, 0)
     hits, false_alarms, misses, squared, empty, pairs, alpha, log_k, states = sums
@@ -197,7 +211,9 @@ def scores_of(sums):
     return np.stack([jsc, rmse, alpha / pairs, log_k / pairs, states / pairs], axis=-1)
 
 
-def bootstrap(experiments, sums, n_resamples=N_RESAMPLES, seed=0):
+def bootstrap_scores(
+    experiments, sums: dict[str, np.ndarray], n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> dict[str, pd.DataFrame]:
     """Scores of resampled tracks: per experiment, weighted by tracks, and the plain mean over experiments.
 
     Tracks are drawn with replacement inside each experiment, the same ones for all methods.
@@ -206,21 +222,21 @@ def bootstrap(experiments, sums, n_resamples=N_RESAMPLES, seed=0):
     ----------
     experiments : sequence of int, length N
         Experiment of each track.
-    sums : dict[str, numpy.ndarray]
+    sums : dict of str -> numpy.ndarray
         Method -> `track_sums` (N, 9).
     n_resamples, seed : int
 
     Returns
     -------
-    dict[str, pandas.DataFrame]
-        Method -> index (experiment, "weighted" or "mean"; resample), columns of SCORES.
+    dict of str -> pandas.DataFrame
+        Method -> index (exp: experiment, "weighted" or "mean"; resample), columns of SCORES.
 
     Source: percentile bootstrap, Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     groups = pd.Series(np.asarray(experiments)).groupby(np.asarray(experiments)).indices
     stacked = np.stack(list(sums.values()), axis=1)  # (N, methods, 9)
-    parts = [_resampled(stacked[index], n_resamples, (seed, int(exp))) for exp, index in groups.items()]
-    scores = np.stack(parts)  # (experiments, resamples, methods, 5)
+    drawn = [resample_totals(stacked[index], n_resamples, (seed, int(exp))) for exp, index in groups.items()]
+    scores = np.stack([scores_of(totals) for totals in drawn])  # (experiments, resamples, methods, 5)
     share = np.array([len(index) for index in groups.values()]) / len(stacked)
     weighted = np.tensordot(share, scores, 1)
     scores = np.concatenate([scores, [weighted, scores.mean(axis=0)]])
@@ -231,18 +247,13 @@ def bootstrap(experiments, sums, n_resamples=N_RESAMPLES, seed=0):
     }
 
 
-def _resampled(sums, n_resamples, seed):
-    """Scores (resamples, methods, 5) of one experiment's tracks (n, methods, 9), drawn n at a time."""
-    return scores_of(resample_totals(sums, n_resamples, seed))
-
-
-def intervals(resampled, level=LEVEL):
+def score_intervals(resampled: pd.DataFrame, level: float = LEVEL) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Percentile intervals of resampled scores.
 
     Parameters
     ----------
     resampled : pandas.DataFrame
-        As of `bootstrap`, or the difference of two such tables.
+        As returned by `bootstrap_scores`, or the difference of two such tables.
     level : float
         Share of resamples inside.
 
@@ -255,16 +266,39 @@ def intervals(resampled, level=LEVEL):
     return groups.quantile((1 - level) / 2), groups.quantile((1 + level) / 2)
 
 
-def compare(scores, reference, resampled, resampled_reference, level=LEVEL):
-    """Whether a method is better or worse than a reference, or within the interval of their paired difference.
+def score_methods(tracks: pd.DataFrame, segments: dict[str, list], scorers: dict, **options) -> dict[str, Scored]:
+    """Score several methods on the same tracks, with intervals over tracks.
 
     Parameters
     ----------
-    scores, reference : pandas.DataFrame
-        Scores of the method and of the reference on the same tracks, as of `metrics.score_table`.
-    resampled, resampled_reference : pandas.DataFrame
-        Their bootstrap, from one call of `bootstrap`.
+    tracks : pandas.DataFrame
+        Columns exp and segments (truth), one row per track.
+    segments : dict of str -> list of list of Segment
+        Method -> predicted segments of every track.
+    scorers : dict of str -> callable
+        Method -> `official_scores` or `fast_scores`.
+    options
+        For `bootstrap_scores`.
+
+    Returns
+    -------
+    dict of str -> Scored
+    """
+    tables = {name: score_table(tracks, predicted, scorers[name]) for name, predicted in segments.items()}
+    sums = {name: track_sums(tracks["segments"], predicted) for name, predicted in segments.items()}
+    resampled = bootstrap_scores(tracks["exp"], sums, **options)
+    return {name: Scored(tables[name], resampled[name], *score_intervals(resampled[name])) for name in segments}
+
+
+def compare_methods(scored: Scored, reference: Scored, level: float = LEVEL) -> pd.DataFrame:
+    """Compare a method with a reference, score by score, by the bootstrap interval of their paired difference.
+
+    Parameters
+    ----------
+    scored, reference : Scored
+        The method and the reference on the same tracks, from one call of `score_methods`.
     level : float
+        Of the interval.
 
     Returns
     -------
@@ -272,23 +306,14 @@ def compare(scores, reference, resampled, resampled_reference, level=LEVEL):
         One row per experiment (and "weighted", "mean") and score: exp, score, value, reference, difference, low,
         high, verdict ("better", "worse" or "within": the interval of the difference holds 0).
     """
-    low, high = intervals(resampled - resampled_reference, level)
+    low, high = score_intervals(scored.resampled - reference.resampled, level)
     rows = []
     for exp in low.index:
         for name in SCORES:
-            a, b, bounds = scores.loc[exp, name], reference.loc[exp, name], (low.loc[exp, name], high.loc[exp, name])
-            sign = 0 if bounds[0] <= 0 <= bounds[1] else np.sign(a - b) * (1 if HIGHER_IS_BETTER[name] else -1)
-            verdict = {0: "within", 1: "better", -1: "worse"}[int(sign)]
-            rows.append(
-                dict(
-                    exp=exp,
-                    score=name,
-                    value=a,
-                    reference=b,
-                    difference=a - b,
-                    low=bounds[0],
-                    high=bounds[1],
-                    verdict=verdict,
-                )
-            )
+            value, reference_value = scored.table.loc[exp, name], reference.table.loc[exp, name]
+            row = dict(exp=exp, score=name, value=value, reference=reference_value, difference=value - reference_value)
+            row |= dict(low=low.loc[exp, name], high=high.loc[exp, name])
+            sign = 0 if row["low"] <= 0 <= row["high"] else np.sign(row["difference"])
+            sign *= 1 if HIGHER_IS_BETTER[name] else -1
+            rows.append(row | {"verdict": {0: "within", 1: "better", -1: "worse"}[int(sign)]})
     return pd.DataFrame(rows)

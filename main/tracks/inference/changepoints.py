@@ -1,26 +1,29 @@
-"""Changepoints from predicted log10 K, alpha, trapping and changepoint probability."""
+"""Changepoints from predicted log10 K, alpha, probability of being trapped and probability of a changepoint."""
+
+from __future__ import annotations
 
 import numpy as np
 from scipy.special import logit
 
-from main.tracks.inference.partition import CELLS, by_length, partition, windows
-from main.tracks.inference.segments import add_change, merge_trapped, segment_values
+from main.tracks.inference.partition import MAX_GROUP_FRAMES, group_by_length, partition, windows
+from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 
-MIN_SIZE = 3  # frames; the shortest segment that the challenge's label filter leaves
-USUAL = 0.01  # probability of a changepoint at a frame of which nothing is known
-PLACE = 0.1  # weight of the frame's own probability beside that of its neighbourhood: chooses among neighbours
-RESOLVED = 8  # frames on both sides of a changepoint whose probability it accounts for
-DEFAULTS = {
-    "penalty": 4.3,  # price of one changepoint
+MIN_SEGMENT_FRAMES = 3  # the shortest segment that the challenge's label filter leaves
+TYPICAL_P_CHANGE = 0.01  # probability of a changepoint at a frame of which nothing is known
+SAME_FRAME_WEIGHT = 0.1  # of the probability at the frame alone, so that the best of neighbouring frames is chosen
+ACCOUNTED_FRAMES = 8  # on both sides of a changepoint: it accounts for the probability of these frames
+MAX_WINDOW_FRAMES = 19  # two frames in it are less than 10 frames from its middle; misc/LOG.md, 2026-11-21 (3)
+DEFAULTS = {  # of weights whose config.json has no "segmentation"
+    "penalty": 4.3,  # price of one changepoint, in squared deviations of the weighted channels
     "k": 1.0,  # weight of log10 K
     "alpha": 0.2,  # weight of alpha
     "trapped": 1.4,  # weight of the probability of being trapped
-    "unplaced": 0.85,  # probability left over within 19 frames at which a changepoint is placed there; 0: never
-    "trapped_odds": 0.5,  # factor on the probability of being trapped when a segment's state is decided
+    "unplaced": 0.85,  # probability left over within 19 frames from which on a changepoint is placed there; 0: never
+    "trapped_odds": 0.5,  # factor on the probability of being trapped when the state of a segment is decided
 }
 
 
-def segmentation_options(config):
+def segmentation_options(config: dict) -> dict[str, float]:
     """Options of the segmentation: the defaults, overridden by ``config["segmentation"]``.
 
     Raises
@@ -32,20 +35,19 @@ def segmentation_options(config):
     unknown = set(options) - set(DEFAULTS)
     if unknown:
         raise ValueError(
-            f"segmentation options {sorted(unknown)} are unknown; known: {sorted(DEFAULTS)}. Fit those of earlier "
-            "weights anew (main/benchmark.py --fit-penalty) or delete them"
+            f"segmentation options {sorted(unknown)} are unknown; known: {sorted(DEFAULTS)}. For weights of an "
+            "earlier version, fit them anew (main/benchmark.py --fit-penalty) or delete them from config.json"
         )
     if not options["penalty"] > 0:
         raise ValueError(f"segmentation penalty {options['penalty']} must be positive")
     return options
 
 
-def stack_channels(pred, weights):
-    """Weighted channels whose squared deviations within segments changepoints reduce.
+def stack_channels(pred, weights: dict) -> np.ndarray:
+    """Stack the weighted channels (log10 K, alpha, probability of being trapped) that are cut at changepoints.
 
-    log10 K and alpha are drawn towards the track's untrapped mean where the frame is probably trapped,
-    because the networks are not trained there; trapping itself shows in its own channel. Multiplying all K of
-    a track by a constant changes nothing (log10 K is centred).
+    In frames that are probably trapped, log10 K and alpha are moved towards the mean of the other frames, because the
+    networks do not learn them there. log10 K is centred, so that the unit of length does not matter.
 
     Parameters
     ----------
@@ -72,12 +74,12 @@ def stack_channels(pred, weights):
     return np.stack(channels, axis=1).astype(np.float64)
 
 
-def change_gain(p_change):
-    """What the changepoint probability says for a changepoint at each frame.
+def change_gain(p_change: np.ndarray) -> np.ndarray:
+    """Gain of a changepoint at each frame, from the predicted probabilities of changepoints.
 
-    The logarithm of the odds that one is at the frame or beside it, over the odds of a frame of which nothing is
-    known, and a little of the frame's own probability to choose among neighbours. Not more than one frame on either
-    side: segments have 3 frames, so that no two changepoints can draw on the same peak.
+    It is the log-odds that a changepoint is at the frame or at one of its two neighbours, minus these log-odds where
+    nothing is known; plus a small term for the probability at the frame alone, to choose among neighbours. As segments
+    have 3 frames or more, no two changepoints use the same probability.
 
     Parameters
     ----------
@@ -94,17 +96,16 @@ def change_gain(p_change):
     near = p_change.copy()
     near[1:] += p_change[:-1]
     near[:-1] += p_change[1:]
-    own = np.log(np.maximum(p_change, 1e-5) / USUAL)
-    return logit(np.clip(near, 1e-4, 0.98)) - logit(3 * USUAL) + PLACE * own
+    same_frame = np.log(np.maximum(p_change, 1e-5) / TYPICAL_P_CHANGE)
+    return logit(np.clip(near, 1e-4, 0.98)) - logit(3 * TYPICAL_P_CHANGE) + SAME_FRAME_WEIGHT * same_frame
 
 
-def find_many(preds, options):
+def find_many(preds, options: dict) -> list[list[int]]:
     """Interior changepoints of many tracks.
 
-    First the partition of least cost: squared deviations of the channels, a price for each changepoint, less what
-    the changepoint probability says for it. Then, where probability is left over that none of these accounts for,
-    one where a changepoint is probable within 19 frames although at none of them: a changepoint counts as found
-    within 10 frames, and to place the expected number finds more of them.
+    First, the partition with the least cost: squared deviations of the channels, plus a price for each changepoint,
+    minus its gain. Then, among the frames for which no changepoint accounts, `add_unplaced` adds a changepoint where
+    one is probable within 19 frames, although at none of them alone.
 
     Parameters
     ----------
@@ -120,12 +121,14 @@ def find_many(preds, options):
     """
     signals = [stack_channels(pred, options) for pred in preds]
     gains = [change_gain(pred.p_change) for pred in preds]
-    found = partition(signals, gains, options["penalty"], MIN_SIZE)
+    found = partition(signals, gains, options["penalty"], MIN_SEGMENT_FRAMES)
     return add_unplaced(preds, found, options["unplaced"]) if options["unplaced"] else found
 
 
-def add_unplaced(preds, found, threshold):
-    """Changepoints that are probable within a window but at no frame of it, added to those found.
+def add_unplaced(preds, found: list[list[int]], threshold: float) -> list[list[int]]:
+    """Add changepoints that are probable within a window of at most 19 frames, although at no frame of it.
+
+    The challenge counts a changepoint as found within 10 frames, so a place in the middle of the window is good enough.
 
     Parameters
     ----------
@@ -133,30 +136,30 @@ def add_unplaced(preds, found, threshold):
     found : list of list of int
         Changepoints of each track.
     threshold : float
-        Probability left over within 19 frames that asks for one.
+        Smallest probability within the window, 0 to 1.
 
     Returns
     -------
     list of list of int
     """
     result = [list(changepoints) for changepoints in found]
-    for group in by_length([len(pred.p_change) for pred in preds], most=CELLS):
+    for group in group_by_length([len(pred.p_change) for pred in preds], max_tracks=MAX_GROUP_FRAMES):
         left = np.zeros((len(group), len(preds[group[-1]].p_change)))
         for row, i in zip(left, group, strict=True):
-            inside = slice(MIN_SIZE, len(preds[i].p_change) - MIN_SIZE + 1)
+            inside = slice(MIN_SEGMENT_FRAMES, len(preds[i].p_change) - MIN_SEGMENT_FRAMES + 1)
             row[inside] = preds[i].p_change[inside]
             for c in found[i]:
-                row[max(c - RESOLVED, 0) : c + RESOLVED + 1] = 0.0
-        for track, first, last in windows(left, threshold):
+                row[max(c - ACCOUNTED_FRAMES, 0) : c + ACCOUNTED_FRAMES + 1] = 0.0
+        for track, first, last in windows(left, threshold, MIN_SEGMENT_FRAMES, MAX_WINDOW_FRAMES):
             mass, i = left[track, first:last], group[track]
             place = round(float(np.arange(first, last) @ mass / mass.sum()))
-            if all(abs(place - c) >= MIN_SIZE for c in result[i]):
+            if all(abs(place - c) >= MIN_SEGMENT_FRAMES for c in result[i]):
                 result[i] = sorted([*result[i], place])
     return result
 
 
-def find_changepoints(pred, penalty=DEFAULTS["penalty"], weights=DEFAULTS):
-    """Interior changepoints of one track, see `find_many`.
+def find_changepoints(pred, penalty: float = DEFAULTS["penalty"], weights: dict = DEFAULTS) -> list[int]:
+    """Interior changepoints of one track, as `find_many` finds them.
 
     Parameters
     ----------
@@ -174,14 +177,14 @@ def find_changepoints(pred, penalty=DEFAULTS["penalty"], weights=DEFAULTS):
     return find_many([pred], weights | {"penalty": penalty})[0]
 
 
-def segment_many(preds, config):
-    """Segments of many tracks: changepoints, the values between them, neighbouring trapped segments joined.
+def segment_many(preds, config: dict) -> list[list[Segment]]:
+    """Segments of many tracks: the values between changepoints; neighbouring trapped segments are joined.
 
     Parameters
     ----------
     preds : sequence of Prediction
     config : dict
-        Weights' configuration; ``config["segmentation"]`` overrides `DEFAULTS`.
+        Configuration of the weights; ``config["segmentation"]`` overrides `DEFAULTS`.
 
     Returns
     -------

@@ -1,20 +1,24 @@
-"""Dynamic programmes over many tracks at once: optimal partitioning with a gain per frame, and windows that pay."""
+"""Dynamic programmes over many tracks at once: optimal partitioning, and windows of high probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
-BATCH = 128  # tracks of similar length at a time: their arrays stay in cache
-CELLS = 2**20  # frames at a time, padding included: arrays of 8 MiB
+MAX_GROUP_TRACKS = 128  # of similar length at a time, so that their arrays stay in cache
+MAX_GROUP_FRAMES = 2**20  # at a time, padding included: arrays of 8 MiB
 
 
-def by_length(lengths, most=BATCH):
-    """Tracks of similar length, at most so many and of so many frames together that memory stays bounded.
+def group_by_length(lengths, max_tracks: int = MAX_GROUP_TRACKS) -> Iterator[np.ndarray]:
+    """Group tracks of similar length; groups are small enough to bound the memory.
 
     Parameters
     ----------
     lengths : sequence of int
         Frames of each track.
-    most : int
-        Tracks at a time.
+    max_tracks : int
+        Largest number of tracks in a group. With padding they have at most MAX_GROUP_FRAMES frames, or are one track.
 
     Yields
     ------
@@ -24,21 +28,21 @@ def by_length(lengths, most=BATCH):
     lengths = np.asarray(lengths, dtype=int)
     order, start = np.argsort(lengths, kind="stable"), 0
     while start < len(order):
-        group = order[start : start + most]
-        fits = lengths[group] * np.arange(1, len(group) + 1) <= CELLS
+        group = order[start : start + max_tracks]
+        fits = lengths[group] * np.arange(1, len(group) + 1) <= MAX_GROUP_FRAMES
         yield group[: max(fits.sum(), 1)]
         start += max(fits.sum(), 1)
 
 
-def partition(signals, gains, penalty, min_size=3):
-    """Changepoints that minimise the squared deviations within segments, plus a price less a gain for each.
+def partition(signals: list[np.ndarray], gains: list[np.ndarray], penalty: float, min_size: int = 3) -> list[list[int]]:
+    """Find the changepoints with the least cost: squared deviations within segments, plus price minus gain of each.
 
     Parameters
     ----------
     signals : list of (T, C) array
         Channels of each track.
     gains : list of (T,) array
-        What a changepoint at each frame (the first of a new segment) is worth; the first entry is not read.
+        Gain of a changepoint at each frame, the first of a new segment; the first entry is not used.
     penalty : float
         Price of one changepoint.
     min_size : int
@@ -53,7 +57,7 @@ def partition(signals, gains, penalty, min_size=3):
     jump=1) and KernelCPD(kernel="linear").
     """
     result = [[] for _ in signals]
-    for group in by_length([len(signal) for signal in signals]):
+    for group in group_by_length([len(signal) for signal in signals]):
         last = _last_changepoints([signals[i] for i in group], [gains[i] for i in group], penalty, min_size)
         for column, i in enumerate(group):
             at = len(signals[i])
@@ -62,8 +66,8 @@ def partition(signals, gains, penalty, min_size=3):
     return result
 
 
-def _last_changepoints(signals, gains, penalty, min_size):
-    """For every t, where the last segment of the best partition of the first t frames begins; (T + 1, B) int."""
+def _last_changepoints(signals, gains, penalty: float, min_size: int) -> np.ndarray:
+    """First frame of the last segment of the best partition of the first t frames, for every t; (T + 1, B) int."""
     size, n_channels = max(len(signal) for signal in signals), signals[0].shape[1]
     total = np.zeros((n_channels, size + 1, len(signals)))  # cumulative sums, (C, T + 1, B)
     squares = np.zeros((size + 1, len(signals)))
@@ -74,7 +78,9 @@ def _last_changepoints(signals, gains, penalty, min_size):
         squares[1 : n + 1, b] = np.cumsum((signal**2).sum(axis=1))
         worth[1:n, b] = gain[1:] - penalty
     last = np.zeros((size + 1, len(signals)), dtype=int)
-    best = np.full((size + 1, len(signals)), -np.inf)  # of the first t frames, a changepoint at t paid for; + squares
+    best = np.full(
+        (size + 1, len(signals)), -np.inf
+    )  # of the first t frames with the price of a changepoint at t; + squares
     best[0] = 0.0
     columns, lengths = np.arange(len(signals)), np.arange(size, 0, -1.0)[:, None]
     values, differences = np.empty((2, size + 1, len(signals)))  # written again for each t
@@ -93,11 +99,10 @@ def _last_changepoints(signals, gains, penalty, min_size):
     return last
 
 
-def windows(mass, threshold, min_size=3, max_size=19):
-    """Disjoint windows that hold the most probability above a threshold each.
+def windows(mass: np.ndarray, threshold: float, min_size: int = 3, max_size: int = 19) -> np.ndarray:
+    """Find disjoint windows with the largest sum of min(1, probability within) - threshold.
 
-    Maximises the sum over windows of min(1, mass within) - threshold: where a changepoint is nearly sure to be
-    somewhere but its place is not known, the window says where to look for it.
+    Such a window very probably holds a changepoint whose place is not known.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class Tally:
     flags : collections.Counter
         Flag -> number of tracks.
     samples : list of dict
-        With `adapt="sample"`: one record for each file, see `main.tracks.samples.read.read_sample`.
+        With `adapt="sample"`: one record for each file, see `main.tracks.samples.read.analyse_sample`.
     not_decoded : list of str
         A warning for each file that was not decoded as a sample.
     texts : dict of Path -> list of str

@@ -40,7 +40,7 @@ class Results:
     points, segments, tracks : pandas.DataFrame
         Columns as the README lists them.
     sample : dict, optional
-        How the tracks were read together, and why; the report that `main.tracks.samples.read.read_sample` returns.
+        How the tracks were read together, and why; the report that `main.tracks.samples.read.analyse_sample` returns.
     """
 
     points: pd.DataFrame

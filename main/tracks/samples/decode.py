@@ -1,4 +1,6 @@
-"""Sample adaptation: what all tracks of one experiment share, and every track decoded again with it."""
+"""Sample adaptation: fit the components that all tracks of one experiment share, and decode every track with them."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 
@@ -6,110 +8,129 @@ import numpy as np
 from scipy.special import ndtr
 
 from main.tracks.inference.changepoints import segment_many
-from main.tracks.inference.segments import add_change, merge_trapped, segment_values
+from main.tracks.inference.predictor import Prediction
+from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 from main.tracks.samples.fit import fit_sample
-from main.tracks.samples.particles import CERTAIN, decode_particles
+from main.tracks.samples.mixture import Mixture, Particles
+from main.tracks.samples.particles import MIN_PARTICLE_SD, decode_particles
 from main.tracks.samples.placement import place_changepoints
 from main.tracks.samples.semimarkov import stretch_likelihood
+from main.utils.bootstrap import LEVEL
 from simulations.labels import label_filter
 from simulations.parameters import ALPHA_DIRECTED, CONFINED, DIRECTED, FREE, STATES, TRAPPED
 
-MIN_TRACKS = 20  # of a sample that is adapted to
-FIT_TRACKS = 80  # from which the mixture is fitted
-MIN_GAIN = {0.1: -2.5, 0.5: 0.0}  # nats by which the mixture must explain tracks better than their own segments do:
-# all but a tenth of the tracks (pooled experiments miss this), and half of them (one broad component does)
-UNLIKE = {0.1: -5.0}  # nats below which the tracks have too little in common for networks to read them together
-MIN_CONFINED = 0.25  # probability that the networks give to a confined component; the other states share the rest
-N_PATHS = 50  # drawn from each track's posterior
-N_ROUNDS = 2
-BROAD_SD = np.array([0.4, 0.4])  # spread (log10 K, alpha) from which a component says little beyond the networks
+MIN_MIXTURE_TRACKS = 20  # tracks; a smaller sample gets no mixture
+MAX_FIT_TRACKS = 80  # tracks, drawn at random, to which the mixture is fitted
+# Share of tracks -> nats by which the mixture must explain at least the other tracks better than their segments from
+# single tracks do. The first fails for pooled experiments, the second for one broad component.
+MIN_GAIN_NATS = {0.1: -2.5, 0.5: 0.0}
+# Share of tracks -> nats that these may lose; beyond it the tracks have too little in common for the networks to read
+# them together. misc/LOG.md, 2026-11-21 (4): nine pooled experiments.
+MAX_LOSS_TO_POOL_NATS = {0.1: 5.0}
+MIN_CONFINED_SHARE = 0.25  # of the probability of moving states that the networks give to a confined component
+N_PATHS = 50  # drawn from the posterior of each track
+N_GRID_ROUNDS = 2  # of moving the grid of K and alpha of each particle
+# Decades of K, alpha; in a component with this spread, the value of the networks gets a quarter of the weight.
+BROAD_SD = np.array([0.4, 0.4])
+INTERVAL_SHARES = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)  # of the posterior below the two ends of an interval
 
 
-def decode_sample(tracks, preds, sigma, config, seed=0, progress=False):
-    """Segments of all tracks of one sample, decoded with the components that they share.
+def decode_sample(
+    tracks: list[np.ndarray],
+    preds: list[Prediction],
+    sigma,
+    config: dict,
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[list[list[Segment]], dict]:
+    """Segments of all tracks of one sample, decoded with the components that the tracks share.
 
-    A mixture of a few components (K, alpha, state; spread between particles; rates of change) is fitted to the
-    tracks themselves by exact likelihood, from the networks' segments on; then every track is decoded with it. The
-    state of a component and the frame at which labels change come from the networks. Where the mixture does not
-    explain the tracks better than their own segments do, the latter are returned.
+    A mixture of a few components (K, alpha, state; spread between particles; rates of change) is fitted to the tracks
+    by exact likelihood, starting from the segments of the networks. Every track is then decoded with it. The state of
+    a component, and the frame at which labels change, come from the networks. Where the mixture does not explain the
+    tracks better than the segments of single tracks do, the segments of single tracks are returned.
 
     Parameters
     ----------
     tracks, sigma, config, progress
-        As of `read_sample`.
+        As for `main.tracks.samples.read.analyse_sample`, without missing frames.
     preds : list of Prediction
         Of the tracks.
     seed : int
 
     Returns
     -------
-    tuple
-        For each track its segments; report (dict): mixture (bool), unlike (bool: the tracks have so little in common
-        that networks should not read them together either), reason (part of a sentence), and where a mixture was
-        fitted components and gain (nats: quantiles over tracks by which it explains them better than their own
-        segments do).
+    segments : list of list of Segment
+    report : dict
+        mixture (bool); unlike (bool: whether the tracks have too little in common even for the networks to read them
+        together); reason (part of a sentence). Where a mixture was fitted also components (list of dict, see
+        `describe_components`), gain (nats by which it explains tracks better than their single-track segments do:
+        share of tracks -> quantile) and, if it is used, expected_jaccard.
     """
-    own = segment_many(preds, config)
+    single = segment_many(preds, config)
     sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, float), len(tracks))
-    moving = any(s.state != TRAPPED for track in own for s in track)
+    moving = any(s.state != TRAPPED for track in single for s in track)
     for wrong, reason in (
-        (len(tracks) < MIN_TRACKS, f"{len(tracks)} tracks are fewer than {MIN_TRACKS}"),
+        (len(tracks) < MIN_MIXTURE_TRACKS, f"{len(tracks)} tracks are fewer than {MIN_MIXTURE_TRACKS}"),
         (not (sigma > 0).all(), "the localisation error is not known"),
         (not moving, "no segment moves"),
     ):
         if wrong:
-            return own, {"mixture": False, "unlike": False, "reason": f"no components were sought, {reason}"}
-    fitted = np.random.default_rng(seed).permutation(len(tracks))[:FIT_TRACKS]
-    some = [[values[i] for i in fitted] for values in (tracks, own, preds)]
+            return single, {"mixture": False, "unlike": False, "reason": f"no components were sought, {reason}"}
+    fitted = np.random.default_rng(seed).permutation(len(tracks))[:MAX_FIT_TRACKS]
+    some = [[values[i] for i in fitted] for values in (tracks, single, preds)]
     mixture = fit_sample(some[0], sigma[fitted], *some[1:], progress)
-    particles = decode_particles(tracks, sigma, mixture, None, N_ROUNDS, N_PATHS, seed, progress=progress)
-    alone = np.array([stretch_likelihood(*one) for one in zip(tracks, own, sigma, strict=True)])
-    gain = {share: float(np.quantile(particles.evidence - alone, share)) for share in MIN_GAIN}
+    particles = decode_particles(tracks, sigma, mixture, None, N_GRID_ROUNDS, N_PATHS, seed, progress=progress)
+    alone = np.array([stretch_likelihood(*one) for one in zip(tracks, single, sigma, strict=True)])
+    gain = {share: float(np.quantile(particles.evidence - alone, share)) for share in MIN_GAIN_NATS}
     states = component_states(mixture, particles, preds)
     report = {
-        "mixture": all(gain[share] > least for share, least in MIN_GAIN.items()),
-        "unlike": any(gain[share] < least for share, least in UNLIKE.items()),
-        "components": describe(mixture, states, particles),
+        "mixture": all(gain[share] > least for share, least in MIN_GAIN_NATS.items()),
+        "unlike": any(-gain[share] > most for share, most in MAX_LOSS_TO_POOL_NATS.items()),
+        "components": describe_components(mixture, states, particles),
         "gain": gain,
     }
     many = f"{len(mixture)} component" + "s" * (len(mixture) > 1)
     if not report["mixture"]:
-        return own, report | {"reason": f"{many} would not explain them better than their own segments do"}
+        return single, report | {"reason": f"{many} would not explain them better than segments of single tracks do"}
     paths, likely = frame_labels(particles, preds)
     places, report["expected_jaccard"] = place_changepoints(paths, likely)
     segments = []
     for drawn, place, pred, *values in zip(paths, places, preds, particles.mean, particles.sd, strict=True):
-        read = read_segments(mixture, states, drawn, place, pred, *values)
-        segments.append(add_change(replace(pred, p_change=density(drawn)), read))
+        decoded = decode_segments(mixture, states, drawn, place, pred, *values)
+        segments.append(add_change(replace(pred, p_change=change_density(drawn)), decoded))
     return segments, report | {"reason": f"the median track gains {gain[0.5]:.1f} nats by {many}"}
 
 
-def component_states(mixture, particles, preds):
-    """State of each component, (C,) int, by what the networks see where the component is.
+def component_states(mixture: Mixture, particles: Particles, preds: list[Prediction]) -> np.ndarray:
+    """State of each component, (C,) int, from the states that the networks predict where the component is.
 
-    A component of next to no K or alpha has the steps of pure localisation noise: whether it is trapped, the networks
-    decide. Moving ones are confined or free; whether free motion is directed depends on each particle's alpha.
+    A component with very small K or alpha has the steps of pure localisation noise, so the networks decide whether it
+    is trapped. Moving components are confined or free; whether free motion is directed depends on the alpha of each
+    particle.
     """
     seen = sum(p.T @ pred.state_probs[:-1] for p, pred in zip(particles.component, preds, strict=True))  # (C, 4)
     trapped = mixture.trapped | (seen[:, TRAPPED] > 0.5 * seen.sum(1))
-    confined = seen[:, CONFINED] > MIN_CONFINED * seen[:, CONFINED:].sum(1)
+    confined = seen[:, CONFINED] > MIN_CONFINED_SHARE * seen[:, CONFINED:].sum(1)
     return np.where(trapped, TRAPPED, np.where(confined, CONFINED, FREE))
 
 
-def frame_labels(particles, preds):
+def frame_labels(particles: Particles, preds: list[Prediction]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Components at each frame, filtered as the challenge filters its labels.
 
-    The step t -> t+1 is labelled at its first or at its second frame, whichever puts the changes where the networks
-    see them (their training labels differ in this by model).
+    The label of the step t -> t+1 is given to its first or to its second frame for all tracks: the one for which the
+    changes agree better with the networks. The models of the challenge differ in this.
 
     Returns
     -------
-    tuple
-        Per track: labels along the drawn paths (R, T), likeliest labels (T,).
+    paths : list of (R, T) array
+        Labels along the drawn paths of each track.
+    likely : list of (T,) array
+        Most probable labels of each track.
     """
     early = late = 0.0
     for samples, pred in zip(particles.samples, preds, strict=True):
-        change = density(samples)[1:]  # that step t + 1 begins a stretch, (T - 2,)
+        change = change_density(samples)[1:]  # probability that step t + 1 begins a stretch, (T - 2,)
         early, late = early + change @ pred.p_change[1:-1], late + change @ pred.p_change[2:]
     pad = (1, 0) if late > early else (0, 1)
     paths, likely = [], []
@@ -122,22 +143,30 @@ def frame_labels(particles, preds):
     return paths, likely
 
 
-def density(paths):
+def change_density(paths: np.ndarray) -> np.ndarray:
     """Share of the paths (R, T) that change at each frame, (T,)."""
     return np.pad((paths[:, 1:] != paths[:, :-1]).mean(0), (1, 0))
 
 
-def label_shares(labels, n_components):
+def label_shares(labels: np.ndarray, n_components: int) -> np.ndarray:
     """Share of the paths (R, T) in each component, (T, C)."""
     return np.stack([(labels == c).mean(0) for c in range(n_components)], axis=1)
 
 
-def read_segments(mixture, states, labels, places, pred, values, errors):
+def decode_segments(
+    mixture: Mixture,
+    states: np.ndarray,
+    labels: np.ndarray,
+    places: list[int],
+    pred: Prediction,
+    values: np.ndarray,
+    errors: np.ndarray,
+) -> list[Segment]:
     """Segments of one track.
 
-    K is the geometric mean and alpha the average of mean and median over components, weighted by their
-    parabola-weighted presence. The broader a component, the less it says beyond the networks' own value,
-    which then takes up to half of the weight.
+    Each component counts with the share of the drawn paths in it, weighted over the frames of the segment by a
+    parabola. K is the weighted geometric mean over components, alpha the average of their weighted mean and median. For
+    a broad component, whose values say little on a particle, the value of the networks gets up to half of the weight.
 
     Parameters
     ----------
@@ -148,18 +177,17 @@ def read_segments(mixture, states, labels, places, pred, values, errors):
         Changepoints.
     pred : Prediction
     values, errors : (C, 2) array
-        log10 K and alpha of this particle in each component, and how uncertain they are.
+        log10 K and alpha of this particle in each component, and their standard errors.
 
     Returns
     -------
     list of Segment
-        With decoded_log10_k and decoded_alpha: 5 % and 95 % quantiles of the posterior, over components too.
+        With decoded_log10_k and decoded_alpha: 5 % and 95 % quantiles of the posterior, all components together.
     """
     shares, trapped = label_shares(labels, len(mixture)), states == TRAPPED
-    own = segment_values(pred, places)
     trust = 0.5 * mixture.sd**2 / (mixture.sd**2 + BROAD_SD**2)  # (C, 2)
     parts = []
-    for segment in own:
+    for segment in segment_values(pred, places):
         a, b = segment.start, segment.end
         place = (np.arange(b - a) + 0.5) / (b - a)
         weight = (place * (1 - place)) @ shares[a:b]
@@ -184,17 +212,16 @@ def read_segments(mixture, states, labels, places, pred, values, errors):
     return merge_trapped(parts)
 
 
-def mixture_quantiles(mean, sd, weight):
-    """5 % and 95 % quantiles of a Gaussian mixture, each argument (C,); components of no weight may be anything."""
+def mixture_quantiles(mean: np.ndarray, sd: np.ndarray, weight: np.ndarray) -> list[float]:
+    """5 % and 95 % quantiles of a Gaussian mixture, each argument (C,); components without weight are ignored."""
     mean, sd, weight = (v[weight > 0] for v in (mean, sd, weight))
     x = np.linspace((mean - 4 * sd).min(), (mean + 4 * sd).max(), 500)
-    below = weight @ ndtr((x - mean[:, None]) / np.maximum(sd[:, None], CERTAIN))
-    return np.interp((0.05, 0.95), below, x).tolist()
+    below = weight @ ndtr((x - mean[:, None]) / np.maximum(sd[:, None], MIN_PARTICLE_SD))
+    return np.interp(INTERVAL_SHARES, below, x).tolist()
 
 
-def describe(mixture, states, particles):
-    """Components as plain numbers for `run.json`; K in unit of the positions^2/frame^alpha (`tables.analyse`
-    converts it), rates per frame."""
+def describe_components(mixture: Mixture, states: np.ndarray, particles: Particles) -> list[dict]:
+    """Components as plain numbers for `run.json`: K in (unit of the positions)^2/frame^alpha, rates per frame."""
     share = particles.occupied.sum(0) / particles.occupied.sum()
     moves = states != TRAPPED
     columns = {

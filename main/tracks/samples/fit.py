@@ -1,31 +1,47 @@
-"""Fitting the mixture of components that all tracks of a sample share."""
+"""Fit the mixture of components that all tracks of a sample share."""
+
+from __future__ import annotations
 
 import numpy as np
 from tqdm import tqdm
 
-from main.tracks.samples.mixture import fit_mixture, spread_out, update
-from main.tracks.samples.particles import COARSE_MEMORY, decode_particles
+from main.tracks.inference.predictor import Prediction
+from main.tracks.inference.segments import Segment
+from main.tracks.samples.mixture import Mixture, mixture_of_segments, spread_out, update_mixture
+from main.tracks.samples.particles import COARSE_MEMORY_STEPS, decode_particles
 from simulations.parameters import TRAPPED
 
-N_EM = 4  # rounds of expectation maximisation between looks everywhere
-MAX_CLIMBS = 3  # times `N_EM` rounds, after the best start is chosen
-ENOUGH = 0.05  # nats per track that another climb must bring
-MAX_MOVING = 6  # components, beside a trapped one; more are tried while evidence grows
-WORTH = 0.15  # nats per track, beyond BIC, that a component must bring: dwells that are not geometric bring fewer
-MIN_TRAPPED = 0.002  # share of frames that the networks see trapped, for a trapped component to be tried
+N_EM_ROUNDS = 4  # rounds of expectation maximisation (EM) from one coarse grid to the next
+MAX_EM_REPEATS = 3  # times N_EM_ROUNDS, after the best start is chosen
+MIN_EM_GAIN_NATS = 0.05  # per track; a repeat that brings less is the last
+MAX_MOVING_COMPONENTS = 6  # misc/LOG.md, 2026-11-21 (4): with 3, pooled experiments were read worse
+MIN_NATS_PER_COMPONENT = (
+    0.15  # per track, beyond BIC; misc/LOG.md, 2026-11-21 (4), EXP 2: dwells that are not geometric
+)
+MIN_TRAPPED_SHARE = 0.002  # of frames that the networks call trapped, for a trapped component to be tried
 
 
-def fit_sample(tracks, sigma, segments, preds, progress=False):
-    """The mixture that explains a sample best, by evidence less the price of its parameters (BIC) and components.
+def fit_sample(
+    tracks: list[np.ndarray],
+    sigma: np.ndarray,
+    segments: list[list[Segment]],
+    preds: list[Prediction],
+    progress: bool = False,
+) -> Mixture:
+    """Fit the mixture that explains a sample best: by evidence, less the price of its parameters (BIC) and components.
+
+    Numbers of moving components are tried in increasing order, until one more lowers this score.
 
     Parameters
     ----------
     tracks : list of (T, 2) array
+        Positions, xy-unit.
     sigma : (N,) array
+        Localisation error of each track, xy-unit.
     segments : list of list of Segment
-        Of single tracks, to start from.
+        Of single tracks; the fit starts from them.
     preds : list of Prediction
-        Of the same tracks, to start from too.
+        Of single tracks; a second start takes the range of K from them.
     progress : bool
         Show a progress bar.
 
@@ -39,15 +55,15 @@ def fit_sample(tracks, sigma, segments, preds, progress=False):
     log10_k = np.concatenate([p.log10_k[p.state_probs[:, TRAPPED] < 0.5] for p in preds])
 
     def fit(n_moving, with_trapped):
-        first = fit_mixture(segments, n_moving, with_trapped)
+        first = mixture_of_segments(segments, n_moving, with_trapped)
         starts = [first, spread_out(first, log10_k)] if n_moving > 1 else [first]
         mixture, evidence = fit_components(tracks, sigma, starts)
-        price = 0.5 * mixture.n_parameters * np.log(n_steps) + WORTH * n_moving * len(tracks)
+        price = 0.5 * mixture.n_parameters * np.log(n_steps) + MIN_NATS_PER_COMPONENT * n_moving * len(tracks)
         return evidence - price, mixture
 
     fits = []
-    for n_moving in tqdm(range(1, MAX_MOVING + 1), "components", unit="fit", disable=not progress):
-        fits.append(fit(n_moving, share > MIN_TRAPPED))
+    for n_moving in tqdm(range(1, MAX_MOVING_COMPONENTS + 1), "components", unit="fit", disable=not progress):
+        fits.append(fit(n_moving, share > MIN_TRAPPED_SHARE))
         if n_moving > 1 and fits[-1][0] < fits[-2][0]:
             break
     best = max(fits, key=lambda scored: scored[0])
@@ -56,22 +72,22 @@ def fit_sample(tracks, sigma, segments, preds, progress=False):
     return best[1]
 
 
-def fit_components(tracks, sigma, starts):
-    """Expectation maximisation of a mixture, from the most promising of some; returns it and its evidence (nats)."""
-    tried = [climb(tracks, sigma, mixture) for mixture in starts]
+def fit_components(tracks: list[np.ndarray], sigma: np.ndarray, starts: list[Mixture]) -> tuple[Mixture, float]:
+    """Fit a mixture by expectation maximisation, from the best of some starts; returns it and its evidence (nats)."""
+    tried = [em_rounds(tracks, sigma, mixture) for mixture in starts]
     mixture, evidence = max(tried, key=lambda pair: pair[1])
-    for _ in range(MAX_CLIMBS):
+    for _ in range(MAX_EM_REPEATS):
         before = evidence
-        mixture, evidence = climb(tracks, sigma, mixture)
-        if evidence < before + ENOUGH * len(tracks):
+        mixture, evidence = em_rounds(tracks, sigma, mixture)
+        if evidence < before + MIN_EM_GAIN_NATS * len(tracks):
             break
     return mixture, evidence
 
 
-def climb(tracks, sigma, mixture):
-    """`N_EM` rounds of expectation maximisation, the first of which looks everywhere in each component."""
-    particles = decode_particles(tracks, sigma, mixture, memory=COARSE_MEMORY)
-    for _ in range(N_EM - 1):
-        mixture = update(mixture, particles)
-        particles = decode_particles(tracks, sigma, mixture, particles, memory=COARSE_MEMORY)
+def em_rounds(tracks: list[np.ndarray], sigma: np.ndarray, mixture: Mixture) -> tuple[Mixture, float]:
+    """Do N_EM_ROUNDS of expectation maximisation; the first restarts each particle from a coarse grid."""
+    particles = decode_particles(tracks, sigma, mixture, memory=COARSE_MEMORY_STEPS)
+    for _ in range(N_EM_ROUNDS - 1):
+        mixture = update_mixture(mixture, particles)
+        particles = decode_particles(tracks, sigma, mixture, particles, memory=COARSE_MEMORY_STEPS)
     return mixture, particles.evidence.sum()

@@ -1,17 +1,20 @@
 """Components (K, alpha, state) that all tracks of a sample share, and how often a particle changes between them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtr
 
+from main.tracks.inference.segments import Segment
 from simulations.parameters import FREE, TRAPPED
 
-ERROR_K, ERROR_ALPHA = 0.6, 1.2  # squared error of a segment's log10 K and alpha times its frames
-MIN_SD = np.array([0.02, 0.02])  # of a component, log10 K and alpha
-ALPHA_RANGE = (0.02, 1.998)
-GLIMPSE = 5.0  # steps in a component that count half
-MAX_RATE = 0.6  # per frame, of leaving a component
+VARIANCE_TIMES_FRAMES = np.array([0.6, 1.2])  # of log10 K (decades^2) and of alpha of a segment
+MIN_SD = np.array([0.02, 0.02])  # of a component: decades of K, alpha
+ALPHA_RANGE = (0.02, 1.998)  # where the likelihood is defined
+HALF_WEIGHT_STEPS = 5.0  # a particle with so many steps in a component counts half of one with many steps
+MAX_LEAVING_RATE = 0.6  # per frame
 
 
 @dataclass
@@ -21,7 +24,7 @@ class Mixture:
     Parameters
     ----------
     mean, sd : numpy.ndarray, shape (C, 2)
-        log10 K and alpha: mean over particles and spread between them (meaningless where trapped).
+        log10 K and alpha: mean over particles and spread between them (not used where trapped).
     state : numpy.ndarray, shape (C,), int
         0 trapped, 1 confined, 2 free, 3 directed.
     start : numpy.ndarray, shape (C,)
@@ -36,23 +39,58 @@ class Mixture:
     start: np.ndarray
     transition: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
+        """Number of components."""
         return len(self.state)
 
     @property
-    def trapped(self):
-        """(C,) bool."""
+    def trapped(self) -> np.ndarray:
+        """Which components are trapped, (C,) bool."""
         return self.state == TRAPPED
 
     @property
-    def n_parameters(self):
-        """Free parameters: four for a moving component, and the rates and shares."""
+    def n_parameters(self) -> int:
+        """Number of free parameters: four for each moving component, and the rates and shares."""
         n = len(self)
         return int(4 * (~self.trapped).sum() + n * (n - 1) + n - 1)
 
 
-def gaussian_mixture(values, variances, weights, n_components, n_rounds=100):
-    """Extreme deconvolution: a Gaussian mixture of values that are known with different, diagonal errors.
+@dataclass
+class Particles:
+    """Posterior of N tracks in C components, as returned by `main.tracks.samples.particles.decode_particles`.
+
+    Parameters
+    ----------
+    mean, sd : numpy.ndarray, shape (N, C, 2)
+        log10 K and alpha of the particle in each component, with their standard errors.
+    evidence : numpy.ndarray, shape (N,)
+        Lower bound of the log-likelihood of the steps of each track, K and alpha integrated out.
+    occupied : numpy.ndarray, shape (N, C)
+        Expected steps in each component.
+    moves : numpy.ndarray, shape (N, C, C)
+        Expected changes from one component to another.
+    first : numpy.ndarray, shape (N, C)
+        Probability of each component at the first step.
+    component : list of numpy.ndarray, each shape (n, C)
+        Probability of each component at each step; None for each track unless paths were drawn.
+    samples : list of numpy.ndarray, each shape (R, n), int8
+        Components along paths drawn from the posterior; None for each track unless paths were drawn.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray
+    evidence: np.ndarray
+    occupied: np.ndarray
+    moves: np.ndarray
+    first: np.ndarray
+    component: list[np.ndarray | None]
+    samples: list[np.ndarray | None]
+
+
+def fit_gaussian_mixture(
+    values: np.ndarray, variances: np.ndarray, weights: np.ndarray, n_components: int, n_rounds: int = 100
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Fit a Gaussian mixture to values that are known with different errors (extreme deconvolution).
 
     Parameters
     ----------
@@ -60,15 +98,18 @@ def gaussian_mixture(values, variances, weights, n_components, n_rounds=100):
     variances : (n, d) array
         Squared errors of the values.
     weights : (n,) array
-        How much each value counts (frames of a segment, for instance).
+        Weight of each value (frames of a segment, for instance).
     n_components : int
     n_rounds : int
         Rounds of expectation maximisation.
 
     Returns
     -------
-    tuple
-        share (C,), mean (C, d), variance (C, d), in order of the first column; log-likelihood, weighted.
+    share : numpy.ndarray, shape (C,)
+    mean, variance : numpy.ndarray, shape (C, d)
+        In order of the first column.
+    log_likelihood : float
+        Weighted.
 
     Source: Bovy, Hogg and Roweis, Annals of Applied Statistics 5 (2011) 1657, with diagonal covariances.
     """
@@ -99,8 +140,8 @@ def gaussian_mixture(values, variances, weights, n_components, n_rounds=100):
     return share[order], mean[order], variance[order], float(weights @ (np.log(norm) + peak)[:, 0])
 
 
-def fit_mixture(segments, n_components, with_trapped):
-    """A first mixture from the segments that the networks see in single tracks.
+def mixture_of_segments(segments: list[list[Segment]], n_components: int, with_trapped: bool) -> Mixture:
+    """Make a first mixture, from the segments of single tracks.
 
     Parameters
     ----------
@@ -109,12 +150,12 @@ def fit_mixture(segments, n_components, with_trapped):
     n_components : int
         Moving components.
     with_trapped : bool
-        Add a trapped one.
+        Whether to add a trapped one.
 
     Returns
     -------
     Mixture
-        Components in order of K, the trapped one last; every change is as likely as any other.
+        Components in order of K, the trapped one last; every change is equally likely.
 
     Raises
     ------
@@ -127,8 +168,8 @@ def fit_mixture(segments, n_components, with_trapped):
         raise ValueError("no segment moves: there is no mixture of K and alpha to fit")
     values = np.array([(np.log10(s.k), s.alpha) for s in moving])
     n_frames = np.array([s.n_frames for s in moving], float)
-    errors = np.array([ERROR_K, ERROR_ALPHA]) / n_frames[:, None]
-    share, mean, variance, _ = gaussian_mixture(values, errors, n_frames, n_components)
+    errors = VARIANCE_TIMES_FRAMES / n_frames[:, None]
+    share, mean, variance, _ = fit_gaussian_mixture(values, errors, n_frames, n_components)
     state = np.full(n_components, FREE)
     total = sum(s.n_frames for s in parts)
     if with_trapped:
@@ -143,17 +184,17 @@ def fit_mixture(segments, n_components, with_trapped):
     return Mixture(mean, np.maximum(np.sqrt(variance), MIN_SD), state, share, transition)
 
 
-def spread_out(mixture, log10_k):
-    """Another start: moving components evenly between the extremes of log10 K, each narrow, all equally likely.
+def spread_out(mixture: Mixture, log10_k: np.ndarray) -> Mixture:
+    """Make another start: narrow, equally likely moving components, evenly spaced between the extremes of log10 K.
 
-    Pooled segments may average over components that alternate too fast for single tracks to tell apart.
+    Segments of single tracks may average over components that alternate too fast to be told apart.
 
     Parameters
     ----------
     mixture : Mixture
-        From `fit_mixture`.
+        As returned by `mixture_of_segments`.
     log10_k : (n,) array
-        Of frames that move.
+        Values of the frames that move.
 
     Returns
     -------
@@ -167,8 +208,8 @@ def spread_out(mixture, log10_k):
     return replace(mixture, mean=mean, sd=sd, start=start)
 
 
-def log_prior(mixture, values):
-    """Log-density of log10 K and alpha in each component, alpha truncated to `ALPHA_RANGE`.
+def log_prior(mixture: Mixture, values: np.ndarray) -> np.ndarray:
+    """Log-density of log10 K and alpha in each component, with alpha truncated to ALPHA_RANGE.
 
     Parameters
     ----------
@@ -186,8 +227,8 @@ def log_prior(mixture, values):
     return density.sum(-1) - np.log(np.maximum(high - low, 1e-12))[:, None]
 
 
-def update(mixture, particles):
-    """The mixture that fits best what was decoded: one step of expectation maximisation.
+def update_mixture(mixture: Mixture, particles: Particles) -> Mixture:
+    """Do the maximisation step of expectation maximisation: the mixture that fits the decoded tracks best.
 
     Parameters
     ----------
@@ -201,14 +242,15 @@ def update(mixture, particles):
     Mixture
     """
     n = len(mixture)
-    seen = (particles.occupied / (particles.occupied + GLIMPSE))[..., None]  # a glimpse says little of a particle
+    # A particle with few steps in a component carries little information on it.
+    seen = (particles.occupied / (particles.occupied + HALF_WEIGHT_STEPS))[..., None]
     total = seen.sum(0)  # (C, 1)
     mean = (seen * particles.mean).sum(0) / (total + 1e-9)
     sd = np.sqrt((seen * ((particles.mean - mean) ** 2 + particles.sd**2)).sum(0) / (total + 1e-9))
     mean, sd = np.where(total > 1, mean, mixture.mean), np.where(total > 1, sd, mixture.sd)
     transition = (particles.moves.sum(0) + 0.1) / (particles.occupied.sum(0) + 1)[:, None]
     np.fill_diagonal(transition, 0)
-    transition = np.minimum(transition, MAX_RATE / n)
+    transition = np.minimum(transition, MAX_LEAVING_RATE / n)
     transition += np.diag(1 - transition.sum(1))
     start = (particles.first.sum(0) + 0.5) / (len(particles.first) + 0.5 * n)
     return replace(mixture, mean=mean, sd=np.maximum(sd, MIN_SD), start=start, transition=transition)

@@ -1,40 +1,47 @@
-"""Changepoints to report, given paths drawn from a track's posterior: those of the largest expected Jaccard index.
+"""Choose the changepoints to report, given paths drawn from the posterior of each track.
 
-A single best path shows too few changes where many are likely and none is sure. What is chosen here is the list of
-changepoints whose expected hits, false alarms and misses, over the drawn paths, make the largest Jaccard index summed
-over all tracks (hits: pairs at most `TOLERANCE` frames apart; a track without true and reported changepoints is a hit,
-as in the challenge's scorer).
+The most probable path has too few changes where many are possible and none is certain. Chosen is the list of
+changepoints with the largest expected Jaccard index over all tracks, where the drawn paths take the place of the truth.
+Hits are pairs at most TOLERANCE_FRAMES apart; a track without true and reported changepoints is a hit too, as for the
+scorer of the challenge.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
-TOLERANCE = 9  # frames; the official scorer counts pairs less than 10 apart
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)  # expected changes near a frame that make it a candidate
-FAR = 10**6  # frames; pads lists of changepoints
-GRID = 25  # places at most that are tried when one more changepoint is considered
+from main.tracks.evaluation.errors import CP_TOLERANCE
+from main.tracks.inference.changepoints import MIN_SEGMENT_FRAMES
+
+TOLERANCE_FRAMES = CP_TOLERANCE - 1  # the official scorer counts pairs less than CP_TOLERANCE apart
+CANDIDATE_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)  # expected changes near a frame that make it a candidate
+PADDING_FRAME = 10**6  # later than every changepoint; pads lists of changepoints
+MAX_TRIED_PLACES = 25  # about, for one more changepoint
+N_JACCARD_ROUNDS = 4  # of Dinkelbach's method
+FIRST_JACCARD = 0.7  # with which it starts
 
 
-def matches(first, second, tolerance=TOLERANCE):
-    """Numbers of pairs at most `tolerance` apart between all lists of one kind and all of another.
+def count_matches(first, second, tolerance: int = TOLERANCE_FRAMES) -> np.ndarray:
+    """Count the changepoints that can be paired, between all lists of one kind and all lists of another.
 
     Parameters
     ----------
     first, second : list of list of int
         P and Q lists of changepoints, each increasing.
     tolerance : int
-        Frames.
+        Largest distance of a pair, frames.
 
     Returns
     -------
-    numpy.ndarray
-        (P, Q) int; largest one-to-one pairings (in order, greedy from the left, which is optimal on a line).
+    numpy.ndarray of int, shape (P, Q)
+        Sizes of the largest one-to-one pairings. They are found greedily from the left, which is optimal on a line.
     """
     a, b = _padded(first), _padded(second)  # (P, m + 1), (Q, n + 1)
     rows, columns = np.arange(len(a))[:, None], np.arange(len(b))
     i, j, hits = (np.zeros((len(a), len(b)), int) for _ in range(3))
     for _ in range(a.shape[1] + b.shape[1] - 2):
         x, y = a[rows, i], b[columns, j]
-        hit = (np.abs(x - y) <= tolerance) & (x < FAR)
+        hit = (np.abs(x - y) <= tolerance) & (x < PADDING_FRAME)
         hits += hit
         i += hit | (x < y)
         j += hit | (y < x)
@@ -43,30 +50,36 @@ def matches(first, second, tolerance=TOLERANCE):
     return hits
 
 
-def _padded(lists):
-    """Lists of changepoints as rows, at least one `FAR` at the end of each."""
-    rows = np.full((len(lists), 1 + max(map(len, lists), default=0)), FAR)
+def _padded(lists) -> np.ndarray:
+    """Lists of changepoints as rows that end with one PADDING_FRAME or more."""
+    rows = np.full((len(lists), 1 + max(map(len, lists), default=0)), PADDING_FRAME)
     for row, values in zip(rows, lists, strict=True):
         row[: len(values)] = values
     return rows
 
 
-def expected_counts(candidates, paths):
-    """Expected hits of each candidate and expected size of the union with the truth, each (P,).
+def expected_counts(candidates: list[list[int]], paths: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Expected hits of each candidate, and the expected size of its union with the truth.
 
     Parameters
     ----------
-    candidates, paths : list of list of int
-        Changepoints to choose from, and of paths drawn from the posterior.
+    candidates : list of list of int
+        P lists of changepoints.
+    paths : list of list of int
+        Changepoints of the drawn paths, which are equally likely to be true.
+
+    Returns
+    -------
+    hits, union : numpy.ndarray, shape (P,)
     """
     n, m = (np.array([len(c) for c in lists]) for lists in (candidates, paths))
-    hits = matches(candidates, paths)
+    hits = count_matches(candidates, paths)
     neither = (n[:, None] == 0) & (m == 0)
     return (hits + neither).mean(1), (n[:, None] + m - hits + neither).mean(1)
 
 
-def dense_places(density, threshold, tolerance=TOLERANCE):
-    """Changepoints put one by one where most changes are expected nearby, until fewer than `threshold` are left.
+def place_densely(density: np.ndarray, threshold: float, tolerance: int = TOLERANCE_FRAMES) -> list[int]:
+    """Place changepoints one by one where most changes are expected nearby, until fewer than `threshold` are left.
 
     Parameters
     ----------
@@ -96,28 +109,29 @@ def dense_places(density, threshold, tolerance=TOLERANCE):
         places.append(t)
 
 
-def improve(places, paths, jaccard):
-    """Add and delete single changepoints while the expected gain grows.
+def improve_places(places: list[int], paths: list[list[int]], jaccard: float) -> list[int]:
+    """Add and delete single changepoints while this raises expected hits minus `jaccard` times the expected union.
 
     Parameters
     ----------
     places : list of int
-        To start with.
+        Changepoints to start with.
     paths : list of list of int
+        Changepoints of the drawn paths.
     jaccard : float
-        What one more member of the union must be worth in hits.
+        Price, in hits, of one more member of the union.
 
     Returns
     -------
     list of int
     """
     grid = sorted({c for path in paths for c in path})
-    grid = grid[:: max(1, len(grid) // GRID)]
+    grid = grid[:: max(1, len(grid) // MAX_TRIED_PLACES)]
     hits, union = expected_counts([places], paths)
     best = hits[0] - jaccard * union[0]
     while True:
         options = [[c for c in places if c != dropped] for dropped in places]
-        options += [sorted([*places, new]) for new in grid if all(abs(new - c) > 2 for c in places)]
+        options += [sorted([*places, new]) for new in grid if all(abs(new - c) >= MIN_SEGMENT_FRAMES for c in places)]
         if not options:
             return places
         hits, union = expected_counts(options, paths)
@@ -127,22 +141,26 @@ def improve(places, paths, jaccard):
         best, places = value.max(), options[int(value.argmax())]
 
 
-def place_changepoints(paths_of_tracks, likely_of_tracks):
-    """Changepoints of every track that make the largest expected Jaccard index of all.
+def place_changepoints(
+    paths_of_tracks: list[np.ndarray], likely_of_tracks: list[np.ndarray]
+) -> tuple[list[list[int]], float]:
+    """Choose the changepoints of every track with which the expected Jaccard index of all tracks is largest.
 
     Parameters
     ----------
     paths_of_tracks : list of (R, T) arrays of int
-        Labels along R paths drawn from each track's posterior.
+        Labels along R paths drawn from the posterior of each track.
     likely_of_tracks : list of (T,) arrays of int
-        Likeliest label of each frame.
+        Most probable label of each frame.
 
     Returns
     -------
-    tuple
-        list of list of int, and the expected Jaccard index.
+    places : list of list of int
+    jaccard : float
+        The expected Jaccard index.
 
-    Source: Dinkelbach's method for ratios (Management Science 13, 1967, 492); samples as in minimum Bayes risk.
+    Source: Dinkelbach's method for ratios (Management Science 13, 1967, 492);
+    drawn paths in place of the truth as in minimum Bayes risk decoding.
     """
     drawn, candidates, counts = [], [], []
     for labels, likely in zip(paths_of_tracks, likely_of_tracks, strict=True):
@@ -150,12 +168,12 @@ def place_changepoints(paths_of_tracks, likely_of_tracks):
         density = np.concatenate([[0.0], changed.mean(0)])
         drawn.append([(np.flatnonzero(row) + 1).tolist() for row in changed])
         likeliest = (np.flatnonzero(np.diff(likely)) + 1).tolist()
-        candidates.append([likeliest, *(dense_places(density, t) for t in THRESHOLDS), *drawn[-1]])
+        candidates.append([likeliest, *(place_densely(density, t) for t in CANDIDATE_THRESHOLDS), *drawn[-1]])
         counts.append(expected_counts(candidates[-1], drawn[-1]))
-    jaccard = 0.7
-    for _ in range(4):
+    jaccard = FIRST_JACCARD
+    for _ in range(N_JACCARD_ROUNDS):
         best = [int((hits - jaccard * union).argmax()) for hits, union in counts]
         picked = [(hits[i], union[i]) for (hits, union), i in zip(counts, best, strict=True)]
         jaccard = float(np.divide(*np.sum(picked, axis=0)))
-    places = [improve(lists[i], paths, jaccard) for lists, i, paths in zip(candidates, best, drawn, strict=True)]
+    places = [improve_places(lists[i], paths, jaccard) for lists, i, paths in zip(candidates, best, drawn, strict=True)]
     return places, jaccard

@@ -1,39 +1,46 @@
-"""All tracks of one sample analysed together: the networks first, then the mixture that the tracks share."""
+"""Analyse all tracks of one sample together: first with the networks, then with the mixture that the tracks share."""
+
+from __future__ import annotations
 
 import numpy as np
 
 from main.tracks.inference.changepoints import segment_many
-from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS
+from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS, Prediction, Predictor
+from main.tracks.inference.segments import Segment
 from main.tracks.pieces import bridge
 from main.tracks.samples.decode import decode_sample
 from simulations.parameters import TRAPPED
 
 
-def read_sample(predictor, config, tracks, sigma=None, progress=False):
-    """Predictions and segments of all tracks of one sample, each track read in the light of the others.
+def analyse_sample(
+    predictor: Predictor, config: dict, tracks: list[np.ndarray], sigma=None, progress: bool = False
+) -> tuple[list[Prediction], list[list[Segment]], dict]:
+    """Predictions and segments of all tracks of one sample, analysed together.
 
-    Networks that can read a sample do so first; then `decode_sample` decodes all tracks with the mixture of components
-    that they share, where it can.
+    Networks that can read a sample do so first. Then `decode_sample` decodes all tracks with the mixture of components
+    that they share, if there is one.
 
     Parameters
     ----------
-    predictor : main.tracks.inference.predictor.Predictor
+    predictor : Predictor
     config : dict
-        The weights' configuration, for `main.tracks.inference.changepoints.segment_many`.
+        Configuration of the weights, for `main.tracks.inference.changepoints.segment_many`.
     tracks : list of (T, 2) array
-        Positions at successive frames, T >= 2, any unit; NaN where the particle was not seen. The networks know what
-        is missing, the mixture reads positions drawn for it.
-    sigma : float or (N,) array, or None
+        Positions at successive frames, T >= 2, any unit; NaN where the particle was not seen. The networks know which
+        frames are missing; for the mixture their positions are drawn at random (`draw_missing`).
+    sigma : float or (N,) array, optional
         Localisation error of all tracks or of each, unit of the positions; None or nan means unknown.
     progress : bool
         Show progress bars.
 
     Returns
     -------
-    tuple
-        list of Prediction; for each track its segments (start, end exclusive, k, alpha, state); report (dict):
-        networks, mixture (bool: what read the tracks together), reason (one sentence), and of a mixture that was
-        fitted components (list of dict, see `describe`) and gain, see `decode_sample`.
+    predictions : list of Prediction
+    segments : list of list of Segment
+        Segments of each track.
+    report : dict
+        networks and mixture (bool: whether they analysed the tracks together), reason (one sentence), and what else
+        `decode_sample` reports.
     """
     reads = predictor.reads_samples and len(tracks) >= MIN_SAMPLE_TRACKS
     preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
@@ -51,17 +58,18 @@ def read_sample(predictor, config, tracks, sigma=None, progress=False):
     return preds, segments, report | {"networks": reads, "reason": reason}
 
 
-def draw_missing(tracks, preds, sigma, seed=0):
-    """Tracks with positions in the frames where the particle was not seen: a likelihood has to read something there.
+def draw_missing(tracks: list[np.ndarray], preds: list[Prediction], sigma, seed: int = 0) -> list[np.ndarray]:
+    """Draw positions for the frames in which a particle was not seen, because the likelihood needs all steps.
 
-    They are drawn from a Brownian bridge of the K that the networks found, with the localisation error on top: steps
-    of a straight line would be too small, which looks like a slower stretch.
+    They come from a Brownian bridge with the K that the networks found, plus the localisation error. A straight line
+    would have steps that are too small, which would be read as slower motion.
 
     Parameters
     ----------
     tracks, sigma
-        As of `read_sample`.
+        As for `analyse_sample`.
     preds : list of Prediction
+        Of the tracks.
     seed : int
 
     Returns
@@ -69,9 +77,8 @@ def draw_missing(tracks, preds, sigma, seed=0):
     list of (T, 2) array
     """
     rng, filled = np.random.default_rng(seed), []
-    for track, pred, error in zip(
-        tracks, preds, np.broadcast_to(np.nan if sigma is None else sigma, len(tracks)), strict=True
-    ):
+    sigma = np.broadcast_to(np.nan if sigma is None else sigma, len(tracks))
+    for track, pred, error in zip(tracks, preds, sigma, strict=True):
         xy, seen = bridge(track)
         if not seen.all():
             moving = pred.state_probs[:, TRAPPED] < 0.5

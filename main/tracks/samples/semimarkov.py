@@ -3,18 +3,22 @@
 A track of n + 1 positions has n steps. Between changepoints the steps of one component are stationary Gaussian, with
 covariance K (|h+1|^a + |h-1|^a - 2|h|^a) per coordinate at lag h, plus localisation noise: 2 sigma^2 at lag 0, -sigma^2
 at lag 1. A stretch is scored step by step, each step given the earlier ones of its own stretch (Durbin-Levinson); the
-hidden Markov chain therefore carries the component, one of its nodes (pairs K, alpha that stand for what is not known
-of them) and the age of the stretch, whose memory ends after `MEMORY` steps. The localisation error of the position at
-a changepoint, which both stretches share, counts for each of them.
+hidden Markov chain therefore carries the component, one of its nodes (pairs of K and alpha on a grid, as their values
+are uncertain) and the age of the stretch, whose memory ends after `MEMORY_STEPS` steps. The localisation error of the
+position at a changepoint, which both stretches share, counts for each of them.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 
-MEMORY = 32  # steps; what lies farther back in a stretch tells next to nothing about the next step
-LOG_ZERO = -1e30
-TINY = 1e-37  # smallest float32 without loss
+from main.tracks.inference.segments import Segment
+
+MEMORY_STEPS = 32  # steps farther back in a stretch change the prediction of the next one very little
+LOG_ZERO = -1e30  # stands for log(0) in float32
+TINY = 1e-37  # about the smallest normal float32
 
 
 @dataclass
@@ -35,12 +39,12 @@ class Chain:
     start: np.ndarray
     transition: np.ndarray
 
-    def sums(self, values):
-        """(..., S) -> (..., C): sums over the nodes of each component."""
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values (..., S) over the nodes of each component, (..., C)."""
         return np.add.reduceat(values, np.searchsorted(self.component, np.arange(len(self.start))), axis=-1)
 
-    def log_rates(self):
-        """Logarithms of staying (C,) and of switching (C, C), nothing on the diagonal of the latter."""
+    def log_rates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities of staying (C,) and of switching (C, C), the diagonal of which is LOG_ZERO."""
         log_rate = np.log(np.maximum(self.transition, TINY)).astype(np.float32)
         stay = np.diag(log_rate).copy()
         np.fill_diagonal(log_rate, LOG_ZERO)
@@ -49,7 +53,7 @@ class Chain:
 
 @dataclass
 class Decoded:
-    """What is known of B tracks of n steps after decoding with C components.
+    """Posterior of B tracks of n steps, decoded with C components.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ class Decoded:
     samples: np.ndarray
 
 
-def step_covariance(k, alpha, sigma, n):
+def step_covariance(k, alpha, sigma, n: int) -> np.ndarray:
     """Covariance per coordinate of steps 0 to n - 1 apart.
 
     Parameters
@@ -95,7 +99,7 @@ def step_covariance(k, alpha, sigma, n):
     return cov
 
 
-def whitening_filters(k, alpha, sigma, memory=MEMORY):
+def whitening_filters(k, alpha, sigma, memory: int = MEMORY_STEPS) -> tuple[np.ndarray, np.ndarray]:
     """Filters that turn a step and the earlier ones of its stretch into a standard normal residual.
 
     Parameters
@@ -128,7 +132,7 @@ def whitening_filters(k, alpha, sigma, memory=MEMORY):
     return (filters / np.sqrt(variance)[:, None]).astype(np.float32), -np.log(2 * np.pi * variance)
 
 
-def log_emissions(steps, lengths, k, alpha, sigma, memory=MEMORY):
+def log_emissions(steps, lengths, k, alpha, sigma, memory: int = MEMORY_STEPS) -> np.ndarray:
     """Log-density of every step under every node of its track and every age of its stretch.
 
     Parameters
@@ -147,7 +151,7 @@ def log_emissions(steps, lengths, k, alpha, sigma, memory=MEMORY):
     Returns
     -------
     numpy.ndarray
-        (B, n, S, A) float32; 0 in the padding, where nothing is seen; ages older than the track hold junk.
+        (B, n, S, A) float32; 0 in the padding; values at ages older than the track have no meaning.
     """
     n_tracks, n_steps, _ = steps.shape
     n_nodes = k.shape[1]
@@ -166,13 +170,15 @@ def log_emissions(steps, lengths, k, alpha, sigma, memory=MEMORY):
     return emission.reshape(n_tracks, n_steps, n_nodes, memory)
 
 
-def decode(emission, lengths, chain, weight=None, n_samples=0, rng=None):
+def decode(
+    emission: np.ndarray, lengths: np.ndarray, chain: Chain, weight=None, n_samples: int = 0, rng=None
+) -> Decoded:
     """Posterior of components and changes of B tracks.
 
     Parameters
     ----------
     emission : (B, n, S, A) array
-        From `log_emissions`.
+        As returned by `log_emissions`.
     lengths : (B,) array of int
         Steps of each track, 1 to n.
     chain : Chain
@@ -181,7 +187,7 @@ def decode(emission, lengths, chain, weight=None, n_samples=0, rng=None):
     n_samples : int
         Paths to draw.
     rng : numpy.random.Generator, optional
-        Needed for paths.
+        Needed to draw paths.
 
     Returns
     -------
@@ -198,15 +204,15 @@ def decode(emission, lengths, chain, weight=None, n_samples=0, rng=None):
     return Decoded(total, age, moves, samples)
 
 
-def node_scores(age, emission, component):
-    """Expected log-density of the stretches of each component, had all of them the K and alpha of one node.
+def node_scores(age: np.ndarray, emission: np.ndarray, component: np.ndarray) -> np.ndarray:
+    """Expected log-density of the stretches of each component, if all of them had the K and alpha of one node.
 
     Parameters
     ----------
     age : (B, n, C, A) array
-        From `decode`.
+        As returned by `decode`.
     emission : (B, n, S, A) array
-        From `log_emissions`.
+        As returned by `log_emissions`.
     component : (S,) array of int
 
     Returns
@@ -218,19 +224,19 @@ def node_scores(age, emission, component):
     return np.concatenate(parts, axis=1)
 
 
-def stretch_likelihood(track, segments, sigma, memory=MEMORY):
-    """Log-likelihood of a track's steps given its segments, less the price of their K, alpha and changepoints (BIC).
+def stretch_likelihood(track: np.ndarray, segments: list[Segment], sigma: float, memory: int = MEMORY_STEPS) -> float:
+    """Log-likelihood of the steps of a track given its segments, less the price of K, alpha and changepoints (BIC).
 
     Parameters
     ----------
     track : (T, 2) array
         xy-unit.
     segments : list of Segment
-        start, end (exclusive), k, alpha; segment frames govern the steps that begin there.
+        The frames of a segment govern the steps that begin at them.
     sigma : float
         Localisation error, xy-unit.
     memory : int
-        Steps that the next one is conditioned on.
+        Number of earlier steps on which the next one is conditioned.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The submission format and our fast scorer, against andi_datasets' own scorer."""
+"""The format of submissions and the fast scorer, against the scorer of andi_datasets; the command."""
 
 import json
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from main.tracks.benchmark.scores import SCORES, fast_scores, official_scores, p
 from main.tracks.evaluation.errors import frame_scores
 from main.tracks.inference.segments import Segment
 from main.tracks.results.andi_files import read_labels, write_submission
-from simulations.parameters import FREE
+from simulations.parameters import FREE, SIGMA_PX
 
 
 @pytest.fixture
@@ -159,15 +159,17 @@ def test_sample_adaptation_reads_each_experiment_as_one_sample(tmp_path, monkeyp
             n = len(tracks[0])
             return [Prediction(np.zeros(n), np.full(n, 0.5), np.tile([0.0, 0, 1, 0], (n, 1)), np.zeros(n))]
 
-    def read_sample(predictor, config, tracks, sigma, progress):
-        assert sigma == compute.SIGMA and len(tracks) == 1
+    def analyse_sample(predictor, config, tracks, sigma, progress):
+        assert sigma == SIGMA_PX and len(tracks) == 1
         segments = [[Segment(start=0, end=len(xy), k=1.0, alpha=0.75, state=2)] for xy in tracks]
         return predictor.predict(tracks, sigma), segments, {"reason": "1 track was read in some way"}
 
     write_brownian_truth(tmp_path)
     monkeypatch.setattr(compute, "load_predictor", lambda weights, device: (Stub(), {}))
-    monkeypatch.setattr(compute, "read_sample", read_sample)
-    monkeypatch.setattr(compute.ensembles, "ensemble_distance", lambda truth, own: {"w1_alpha": own[0, 0], "w1_k": 0})
+    monkeypatch.setattr(compute, "analyse_sample", analyse_sample)
+    monkeypatch.setattr(
+        compute.ensembles, "ensemble_distance", lambda truth, found: {"w1_alpha": found[0, 0], "w1_k": 0}
+    )
     options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]
     assert benchmark.main([*options, "--adapt", "sample"]) == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
@@ -217,7 +219,7 @@ def test_published_seeds_reach_the_published_random_state():
     np.random.seed(PUBLISHED_SEEDS[0])
     stochastic.random.seed(PUBLISHED_SEEDS[1])
     assert len(challenge_dictionaries(EXPERIMENTS, 30)) == 270
-    assert np.random.rand() == 0.13983116679650354  # both from the tutorial's own check
+    assert np.random.rand() == 0.13983116679650354  # both from the check in the tutorial
     assert models_phenom().disp_fbm(1, 1, 1)[0] == pytest.approx(-1.5603561985561718)
 
 

@@ -1,4 +1,4 @@
-"""What the figures and tables of the benchmark show, on cases whose answer is plain."""
+"""Numbers behind the figures and tables of the benchmark, on cases with a known answer."""
 
 from types import SimpleNamespace
 
@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 
 from main.tracks.benchmark.errors import (
+    calibration_error,
     change_errors,
-    coverage,
     distance_to_change,
     frame_errors,
+    interval_coverage,
     k_errors,
     ratio_in_bins,
     reliability,
 )
 from main.tracks.benchmark.scores import SCORES
-from main.tracks.benchmark.tables import figure, markdown, verdict_table
+from main.tracks.benchmark.tables import format_number, markdown, verdict_table
 from main.tracks.inference.segments import Segment
 from main.utils.estimators import cramer_rao_bound
 
@@ -67,7 +68,12 @@ def test_ratio_in_bins_takes_tracks_as_independent():
     assert two["bin"].tolist() == [0, 1] and two["value"].tolist() == [0.5, 1.5]  # the last bin holds its edge
 
 
-def test_reliability_of_honest_and_of_boastful_probabilities():
+def test_calibration_error_by_hand():
+    right = np.array([1, 0, 0, 1], bool)
+    assert calibration_error(np.array([0.9, 0.9, 0.3, 1.0 + 1e-15]), right) == pytest.approx(1.1 / 4)
+
+
+def test_reliability_of_right_and_of_overconfident_probabilities():
     rng = np.random.default_rng(2)
     probs = rng.dirichlet(np.ones(4), 20_000)
     state = (probs.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
@@ -75,6 +81,10 @@ def test_reliability_of_honest_and_of_boastful_probabilities():
     assert ece < 0.02 and np.abs(bins["stated"] - bins["observed"]).max() < 0.1
     sharp = probs**4 / (probs**4).sum(axis=1, keepdims=True)
     assert reliability(sharp, state)[1] > 0.15
+    assert bins["frames"].sum() <= probs.size and bins["frames"].min() >= 100
+    first = bins[(bins["state"] == 2) & (bins["stated"] < 0.1)].iloc[0]
+    low = probs[:, 2] < 0.1
+    assert first["frames"] == low.sum() and first["observed"] == pytest.approx((state == 2)[low].mean())
 
 
 def test_k_errors_of_perfect_and_doubled_values():
@@ -99,7 +109,7 @@ def test_k_errors_of_perfect_and_doubled_values():
 def test_coverage_counts_moving_frames(table):
     lengths = table["xy"].map(len)
     frames = {
-        name: [np.repeat([getattr(s, name) for s in own], [s.end - s.start for s in own]) for own in table["segments"]]
+        name: [np.repeat([getattr(s, name) for s in parts], [s.n_frames for s in parts]) for parts in table["segments"]]
         for name in ("k", "alpha", "state")
     }
     preds = [
@@ -108,14 +118,14 @@ def test_coverage_counts_moving_frames(table):
         )
         for n in lengths
     ]
-    result = coverage(table.assign(**frames), preds).set_index(["of", "by", "bin"])["value"]
+    result = interval_coverage(table.assign(**frames), preds).set_index(["of", "by", "bin"])["value"]
     assert result["log10_k", "all", "all"] == pytest.approx(24 / 49)
     assert result["alpha", "all", "all"] == pytest.approx(39 / 49)
     assert result["alpha", "alpha", "0.3 to 0.7"] == 0 and result["alpha", "state", "free"] == pytest.approx(39 / 49)
 
 
-def test_figures_in_text():
-    assert figure(0.82449, 3, (0.8149, 1.0)) == ".824 (.815-1.000)" and figure(12.5, 2) == "12.50"
+def test_numbers_in_text():
+    assert format_number(0.82449, 3, (0.8149, 1.0)) == ".824 (.815-1.000)" and format_number(12.5, 2) == "12.50"
     frame = pd.DataFrame({"a": ["1", "2"]}, index=pd.Index(["x", "y"], name="method"))
     assert markdown(frame) == "| method | a |\n| --- | --- |\n| x | 1 |\n| y | 2 |"
 

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from main.tracks.benchmark.compute import SIGMA, Benchmark
-from main.tracks.benchmark.figures import benchmark_figures, colours_of
-from main.tracks.benchmark.scores import bootstrap, fast_scores, intervals, score_table, track_sums
+from main.tracks.benchmark.figures import CAPTIONS, benchmark_figures, figure_kind, method_colours
+from main.tracks.benchmark.result import Benchmark, BenchmarkData
+from main.tracks.benchmark.scores import fast_scores, score_methods
 from main.tracks.inference.segments import Segment
+from simulations.parameters import SIGMA_PX
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +43,26 @@ def bench():
         alpha_hi=np.full(60, 1.2),
     )
     description = np.array([[1.0, 0.5], [0.01, 0.01], [1.0, 0.1], [0.01, 0.001], [0.5, 0.5]])
-    bench = Benchmark(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)})
-    bench.segments = {"windows": [[replace(first, end=60, k=2.0)]] * 30, "net": table["segments"].tolist()}
-    bench.predictions, bench.descriptions = {"net": [pred] * 30}, {"net": {3: description, 4: description}}
-    bench.scores = {name: score_table(table, own, fast_scores) for name, own in bench.segments.items()}
-    sums = {name: track_sums(table["segments"], own) for name, own in bench.segments.items()}
-    bench.resampled = bootstrap(table["exp"], sums, n_resamples=20)
-    bench.bounds = {name: intervals(own) for name, own in bench.resampled.items()}
-    return bench
+    segments = {"windows": [[replace(first, end=60, k=2.0)]] * 30, "net": table["segments"].tolist()}
+    scores = score_methods(table, segments, dict.fromkeys(segments, fast_scores), n_resamples=20)
+    return Benchmark(
+        BenchmarkData(1, 1, table, {exp: ("confinement", description) for exp in (3, 4)}),
+        segments,
+        predictions={"net": [pred] * 30},
+        scores=scores,
+        distances={},
+        descriptions={"net": {3: description, 4: description}},
+    )
 
 
 @pytest.fixture(scope="module")
 def figures(bench):
-    return benchmark_figures(bench, SIGMA)
+    return benchmark_figures(bench, SIGMA_PX)
 
 
 def test_every_panel_is_labelled(figures):
     names = {"scores", "jaccard", "errors", "confusion_net", "calibration", "ensembles", "coverage"}
-    assert set(figures) == names
+    assert set(figures) == names and {figure_kind(name) for name in figures} <= set(CAPTIONS)
     for name, fig in figures.items():
         shared = {"scores": fig.axes[:-1], "errors": fig.axes[:-3], "coverage": fig.axes[:5]}.get(name, [])
         assert all(ax.get_xlabel() for ax in fig.axes if ax not in shared), name
@@ -84,10 +87,10 @@ def test_lines_show_the_scores(figures):
 
 def test_coverage_is_left_out_without_intervals(bench):
     bare = SimpleNamespace(**(vars(bench.predictions["net"][0]) | {"alpha_lo": np.full(60, np.nan)}))
-    without = Benchmark(**(vars(bench) | {"predictions": {"net": [bare] * 30}}))
-    assert "coverage" not in benchmark_figures(without, SIGMA)
+    without = replace(bench, predictions={"net": [bare] * 30})
+    assert "coverage" not in benchmark_figures(without, SIGMA_PX)
 
 
-def test_colours_are_fixed_for_yardsticks_and_differ_among_networks():
-    colours = colours_of(["hmm", "default", "fast", "fast+sample"])
-    assert len(set(colours.values())) == 4 and colours["hmm"] == colours_of(["hmm"])["hmm"]
+def test_colours_are_fixed_for_classical_methods_and_differ_among_networks():
+    colours = method_colours(["hmm", "default", "fast", "fast+sample"])
+    assert len(set(colours.values())) == 4 and colours["hmm"] == method_colours(["hmm"])["hmm"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from main.tracks.benchmark.ensembles import (
+    describe_groups,
     ensemble_distance,
     estimate_ensemble,
-    moments,
     read_ensembles,
     write_ensembles,
 )
@@ -49,13 +49,13 @@ def test_distance_is_that_between_the_means_and_leaves_its_arguments_alone():
     assert narrow[4, 0] == 20.0
 
 
-def test_moments_weigh_segments_by_frames():
+def test_descriptions_weigh_segments_by_frames():
     segments = [
         Segment(0, 30, k=1.0, alpha=1.0, state=FREE),
         Segment(30, 40, k=3.0, alpha=0.6, state=FREE),
         Segment(0, 60, k=0.0, alpha=0.0, state=TRAPPED),
     ]
-    result = moments(segments, np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]]))
+    result = describe_groups(segments, np.array([[1, 0, 0], [1, 0, 0], [0, 0, 1]]))
     assert result[:, 0] == pytest.approx([0.9, 0.03, 1.5, 0.75, 0.4])
     assert result[:, 1] == pytest.approx([0, 0, 0, 0, 0.6])
 
@@ -64,7 +64,7 @@ def test_states_and_shares_are_recovered():
     rng = np.random.default_rng(0)
     segments, groups = segments_of(rng, TRUTH, 600, trapped=0.2)
     found = estimate_ensemble(segments)
-    drawn = moments(segments, np.eye(3)[groups])
+    drawn = describe_groups(segments, np.eye(3)[groups])
     order, expected = np.argsort(found[2]), drawn[:, [0, 2, 1]]  # trapped, slow, fast
     assert found.shape == (5, 3)
     assert found[:, order] == pytest.approx(expected, rel=0.1, abs=2e-3)

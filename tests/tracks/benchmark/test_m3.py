@@ -1,4 +1,4 @@
-"""The M3 post-processing, step by step."""
+"""The segmentation of the M3 entry, step by step."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ from helpers import prediction
 from main.tracks.benchmark.m3 import (
     level_runs,
     merge_changepoints,
+    remove_short_runs,
     segment_m3,
     series_changepoints,
     smooth,
-    without_short_runs,
 )
 from main.tracks.inference.segments import Segment
 
@@ -30,8 +30,8 @@ def test_small_steps_are_dropped():
 
 
 def test_short_state_runs_take_the_state_before():
-    assert without_short_runs([2, 2, 2, 0, 0, 2, 2]).tolist() == [2] * 7
-    assert without_short_runs([0, 2, 2, 2]).tolist() == [2] * 4
+    assert remove_short_runs([2, 2, 2, 0, 0, 2, 2]).tolist() == [2] * 7
+    assert remove_short_runs([0, 2, 2, 2]).tolist() == [2] * 4
 
 
 def test_alpha_changepoints_near_those_of_k_are_merged():

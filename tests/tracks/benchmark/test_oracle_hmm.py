@@ -36,11 +36,11 @@ def test_viterbi_finds_the_most_likely_of_all_paths():
     emission, lengths = rng.normal(size=(6, 6, 3)), np.array([6, 6, 5, 4, 2, 1])
     start, transition = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(3), 3)
     found = viterbi(emission, lengths, start, transition)
-    for own, path, n in zip(emission, found, lengths, strict=True):
+    for track, path, n in zip(emission, found, lengths, strict=True):
 
-        def value(states, own=own):
+        def value(states, track=track):
             moves = sum(np.log(transition[a, b]) for a, b in itertools.pairwise(states))
-            return np.log(start[states[0]]) + moves + sum(own[t, s] for t, s in enumerate(states))
+            return np.log(start[states[0]]) + moves + sum(track[t, s] for t, s in enumerate(states))
 
         best = max(itertools.product(range(3), repeat=int(n)), key=value)
         assert tuple(path[:n]) == best and (path[n:] == path[n - 1]).all()

@@ -9,11 +9,12 @@ from random_segments import jittered, random_segments
 
 from main.tracks.benchmark.scores import (
     SCORES,
-    bootstrap,
-    compare,
+    bootstrap_scores,
+    compare_methods,
     fast_scores,
-    intervals,
     official_scores,
+    score_intervals,
+    score_methods,
     score_table,
     scores_of,
     track_sums,
@@ -31,9 +32,9 @@ def tracks():
 
 def test_sums_give_the_official_scores(tracks):
     _, truths, preds = tracks
-    own, official = scores_of(track_sums(truths, preds).sum(axis=0)), official_scores(truths, preds)
+    found, official = scores_of(track_sums(truths, preds).sum(axis=0)), official_scores(truths, preds)
     assert 0.1 < official["jsc"] < 0.9 and official["rmse"] > 1
-    assert own == pytest.approx([official[name] for name in SCORES], abs=1e-12)
+    assert found == pytest.approx([official[name] for name in SCORES], abs=1e-12)
 
 
 def test_all_hits_without_changepoints():
@@ -43,7 +44,7 @@ def test_all_hits_without_changepoints():
 
 def test_resamples_scatter_around_the_score_as_a_direct_bootstrap_does(tracks):
     exp, truths, preds = tracks
-    resampled = bootstrap(exp, {"a": track_sums(truths, preds)})["a"]
+    resampled = bootstrap_scores(exp, {"a": track_sums(truths, preds)})["a"]
     assert resampled.shape == (5 * N_RESAMPLES, 5)
     rng, rows = np.random.default_rng(1), np.flatnonzero(exp == 2)
     drawn = [rng.choice(rows, len(rows)) for _ in range(300)]
@@ -55,7 +56,7 @@ def test_resamples_scatter_around_the_score_as_a_direct_bootstrap_does(tracks):
 def test_weighted_and_mean_are_those_of_the_table(tracks):
     exp, truths, preds = tracks
     table = score_table(pd.DataFrame({"exp": exp, "segments": truths}), preds, fast_scores)
-    low, high = intervals(bootstrap(exp, {"a": track_sums(truths, preds)})["a"])
+    low, high = score_intervals(bootstrap_scores(exp, {"a": track_sums(truths, preds)})["a"])
     assert low.index.tolist() == table.index.tolist()
     values = table[list(SCORES)].astype(float)
     assert ((low < values) & (values < high)).to_numpy().all()
@@ -65,11 +66,11 @@ def test_weighted_and_mean_are_those_of_the_table(tracks):
 def test_same_seed_same_intervals_and_same_tracks_for_all_methods(tracks):
     exp, truths, preds = tracks
     sums = track_sums(truths, preds)
-    one = bootstrap(exp, {"a": sums}, n_resamples=50)["a"]
-    two = bootstrap(exp, {"a": sums, "b": sums}, n_resamples=50)
+    one = bootstrap_scores(exp, {"a": sums}, n_resamples=50)["a"]
+    two = bootstrap_scores(exp, {"a": sums, "b": sums}, n_resamples=50)
     for other in two.values():  # a matrix product of another width may round its sums in another order
         pd.testing.assert_frame_equal(one, other, rtol=1e-12)
-    assert not one.equals(bootstrap(exp, {"a": sums}, n_resamples=50, seed=1)["a"])
+    assert not one.equals(bootstrap_scores(exp, {"a": sums}, n_resamples=50, seed=1)["a"])
 
 
 def test_paired_comparison_sees_what_intervals_hide(tracks):
@@ -77,14 +78,12 @@ def test_paired_comparison_sees_what_intervals_hide(tracks):
     exp, truths, preds = tracks
     closer = [[replace(s, alpha=1 + 0.98 * (s.alpha - 1)) for s in p] for p in preds]
     table = pd.DataFrame({"exp": exp, "segments": truths})
-    sums = {"a": track_sums(truths, closer), "b": track_sums(truths, preds)}
-    scores = {name: score_table(table, p, fast_scores) for name, p in (("a", closer), ("b", preds))}
-    resampled = bootstrap(exp, sums)
-    result = compare(scores["a"], scores["b"], resampled["a"], resampled["b"]).set_index(["exp", "score"])
+    scores = score_methods(table, {"a": closer, "b": preds}, {"a": fast_scores, "b": official_scores})
+    result = compare_methods(scores["a"], scores["b"]).set_index(["exp", "score"])
     weighted = result.loc[("weighted", "mae_alpha")]
-    low, high = intervals(resampled["a"])
-    assert low.loc["weighted", "mae_alpha"] < weighted["reference"] < high.loc["weighted", "mae_alpha"]
+    low, high = scores["a"].bounds("weighted", "mae_alpha")
+    assert low < weighted["reference"] < high
     assert weighted["verdict"] == "better" and weighted["low"] < weighted["difference"] < weighted["high"] < 0
     assert (result.xs("jsc", level="score")["verdict"] == "within").all()
-    back = compare(scores["b"], scores["a"], resampled["b"], resampled["a"]).set_index(["exp", "score"])
+    back = compare_methods(scores["b"], scores["a"]).set_index(["exp", "score"])
     assert back.loc[("weighted", "mae_alpha"), "verdict"] == "worse"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from main.tracks.benchmark import fit_calibration
+from main.tracks.benchmark.errors import calibration_error
 from main.tracks.inference import calibration as cal
 from main.tracks.inference.predictor import Prediction, Predictor
 from main.tracks.inference.segments import Segment
@@ -66,14 +67,8 @@ def test_temperature_is_found_and_keeps_the_most_probable_state():
     assert np.allclose(too_sure.sum(axis=1), 1) and (too_sure.argmax(axis=1) == right.argmax(axis=1)).all()
     assert fit_calibration.fit_temperature(too_sure, labels, np.ones(20_000)) == 2.0
     hit = right.argmax(axis=1) == labels
-    assert fit_calibration.calibration_error(right.max(axis=1), hit) < 0.02
-    assert fit_calibration.calibration_error(too_sure.max(axis=1), hit) > 0.1
-
-
-def test_calibration_error_by_hand():
-    assert fit_calibration.calibration_error(np.array([0.9, 0.9, 0.3, 1.0]), np.array([1, 0, 0, 1])) == pytest.approx(
-        1.1 / 4
-    )
+    assert calibration_error(right.max(axis=1), hit) < 0.02
+    assert calibration_error(too_sure.max(axis=1), hit) > 0.1
 
 
 def constant(n, k, trapped=0.0):
@@ -116,14 +111,17 @@ def test_truth_of_a_segment_is_that_of_most_of_its_frames():
 
 @pytest.fixture(scope="module")
 def small_set():
-    tracks = [fit_calibration.simulated_tracks(prior, TRACKS, seed) for prior, seed in (("broad", 7), ("challenge", 8))]
+    tracks = [
+        fit_calibration.simulate_labelled_tracks(prior, TRACKS, seed)
+        for prior, seed in (("broad", 7), ("challenge", 8))
+    ]
     return [t | {"sample": (i, t["sample"])} for i, part in enumerate(tracks) for t in part]
 
 
 @pytest.fixture(scope="module", params=SETS)
 def predicted(request, small_set):
     predictor = Predictor(*load_weights(request.param))
-    return fit_calibration.read_frames(predictor, small_set, [t["sigma"] for t in small_set])
+    return fit_calibration.predict_frames(predictor, small_set, [t["sigma"] for t in small_set])
 
 
 def test_tracks_are_read_in_their_samples():
@@ -140,7 +138,7 @@ def test_tracks_are_read_in_their_samples():
             ]
 
     tracks = [{"xy": np.full((9, 2), float(i)), "sample": i % 2 if i < 24 else 2} for i in range(27)]
-    predictions, segmented = fit_calibration.read_tracks(Stub(), {}, tracks)
+    predictions, segmented = fit_calibration.analyse_labelled_tracks(Stub(), {}, tracks)
     assert [p.log10_k[0] for p in predictions] == list(range(27))
     assert [p.alpha[0] for p in predictions] == [1.0] * 24 + [0.0] * 3
     assert [s[0].alpha for s in segmented] == [1.0] * 24 + [0.0] * 3
@@ -174,7 +172,7 @@ def sure_enough(tracks, predictions, temperature=1.0):
     right = probs.argmax(axis=1) == np.concatenate([t["state"] for t in tracks])
     frames_per_track = len(probs) / len(tracks)
     error = np.sqrt((probs.max(axis=1) * (1 - probs.max(axis=1))).mean() * frames_per_track / len(probs))
-    return fit_calibration.calibration_error(probs.max(axis=1), right) < 0.02 + 2 * error
+    return calibration_error(probs.max(axis=1), right) < 0.02 + 2 * error
 
 
 @pytest.mark.parametrize("name", fit_calibration.NAMES)

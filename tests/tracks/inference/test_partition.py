@@ -1,4 +1,4 @@
-"""Dynamic programmes: optimal partitioning equal to ruptures and to trying everything, windows that pay."""
+"""Dynamic programmes: optimal partitioning equal to ruptures and to trying everything, windows of high probability."""
 
 from itertools import combinations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ruptures
 
-from main.tracks.inference.partition import BATCH, CELLS, by_length, partition, windows
+from main.tracks.inference.partition import MAX_GROUP_FRAMES, MAX_GROUP_TRACKS, group_by_length, partition, windows
 
 
 def signals(n, seed, n_channels=3):
@@ -21,11 +21,13 @@ def signals(n, seed, n_channels=3):
 
 
 def test_groups_hold_every_track_once_and_stay_small():
-    lengths = np.random.default_rng(0).permutation([50] * 3000 + [30_000] * 40 + [2 * CELLS])
-    groups = list(by_length(lengths))
+    lengths = np.random.default_rng(0).permutation([50] * 3000 + [30_000] * 40 + [2 * MAX_GROUP_FRAMES])
+    groups = list(group_by_length(lengths))
     assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(len(lengths)))
-    assert all(len(g) == 1 or (len(g) <= BATCH and len(g) * lengths[g].max() <= CELLS) for g in groups)
-    assert len(list(by_length(lengths[lengths == 50], CELLS))) == 1 and not list(by_length([]))
+    assert all(
+        len(g) == 1 or (len(g) <= MAX_GROUP_TRACKS and len(g) * lengths[g].max() <= MAX_GROUP_FRAMES) for g in groups
+    )
+    assert len(list(group_by_length(lengths[lengths == 50], MAX_GROUP_FRAMES))) == 1 and not list(group_by_length([]))
 
 
 @pytest.mark.parametrize("penalty", [4.0, 12.0])

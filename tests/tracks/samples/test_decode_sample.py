@@ -11,7 +11,7 @@ from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
 from main.tracks.samples import decode, fit
 from main.tracks.samples.decode import decode_sample
-from main.tracks.samples.read import read_sample
+from main.tracks.samples.read import analyse_sample
 from simulations.batched import simulate_batched
 from simulations.experiments import EXPERIMENTS
 
@@ -36,7 +36,7 @@ def sample(exp, n_tracks, seed):
 
 
 def blurred(k, alpha, state, rng):
-    """A Prediction (T frames) that sees K, alpha and state as running means, with an error of its own."""
+    """A Prediction (T frames) that sees K, alpha and state as running means, with an error."""
     kernel = np.ones(BLUR) / BLUR
     padded = (np.pad(v, BLUR // 2, mode="edge") for v in (np.log10(np.maximum(k, 1e-3)), alpha, *(np.eye(4)[state].T)))
     log10_k, alpha, *probs = (np.convolve(v, kernel, mode="valid") for v in padded)
@@ -48,7 +48,13 @@ def blurred(k, alpha, state, rng):
 @pytest.fixture
 def quick(monkeypatch):
     """Fewer rounds and tracks for the fit."""
-    for name, value in {"FIT_TRACKS": 20, "MAX_CLIMBS": 0, "N_EM": 3, "MAX_MOVING": 2, "N_PATHS": 20}.items():
+    for name, value in {
+        "MAX_FIT_TRACKS": 20,
+        "MAX_EM_REPEATS": 0,
+        "N_EM_ROUNDS": 3,
+        "MAX_MOVING_COMPONENTS": 2,
+        "N_PATHS": 20,
+    }.items():
         monkeypatch.setattr(fit if hasattr(fit, name) else decode, name, value)
 
 
@@ -92,17 +98,17 @@ class Stored:
 def test_networks_and_mixture_read_a_sample_together(quick):
     tracks, _, preds = sample(7, 24, 4)
     predictor = Stored(preds)
-    _, segments, report = read_sample(predictor, {}, tracks, 0.12)
+    _, segments, report = analyse_sample(predictor, {}, tracks, 0.12)
     assert report["networks"] and report["mixture"] and "24 tracks were read together" in report["reason"]
     assert (segments, predictor.together) == (decode_sample(tracks, preds, 0.12, {})[0], [True])
 
 
 def test_networks_read_unlike_tracks_one_by_one(quick, monkeypatch):
-    monkeypatch.setattr(decode, "UNLIKE", {0.1: 1000.0})
-    monkeypatch.setattr(decode, "MIN_GAIN", {0.1: 1000.0})
+    monkeypatch.setattr(decode, "MAX_LOSS_TO_POOL_NATS", {0.1: -1000.0})
+    monkeypatch.setattr(decode, "MIN_GAIN_NATS", {0.1: 1000.0})
     tracks, _, preds = sample(7, 24, 5)
     predictor = Stored(preds)
-    _, segments, report = read_sample(predictor, {}, tracks, 0.12)
+    _, segments, report = analyse_sample(predictor, {}, tracks, 0.12)
     assert not report["networks"] and not report["mixture"] and "read one by one" in report["reason"]
     assert (segments, predictor.together) == (decode.segment_many(preds, {}), [True, False])
 
@@ -110,7 +116,7 @@ def test_networks_read_unlike_tracks_one_by_one(quick, monkeypatch):
 def test_a_handful_of_tracks_is_read_one_by_one():
     tracks, _, preds = sample(7, 5, 6)
     predictor = Stored(preds)
-    _, _, report = read_sample(predictor, {}, tracks, 0.12)
+    _, _, report = analyse_sample(predictor, {}, tracks, 0.12)
     assert not report["networks"] and predictor.together == [False]
 
 

@@ -9,8 +9,15 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal
 
 from main.tracks.inference.segments import Segment
-from main.tracks.samples.mixture import ALPHA_RANGE, Mixture, fit_mixture, gaussian_mixture, log_prior, update
-from main.tracks.samples.placement import dense_places, expected_counts, matches, place_changepoints
+from main.tracks.samples.mixture import (
+    ALPHA_RANGE,
+    Mixture,
+    fit_gaussian_mixture,
+    log_prior,
+    mixture_of_segments,
+    update_mixture,
+)
+from main.tracks.samples.placement import count_matches, expected_counts, place_changepoints, place_densely
 from main.tracks.samples.semimarkov import (
     Chain,
     decode,
@@ -121,7 +128,7 @@ def test_deconvolution_finds_the_spread_behind_the_errors():
     true = np.where(group[:, None], [-1.0, 0.5], [0.5, 1.2]) + rng.normal(0, 0.1, (4000, 2))
     errors = rng.uniform(0.05, 0.4, (4000, 2))
     values = true + rng.normal(0, errors)
-    share, mean, variance, _ = gaussian_mixture(values, errors**2, np.ones(4000), 2)
+    share, mean, variance, _ = fit_gaussian_mixture(values, errors**2, np.ones(4000), 2)
     np.testing.assert_allclose(share, [0.3, 0.7], atol=0.03)
     np.testing.assert_allclose(mean, [[-1.0, 0.5], [0.5, 1.2]], atol=0.03)
     np.testing.assert_allclose(np.sqrt(variance), 0.1, atol=0.03)
@@ -132,13 +139,13 @@ def test_first_mixture_keeps_trapped_apart():
         Segment(start=0, end=50, k=1.0, alpha=1.0, state=FREE),
         Segment(start=50, end=100, k=0, alpha=0, state=TRAPPED),
     ]
-    mixture = fit_mixture([track] * 5, 1, True)
+    mixture = mixture_of_segments([track] * 5, 1, True)
     assert mixture.state.tolist() == [FREE, TRAPPED]
     assert mixture.mean[0] == pytest.approx([0.0, 1.0])
     assert mixture.start == pytest.approx([0.5, 0.5])
     np.testing.assert_allclose(mixture.transition.sum(1), 1.0)
     with pytest.raises(ValueError, match="no segment moves"):
-        fit_mixture([track[1:]], 1, True)
+        mixture_of_segments([track[1:]], 1, True)
 
 
 def test_prior_is_a_density():
@@ -150,7 +157,9 @@ def test_prior_is_a_density():
 
 
 def test_update_takes_means_spread_and_rates_of_what_was_seen():
-    mixture = fit_mixture([[Segment(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False)
+    mixture = mixture_of_segments(
+        [[Segment(start=0, end=99, k=k, alpha=1.0, state=FREE)] for k in (0.1, 1.0)], 2, False
+    )
     mean = np.array([[[-1.2, 0.8], [0.0, 1.0]], [[-0.8, 1.0], [9.0, 2.0]]])  # the second never in component 1
     seen = SimpleNamespace(
         mean=mean,
@@ -159,7 +168,7 @@ def test_update_takes_means_spread_and_rates_of_what_was_seen():
         moves=np.array([[[0, 10.0], [10.0, 0]], np.zeros((2, 2))]),
         first=np.array([[1.0, 0.0], [1.0, 0.0]]),
     )
-    new = update(mixture, seen)
+    new = update_mixture(mixture, seen)
     assert new.mean[0] == pytest.approx([-1.0, 0.9])
     assert new.sd[0] == pytest.approx(np.sqrt([0.04 + 0.01, 0.01 + 0.01]))
     assert new.mean[1] == pytest.approx(mixture.mean[1])  # of one particle alone nothing is learned
@@ -170,7 +179,7 @@ def test_update_takes_means_spread_and_rates_of_what_was_seen():
 def test_matches_is_the_largest_pairing():
     rng = np.random.default_rng(4)
     lists = [sorted(rng.choice(200, n, replace=False).tolist()) for n in (0, 1, 4, 9, 15)]
-    found = matches(lists, lists)
+    found = count_matches(lists, lists)
     for i, a in enumerate(lists):
         for j, b in enumerate(lists):
             near = np.abs(np.subtract.outer(a, b)) <= 9
@@ -203,4 +212,4 @@ def test_unsure_changes_are_reported_where_a_path_of_likeliest_labels_has_none()
     assert not likely.any()
     assert len(places[0]) >= 1
     assert all(45 <= c <= 65 for c in places[0])
-    assert dense_places(np.zeros(50), 0.2) == []
+    assert place_densely(np.zeros(50), 0.2) == []

@@ -1,4 +1,4 @@
-"""Reading a track in the light of its sample: symmetries of the network, samples of the stream, what it brings."""
+"""Tracks of a sample analysed together: symmetries of the network, samples of the stream, smaller errors."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS, Predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.samples import decode
-from main.tracks.samples.read import read_sample
+from main.tracks.samples.read import analyse_sample
 from main.utils.weights import load_weights
 from simulations.batched import simulate_batched
 from simulations.experiments import EXPERIMENTS
@@ -156,12 +156,12 @@ def test_a_sample_of_60_tracks_helps(predictor, number):
 
 def test_a_decoded_sample_has_better_segments_in_every_score(predictor, monkeypatch):
     """EXP 5, from a mixture of 30 tracks, against `default` with one track at a time."""
-    monkeypatch.setattr(decode, "FIT_TRACKS", 30)
+    monkeypatch.setattr(decode, "MAX_FIT_TRACKS", 30)
     tracks = experiment(5, 60, seed=21)
     paths, truths = [t["xy"] for t in tracks], [segments_of(t) for t in tracks]
     nets, config = load_weights("default")
     alone = fast_scores(truths, segment_many(Predictor(nets, config).predict(paths, SIGMA_PX), config))
-    _, segments, report = read_sample(predictor, load_weights(WEIGHTS)[1], paths, SIGMA_PX)
+    _, segments, report = analyse_sample(predictor, load_weights(WEIGHTS)[1], paths, SIGMA_PX)
     assert report["networks"] and report["mixture"], report
     together = fast_scores(truths, segments)
     assert together["mae_alpha"] < 0.7 * alone["mae_alpha"] and together["msle_k"] < alone["msle_k"]
