@@ -1,4 +1,4 @@
-"""Tracks from andi_datasets, the reference engine: one world in, its tracks inside the field of view out."""
+"""The reference engine: simulates one world with andi_datasets and returns its tracks inside the field of view."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stochastic import random as stochastic_random
 from simulations.labels import label_filter
 from simulations.worlds import FOV_PX, MIN_FRAMES, Worlds
 
-FOV_MARGIN = 0.05  # of the box, kept free around the field of view (andi_datasets)
+FOV_MARGIN = 0.05  # smallest distance of the field of view from the box, as a share of the box (andi_datasets)
 
 
 class Track(NamedTuple):
@@ -31,18 +31,18 @@ class Track(NamedTuple):
 
 @contextmanager
 def seeded(seed: np.random.SeedSequence) -> Iterator[np.random.Generator]:
-    """Seed both random streams of andi_datasets, yield a third one for our own draws, restore all on leaving.
+    """Seed both random streams of andi_datasets, yield a third one for the draws of worlds, restore all at the end.
 
     andi_datasets reads `numpy.random` for positions and switches, and `stochastic.random.generator` for its
-    fractional noise; the second one is not reached by `numpy.random.seed`.
+    fractional noise. `numpy.random.seed` does not seed the second one.
     """
     keys = [(*seed.spawn_key, i) for i in range(3)]
-    entropy, noise, own = (np.random.SeedSequence(seed.entropy, spawn_key=key) for key in keys)
+    library, noise, worlds = (np.random.SeedSequence(seed.entropy, spawn_key=key) for key in keys)
     numpy_state, generator = np.random.get_state(), stochastic_random.generator
-    np.random.seed(entropy.generate_state(8))
+    np.random.seed(library.generate_state(8))
     stochastic_random.use_generator(np.random.default_rng(noise))
     try:
-        yield np.random.default_rng(own)
+        yield np.random.default_rng(worlds)
     finally:
         np.random.set_state(numpy_state)
         stochastic_random.generator = generator
@@ -63,7 +63,7 @@ def simulate_world(world: Worlds) -> list[Track]:
     Returns
     -------
     list of Track
-        Segments of at least 20 frames inside the field of view; empty if there is none.
+        Stays of at least 20 frames inside the field of view; empty if there is none.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def simulate_world(world: Worlds) -> list[Track]:
     """
     if len(world) != 1:
         raise ValueError(f"simulate_world takes one world, not {len(world)}")
-    with warnings.catch_warnings():  # the library silences all warnings for good; keep that to itself
+    with warnings.catch_warnings():  # the library turns all warnings off; turn them on again afterwards
         warnings.simplefilter("ignore")
         positions, labels = getattr(models_phenom(), world.model)(**library_arguments(world))
         if not np.isfinite(positions).all():
@@ -83,7 +83,10 @@ def simulate_world(world: Worlds) -> list[Track]:
 
 
 def library_arguments(world: Worlds) -> dict:
-    """Arguments of the `models_phenom` method of the world's model; diffusion as (mean, variance) pairs."""
+    """Arguments of the method of `models_phenom` that simulates the model of a world.
+
+    `Ds` and `alphas` hold a pair (mean, variance) for each state.
+    """
     diffusion = {
         "Ds": np.stack([world.k_mean[0], world.k_var[0]], 1),
         "alphas": np.stack([world.alpha_mean[0], world.alpha_var[0]], 1),
@@ -106,7 +109,7 @@ def _fov_origin(world: Worlds) -> np.ndarray:
     low, high = FOV_MARGIN * box, (1 - FOV_MARGIN) * box - fov
     if fov == FOV_PX and int(low) < int((1 - FOV_MARGIN) * box) - int(fov):
         return np.random.randint(int(low), int((1 - FOV_MARGIN) * box) - int(fov), 2)
-    if high <= low:  # a field of view as large as the box: centred
+    if high <= low:  # the field of view is as large as the box: centre it
         return np.full(2, (box - fov) / 2)
     return np.random.uniform(low, high, 2)
 
@@ -131,6 +134,6 @@ def _crop(positions: np.ndarray, labels: np.ndarray, origin: np.ndarray, world: 
 
 
 def _spans_inside(xy: np.ndarray, origin: np.ndarray, fov: float) -> np.ndarray:
-    """Frames (start, stop) of the stretches of at least 20 frames inside the field of view, (n, 2)."""
+    """Frames (start, stop) of the stays of at least 20 frames inside the field of view, (n, 2)."""
     spans = segs_inside_fov(xy, fov_origin=origin, fov_length=fov, cutoff_length=MIN_FRAMES)
     return np.empty((0, 2), int) if spans is None else spans

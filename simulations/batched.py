@@ -1,9 +1,8 @@
-"""The five phenomenological models of andi_datasets, vectorised over many worlds in torch, on CPU or GPU.
+"""The five phenomenological models of andi_datasets, many worlds at once in torch, on CPU or GPU.
 
-Same physics as `andi.py` (fresh fractional noise after every switch, reflecting box, traps and compartments in space,
-field-of-view cropping, label filter, localisation noise last), tested against it. What differs by model in the
-library differs here: in multi-state and confinement the label of frame t governs the step t -> t+1, in traps and
-dimerisation the step t-1 -> t.
+The physics is that of `andi.py` and is tested against it: new fractional noise after every switch, a reflecting box,
+traps and compartments in space, cropping to the field of view, the label filter, localisation error last. As in the
+library, the step that a label describes differs by model (`STEP_ENDS_AT_LABEL`).
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from simulations.worlds import Worlds
 
 
 def simulate_batched(worlds: Worlds, generator: torch.Generator, min_frames: int = MIN_FRAMES) -> dict:
-    """Tracks of every particle of every world, as seen through one field of view per world.
+    """Simulate worlds and return the tracks of all particles inside one field of view per world.
 
     Parameters
     ----------
     worlds : Worlds
         W experiments of one model.
     generator : torch.Generator
-        Its device is where everything is computed; the same seed gives the same tracks on one device type.
+        Everything is computed on its device; the same seed gives the same tracks on the same type of device.
     min_frames : int
         Shorter stretches inside the field of view are dropped.
 
     Returns
     -------
     dict
-        `xy` (B, T, 2) float32 px, right-padded with zeros; `length` (B,); `sigma` (B,) px; `k` (B, T)
+        `xy` (B, T, 2) float32 px, padded with zeros at the end; `length` (B,); `sigma` (B,) px; `k` (B, T)
         px^2/frame^alpha and `alpha` (B, T), zero where trapped and in the padding; `state` (B, T), an index into
         `STATES`; `model` (B,), an index into `MODELS`; `world` (B,).
     """
@@ -45,7 +44,7 @@ def simulate_batched(worlds: Worlds, generator: torch.Generator, min_frames: int
     alpha = _truncated_normal(worlds.alpha_mean, worlds.alpha_var, 0.0, 1.999, world, generator)
     box = _tensor(worlds.box, device)
     pos, codes = _SIMULATORS[worlds.model](worlds, k, alpha, box, world, generator)  # (P, T, 2), (P, T)
-    k, alpha, state = _tables(worlds.model, k, alpha)
+    k, alpha, state = _values_of_codes(worlds.model, k, alpha)
     fov = _tensor(worlds.fov, device)
     low, high = 0.05 * box, 0.95 * box - fov  # andi_datasets keeps the field of view 5 % away from the walls
     origin = low[:, None] + (high - low).clamp_min(0)[:, None] * _rand(n_worlds, 2, generator)
@@ -71,7 +70,7 @@ def simulate_batched(worlds: Worlds, generator: torch.Generator, min_frames: int
     }
 
 
-def _tables(model: str, k: torch.Tensor, alpha: torch.Tensor):
+def _values_of_codes(model: str, k: torch.Tensor, alpha: torch.Tensor):
     """K, alpha and diffusive state of each code a particle can have, each (P, C)."""
     state = torch.where(alpha >= ALPHA_DIRECTED, DIRECTED, FREE)
     if model == "immobile_traps":
@@ -86,12 +85,12 @@ def _tables(model: str, k: torch.Tensor, alpha: torch.Tensor):
 def _single_state(worlds, k, alpha, box, world, generator):
     codes = torch.zeros(len(world), worlds.n_frames, dtype=torch.long, device=box.device)
     steps = noise_series(alpha[:, 0], worlds.n_frames, generator) * (2 * k[:, 0]).sqrt()[:, None, None]
-    return _walk(steps, box[world], generator), codes
+    return _reflected_walk(steps, box[world], generator), codes
 
 
 def _multi_state(worlds, k, alpha, box, world, generator):
     codes = _markov_chain(worlds, world, generator)
-    return _walk(_switching_steps(codes, k, alpha, generator), box[world], generator), codes
+    return _reflected_walk(_switching_steps(codes, k, alpha, generator), box[world], generator), codes
 
 
 def _markov_chain(worlds: Worlds, world: torch.Tensor, generator) -> torch.Tensor:
@@ -110,7 +109,7 @@ def _markov_chain(worlds: Worlds, world: torch.Tensor, generator) -> torch.Tenso
 def _switching_steps(codes: torch.Tensor, k: torch.Tensor, alpha: torch.Tensor, generator) -> torch.Tensor:
     """Steps (P, 2, T) with a fresh series of fractional noise in every run of one code; step t is t-1 -> t."""
     n, frames = codes.shape
-    governing = torch.cat([codes[:, :1], codes[:, :-1]], 1)  # the label of frame t-1 rules the step into t
+    governing = torch.cat([codes[:, :1], codes[:, :-1]], 1)  # the label of frame t-1 governs the step into t
     change = torch.ones_like(governing, dtype=torch.bool)
     change[:, 1:] = governing[:, 1:] != governing[:, :-1]
     particle, start = change.nonzero(as_tuple=True)
@@ -136,7 +135,7 @@ def _switching_steps(codes: torch.Tensor, k: torch.Tensor, alpha: torch.Tensor, 
     return torch.cat(pool)[torch.stack([where.view(n, frames), other.view(n, frames)], 1)]
 
 
-def _walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
+def _reflected_walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
     """Positions (P, T, 2) of a walk with steps (P, 2, T) in a reflecting box, from a uniform start."""
     steps[:, :, 0] = _rand(len(steps), 2, generator) * box[:, None]
     pos = steps.cumsum(2)
@@ -145,7 +144,7 @@ def _walk(steps: torch.Tensor, box: torch.Tensor, generator) -> torch.Tensor:
     if len(hit):
         steps, wall = steps[hit].permute(2, 0, 1).contiguous(), box[hit, None]
         for t in range(1, len(steps)):
-            steps[t] = _fold(steps[t - 1] + steps[t], wall)
+            steps[t] = _reflect_at_box(steps[t - 1] + steps[t], wall)
         pos[hit] = steps.permute(1, 2, 0)
     return pos.transpose(1, 2)
 
@@ -158,7 +157,7 @@ def _immobile_traps(worlds, k, alpha, box, world, generator):
     p_bind, p_unbind = (_tensor(p, device)[world] for p in (worlds.p_bind, worlds.p_unbind))
     grid = DiscGrid(traps, _tensor(worlds.radius, device), box)
     scale, wall = (2 * k[:, 0]).sqrt(), box[world, None]
-    pos = _time_first_noise(alpha[:, 0], scale, frames, generator)  # steps, in whose place the positions come
+    pos = _time_first_noise(alpha[:, 0], scale, frames, generator)  # holds steps; positions replace them frame by frame
     pos[0] = _rand(n, 2, generator) * wall
     codes = torch.zeros(frames, n, dtype=torch.long, device=device)
     bound = torch.zeros(n, dtype=torch.bool, device=device)
@@ -169,9 +168,9 @@ def _immobile_traps(worlds, k, alpha, box, world, generator):
         binds = torch.zeros_like(bound)
         binds[near] = True
         bound = (bound | (binds & (draws[t, 1] < p_bind))) & ~released
-        _refresh(pos, released, t, alpha[:, 0], scale, generator)
+        _redraw_steps(pos, released, t, alpha[:, 0], scale, generator)
         moved = torch.where(bound[:, None], 0.0, pos[t])
-        pos[t] = _fold(pos[t - 1] + moved, wall)
+        pos[t] = _reflect_at_box(pos[t - 1] + moved, wall)
         codes[t] = bound
     return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
 
@@ -185,7 +184,7 @@ def _confinement(worlds, k, alpha, box, world, generator):
     inside = torch.zeros(n, dtype=torch.bool, device=device)
 
     def enter(position, candidates):
-        """Particles of `candidates` (indices) that stand in a compartment are inside it."""
+        """Mark those of `candidates` (indices of particles) that are in a compartment as inside it."""
         found, where = grid.covering(position[candidates], world[candidates])
         inside[candidates[found]] = True
         centre[candidates[found]] = where
@@ -209,10 +208,10 @@ def _confinement(worlds, k, alpha, box, world, generator):
             inside[hits[leaves]] = False
         enter(new, (~inside).nonzero()[:, 0])
         codes[t] = inside
-        pos[t] = _fold(new, wall)
+        pos[t] = _reflect_at_box(new, wall)
         if t + 1 < frames:
             code = codes[t]
-            _refresh(pos, inside != was_inside, t + 1, alpha[rows, code], scale[rows, code], generator)
+            _redraw_steps(pos, inside != was_inside, t + 1, alpha[rows, code], scale[rows, code], generator)
     return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
 
 
@@ -231,33 +230,33 @@ def _dimerization(worlds, k, alpha, box, world, generator):
         released = switch_dimers(partner, p_unbind, generator)
         pairs = pair_up(pos[t - 1].view(*shape, 2), partner, released, reach, p_bind, generator)
         partner[released] = -1
-        _refresh(pos, released, t, alpha[:, 0], scale[:, 0], generator)
+        _redraw_steps(pos, released, t, alpha[:, 0], scale[:, 0], generator)
         if len(pairs):
             first, second = pairs.unbind(1)
             partner[first], partner[second] = second, first
             fresh = torch.zeros_like(released)
             fresh[first] = True
-            _refresh(pos, fresh, t, alpha[:, 1], scale[:, 1], generator)
+            _redraw_steps(pos, fresh, t, alpha[:, 1], scale[:, 1], generator)
             pos[t:, second] = pos[t:, first]  # dimers move together, as the partner of lower index would
         codes[t] = partner >= 0
-        pos[t] = _fold(pos[t - 1] + pos[t], wall)
+        pos[t] = _reflect_at_box(pos[t - 1] + pos[t], wall)
     return pos.transpose(0, 1).contiguous(), codes.T.contiguous()
 
 
 def _time_first_noise(alpha, scale, frames: int, generator) -> torch.Tensor:
-    """Steps (T, P, 2): a frame of all particles lies together, which is what a walk in time reads."""
+    """Draw steps (T, P, 2); the steps of one frame lie together in memory, since a walk reads frame after frame."""
     return (noise_series(alpha, frames, generator) * scale[:, None, None]).permute(2, 0, 1).contiguous()
 
 
-def _refresh(steps, which, t: int, alpha, scale, generator) -> None:
-    """New noise from frame `t` on for the particles that switched; `steps` (T, P, 2), in place."""
+def _redraw_steps(steps, which, t: int, alpha, scale, generator) -> None:
+    """Draw new steps from frame `t` on for the particles `which` (P,) that switched; changes `steps` (T, P, 2)."""
     (idx,) = which.nonzero(as_tuple=True)
     if len(idx):
         steps[t:, idx] = _time_first_noise(alpha[idx], scale[idx], len(steps) - t, generator)
 
 
-def _fold(pos: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
-    """Position after any number of reflections at 0 and `box`."""
+def _reflect_at_box(pos: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
+    """Positions after any number of reflections at 0 and `box`."""
     period = 2 * box
     wrapped = pos - period * (pos / period).floor()  # twice as fast as torch.remainder
     return torch.minimum(wrapped, period - wrapped)

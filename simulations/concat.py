@@ -1,7 +1,7 @@
-"""Concatenate the shards of a simulation: one Parquet per model, and a manifest.
+"""Join the shards of a simulation to one Parquet file per model, and write a manifest.
 
-Tracks get a `track_id` that is unique over all models. Every shard becomes one row group, so that no track is
-cut by the border of a row group and a reader can stream the file.
+Tracks get a `track_id` that is unique over all models. Every shard becomes one row group. A track therefore never
+lies in two row groups, and a reader can read the file piece by piece.
 
     python simulations/concat.py data/broad
 """
@@ -31,13 +31,13 @@ def concatenate(folder) -> dict:
     Returns
     -------
     dict
-        The manifest: parameters, seeds, and per model the file, its sha256, its tracks, frames, frames per
-        state, worlds, and worlds that failed by reason.
+        The manifest: parameters, seeds, and for each model the file, its sha256, the numbers of tracks, frames,
+        frames per state and worlds, and the number of worlds without a track for each reason.
 
     Raises
     ------
     ValueError
-        If the folder holds no simulation, or one with shards missing or of the wrong length.
+        If the folder holds no simulation, or shards are missing or do not hold the expected tracks.
     """
     folder = Path(folder)
     if not (folder / PARAMETERS_FILE).is_file():
@@ -46,8 +46,8 @@ def concatenate(folder) -> dict:
     jobs = plan_jobs(parameters)
     missing = [job.shard for job in jobs if not (folder / job.shard).exists()]
     if missing:
-        lack = f"{len(missing)} of {len(jobs)} shards (first: {missing[0]})"
-        raise ValueError(f"{folder} lacks {lack}: finish the simulation with --resume")
+        absent = f"{len(missing)} of {len(jobs)} shards (first: {missing[0]})"
+        raise ValueError(f"{folder} lacks {absent}: finish the simulation with simulate.py --resume")
     models = {}
     for model in parameters["models"]:
         first_id = sum(entry["tracks"] for entry in models.values())
@@ -88,17 +88,20 @@ def _join_shards(path: Path, folder: Path, jobs: list[Job], first_id: int) -> No
 
 
 def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
+    """Table of one shard with track_id from `first_id`; raises ValueError if tracks are missing."""
     table = pq.read_table(path).replace_schema_metadata(None)
     track_id = table["track_id"].to_numpy()
     if not np.array_equal(np.unique(track_id), np.arange(job.n_tracks)):
-        raise ValueError(f"{path} should hold {job.n_tracks} tracks and does not: delete it and use --resume")
+        raise ValueError(
+            f"{path} does not hold the expected {job.n_tracks} tracks: delete it and use simulate.py --resume"
+        )
     return table.set_column(0, SCHEMA.field("track_id"), pa.array(track_id + first_id))
 
 
 def main(argv=None) -> int:
-    """The command; 2 if the folder is not a finished simulation."""
-    parser = argparse.ArgumentParser(description="Shards -> one Parquet per model and a manifest.")
-    parser.add_argument("folder", type=Path)
+    """Run the command; returns 2 if the folder is not a finished simulation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the --out folder of a finished simulate.py (required)")
     folder = parser.parse_args(argv).folder
     try:
         manifest = concatenate(folder)

@@ -1,4 +1,4 @@
-"""From simulated worlds to tracks: field-of-view cropping and the library's label filter, many tracks at once."""
+"""Cut tracks out of simulated worlds: field of view and label filter of andi_datasets, many tracks at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import torch
 
 
 def filter_codes(codes: torch.Tensor, length: torch.Tensor, window: int = 5, min_run: int = 3) -> torch.Tensor:
-    """Majority filter, then shortest-segment rule, of andi_datasets (`utils_challenge.label_filter`), batched.
+    """Filter labels as `andi_datasets.utils_challenge.label_filter` does: majority first, then short segments.
 
     Parameters
     ----------
     codes : Tensor, shape (B, T), int64
-        State codes 0..C-1; whatever stands beyond `length` is ignored.
+        State codes 0..C-1; values beyond `length` are ignored.
     length : Tensor, shape (B,)
         Frames of each track, at least `min_run`.
+    window : int
+        Frames over which the majority is taken.
+    min_run : int
+        Frames of the shortest segment that is kept.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def filter_codes(codes: torch.Tensor, length: torch.Tensor, window: int = 5, min
 
 
 def _majority(first: torch.Tensor, valid: torch.Tensor, window: int) -> torch.Tensor:
-    """Most frequent label within `window` frames, of equally frequent ones the lowest; -1 where not valid."""
+    """Most frequent label within `window` frames; the lowest if several are equally frequent; -1 where not valid."""
     frames = first.shape[1]
     padded = torch.nn.functional.pad(torch.where(valid, first, -1), (window // 2, window // 2), value=-1)
     views = [padded[:, i : i + frames] for i in range(window)]
@@ -57,7 +61,7 @@ def _first_occurrence(codes: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def _enforce_min_run(labels: torch.Tensor, min_run: int) -> torch.Tensor:
-    """Runs shorter than `min_run` take the label before them; what precedes frame `min_run` is one run."""
+    """Give runs shorter than `min_run` the label before them; the frames up to `min_run` are one run."""
     n, frames = labels.shape
     time = torch.arange(frames, device=labels.device).expand(n, frames)
     change = torch.ones_like(labels, dtype=torch.bool)
@@ -75,17 +79,18 @@ def _enforce_min_run(labels: torch.Tensor, min_run: int) -> torch.Tensor:
 def visible_runs(
     pos: torch.Tensor, origin: torch.Tensor, fov: torch.Tensor, min_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Stretches of at least `min_frames` frames that particles spend inside the field of view.
+    """Find the stays of at least `min_frames` frames of particles inside the field of view.
 
     Parameters
     ----------
     pos : Tensor, shape (P, T, 2), px
     origin : Tensor, shape (P, 2); fov : Tensor, shape (P,), px
+        Lower corner and side of the field of view.
 
     Returns
     -------
     particle, start, length : Tensors, shape (B,)
-        One entry per stretch, in the order of particles and time.
+        One entry per stay, in the order of particles and time.
     """
     inside = ((pos > origin[:, None]) & (pos < (origin + fov[:, None])[:, None])).all(-1)
     edge = torch.zeros_like(inside[:, :1])
@@ -97,6 +102,6 @@ def visible_runs(
 
 
 def take_runs(values: torch.Tensor, particle, start, frames: int) -> torch.Tensor:
-    """Rows (B, frames, ...) of `values` (P, T, ...) from each start on; beyond T the last frame repeats."""
+    """Take `frames` frames of `values` (P, T, ...) from each start on, (B, frames, ...); the last frame is repeated."""
     time = (start[:, None] + torch.arange(frames, device=values.device)).clamp_max(values.shape[1] - 1)
     return values[particle[:, None], time]

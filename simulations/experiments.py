@@ -10,7 +10,7 @@ from simulations.worlds import BOX_PX, FOV_PX, FRAMES, SIGMA_PX, Worlds
 
 
 def andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
-    """The defaults of andi_datasets 2.1.13 (`_get_dic_andi2`): 50 particles, K about 1 px^2/frame^alpha."""
+    """Draw `n` worlds from the defaults of andi_datasets 2.1.13 (`_get_dic_andi2`): 50 particles, K about 1."""
     k = np.ones((n, 1))
     alpha = rng.uniform(0.5, 1.5, (n, 1))
     if model in ("multi_state", "dimerization", "confinement"):
@@ -41,7 +41,7 @@ def andi2_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
 
 
 def _experiment(model: str, k, alpha, n_particles: int, **extra) -> Worlds:
-    """One published experiment; `k` and `alpha` are lists of (mean, variance) per state."""
+    """Build one published experiment; `k` and `alpha` are lists of (mean, variance) per state."""
     k, alpha = np.array(k, float), np.array(alpha, float)
     one = np.ones(1)
     extra = {n: np.array([v], int if n == "count" else float) for n, v in extra.items()}
@@ -78,7 +78,13 @@ EXPERIMENTS: tuple[Worlds, ...] = (  # EXP 1-9 of the AnDi-2 benchmark (andi_dat
 
 
 def benchmark_worlds(model: str, n: int, rng, n_frames: int) -> Worlds:
-    """`n` copies of one published experiment of this model, drawn at random where there are several."""
+    """Return `n` copies of one published experiment of this model, chosen at random if there are several.
+
+    Raises
+    ------
+    ValueError
+        If there is no published experiment of this model.
+    """
     candidates = [e for e in EXPERIMENTS if e.model == model]
     if not candidates:
         raise ValueError(f"the benchmark has no experiment of model {model!r}")

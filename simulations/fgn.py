@@ -28,7 +28,7 @@ def autocovariance(alpha: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def fractional_noise(alpha: torch.Tensor, length: int, generator: torch.Generator, dims: int = 2) -> torch.Tensor:
-    """Independent series of unit-variance fractional Gaussian noise by circulant embedding.
+    """Draw independent series of unit-variance fractional Gaussian noise by circulant embedding.
 
     Davies and Harte, Biometrika 74, 95 (1987). Eigenvalues are computed in float64 (in float32 they turn negative
     near alpha = 2), the rest in float32.
@@ -50,7 +50,7 @@ def fractional_noise(alpha: torch.Tensor, length: int, generator: torch.Generato
 
 
 def noise_series(alpha: torch.Tensor, length: int, generator: torch.Generator, dims: int = 2) -> torch.Tensor:
-    """`fractional_noise` with time last, (N, dims, length), as the transform leaves it."""
+    """As `fractional_noise`, with time as the last axis: (N, dims, length)."""
     n, device = len(alpha), alpha.device
     if length == 1:
         return torch.randn(n, dims, 1, device=device, generator=generator)
@@ -66,4 +66,6 @@ def noise_series(alpha: torch.Tensor, length: int, generator: torch.Generator, d
     return series[..., :length]
 
 
-_SIZES = sorted(2**a * 3**b * 5**c for a in range(16) for b in range(3) for c in range(3))  # fast transforms
+_SIZES = sorted(
+    2**a * 3**b * 5**c for a in range(16) for b in range(3) for c in range(3)
+)  # lengths with fast Fourier transforms

@@ -1,4 +1,4 @@
-"""Which discs (traps, compartments) may a position touch: a look-up table per world instead of all distances."""
+"""Find the disc (trap, compartment) that covers a position with a table of cells, not with all distances."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ MAX_CELLS = 64  # per side of a world
 
 
 class DiscGrid:
-    """Discs of one radius per world, found by the cell a position falls into.
+    """Discs of one radius per world, listed by the cells that they touch.
 
-    A cell is at least as wide as a disc, so a disc touches at most two cells per axis; each cell lists the centres
+    A cell is at least as wide as a disc, so a disc touches at most two cells per axis. Each cell lists the centres
     of the discs that may reach into it.
 
     Parameters
     ----------
     centres : Tensor, shape (W, M, 2), px
-        Absent discs at infinity.
+        Centres of the discs; infinity where a world has fewer than M.
     radius, box : Tensor, shape (W,), px
         Radius of the discs and side of the box they lie in.
     """
@@ -37,7 +37,7 @@ class DiscGrid:
                 new &= ~((j == 1) & (ends[0][..., 1] == ends[1][..., 1]))
                 cells.append(((world * self.n + ends[i][..., 0]) * self.n + ends[j][..., 1])[new])
                 discs.append(centres[new])
-        self.table = _group(torch.cat(cells), torch.cat(discs), n_worlds * self.n**2)  # (cells, m, 2)
+        self.table = _list_by_cell(torch.cat(cells), torch.cat(discs), n_worlds * self.n**2)  # (cells, m, 2)
         self.occupied = torch.isfinite(self.table[:, 0, 0])
         self.radius = radius
 
@@ -46,7 +46,7 @@ class DiscGrid:
         return torch.minimum(index, self.last[world][..., None])
 
     def covering(self, pos: torch.Tensor, world: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which positions a disc covers, and the centre of the nearest disc there.
+        """Find the positions that a disc covers, and the centre of the nearest disc.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class DiscGrid:
         Returns
         -------
         index : Tensor, shape (M,)
-            Positions nearer to a centre than the radius, increasing.
+            Indices of the positions that are nearer to a centre than the radius, increasing.
         centre : Tensor, shape (M, 2)
         """
         cell = self._cell(pos, world)
@@ -68,8 +68,8 @@ class DiscGrid:
         return index[hit], candidates[hit, nearest.indices[hit]]
 
 
-def _group(cells: torch.Tensor, discs: torch.Tensor, n_cells: int) -> torch.Tensor:
-    """Discs by cell, (n_cells, m, 2), filled up with infinity."""
+def _list_by_cell(cells: torch.Tensor, discs: torch.Tensor, n_cells: int) -> torch.Tensor:
+    """Table of the discs in each cell, (n_cells, m, 2); unused places are infinity."""
     order = cells.argsort()
     cells, discs = cells[order], discs[order]
     counts = torch.bincount(cells, minlength=n_cells)

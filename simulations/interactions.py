@@ -1,4 +1,4 @@
-"""Encounters in space: particles with each other and with the walls of compartments, batched."""
+"""Contacts of particles with each other and with the walls of compartments, many worlds at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MARGIN = 1e-4  # px: a reflected position stays this far inside its wall, as in
 
 
 def switch_dimers(partner: torch.Tensor, p_unbind: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Which particles are released in this frame: one coin per dimer. Shapes (P,)."""
+    """Which particles leave their dimer in this frame, (P,) bool; one random draw for each dimer."""
     index = torch.arange(len(partner), device=partner.device)
     coin = torch.rand(len(partner), generator=generator, device=partner.device) < p_unbind
     leader = torch.minimum(index, torch.where(partner >= 0, partner, index))
@@ -18,15 +18,18 @@ def switch_dimers(partner: torch.Tensor, p_unbind: torch.Tensor, generator: torc
 
 
 def pair_up(pos: torch.Tensor, partner, released, reach: torch.Tensor, p_bind: torch.Tensor, generator) -> torch.Tensor:
-    """New dimers of this frame, found as andi_datasets does: particles in order, each tries its neighbours in order.
+    """Find the new dimers of this frame. As in andi_datasets, particles try to bind their neighbours one by one.
 
-    A free pair within reach tosses a coin when its lower particle is treated and, if that failed, another when the
-    higher one is. A particle released in this frame does not bind again in it.
+    Particles and neighbours come in the order of their index. A free pair within reach therefore has two chances to
+    bind: one when its first particle is treated and, if that fails, one when its second particle is treated. A particle
+    that was released in this frame does not bind again in it.
 
     Parameters
     ----------
     pos : Tensor, shape (W, N, 2), px
-    partner, released : Tensors, shape (P,) with P = W N
+    partner : Tensor, shape (P,) with P = W N
+        Index of the particle to which each is bound, -1 if it is free.
+    released : Tensor, shape (P,), bool
     reach : Tensor, shape (W,), px; p_bind : Tensor, shape (W,)
 
     Returns
@@ -36,17 +39,18 @@ def pair_up(pos: torch.Tensor, partner, released, reach: torch.Tensor, p_bind: t
     """
     n_worlds, n = pos.shape[:2]
     (free,) = ((partner < 0) & ~released).nonzero(as_tuple=True)
-    near = _near(pos.view(-1, 2)[free], free // n, reach)
+    near = _pairs_in_reach(pos.view(-1, 2)[free], free // n, reach)
     i, j = free[torch.cat([near, near.flip(0)], 1)]
     order = (i * (n_worlds * n) + j).argsort()
     order = order[torch.rand(len(i), generator=generator, device=pos.device) < p_bind[i[order] // n]]
     return _greedy_matching(i[order], j[order], n_worlds * n)
 
 
-def _near(pos: torch.Tensor, world: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
-    """Pairs (2, M) of rows of `pos` (P, 2) in one `world` (P,) and closer than its `reach` (W,), each pair once.
+def _pairs_in_reach(pos: torch.Tensor, world: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
+    """Pairs (2, M) of rows of `pos` (P, 2) in the same `world` (P,) and closer than its `reach` (W,), each pair once.
 
-    On a line along x, one world after the other, a neighbour is looked for only as far ahead as one may be.
+    Particles are sorted along x, one world after the other, and each is compared only with those less than its reach
+    ahead of it.
     """
     x = pos[:, 0].double()
     x, order = (x + world * (x.amax() + reach.amax()) if len(x) else x).sort()
@@ -66,7 +70,7 @@ def _near(pos: torch.Tensor, world: torch.Tensor, reach: torch.Tensor) -> torch.
 
 
 def _greedy_matching(i: torch.Tensor, j: torch.Tensor, n: int) -> torch.Tensor:
-    """The pairs that a pass in the given order would accept, each particle being used once."""
+    """Pairs that are accepted if one takes them in the given order and uses each particle once."""
     accepted = []
     rank = torch.arange(len(i), device=i.device)
     while len(i):
@@ -84,10 +88,10 @@ def _greedy_matching(i: torch.Tensor, j: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Tensor:
-    """Centres of compartments that do not overlap, by random sequential placement.
+    """Place compartments one after the other at random so that they do not overlap.
 
-    As in andi_datasets a world gives up after 100 tries per compartment in all; it then holds fewer (centre at
-    infinity).
+    As in andi_datasets, a world stops after 100 tries per compartment in total. It then holds fewer compartments; the
+    centres of the missing ones are at infinity.
 
     Returns
     -------
@@ -114,12 +118,12 @@ def compartment_centres(worlds: Worlds, generator: torch.Generator) -> torch.Ten
 
 
 def reflect_inside(start, end, centre, radius) -> torch.Tensor:
-    """End points after specular reflection inside circles.
+    """Reflect the end points of steps at the walls of circles, as a mirror reflects light.
 
     Parameters
     ----------
     start, end, centre : Tensors, shape (P, 2), px
-        `start` inside its circle, `end` outside.
+        Start and end of the steps, centre of the circles; `start` is inside its circle, `end` outside.
     radius : Tensor, shape (P,), px
 
     Returns
@@ -147,6 +151,8 @@ def reflect_inside(start, end, centre, radius) -> torch.Tensor:
         end[idx] = target + centre[idx]
         out = target.norm(dim=1) > radius_i
         idx, start, radius_i = idx[out], hit[out], radius_i[out]
-    pulled = start * ((radius_i - _MARGIN) / radius_i)[:, None]  # a step of very many bounces: leave it at the wall
+    pulled = (
+        start * ((radius_i - _MARGIN) / radius_i)[:, None]
+    )  # after 50 reflections of one step: leave the particle at the wall
     end[idx] = pulled + centre[idx]
     return end

@@ -1,7 +1,7 @@
-"""Jobs of a simulation: fixed pieces of work, each with its own seed, each one Parquet shard.
+"""Jobs of a simulation: each has its own seed and makes one Parquet file, its shard.
 
-The bytes of a shard depend on the parameters of the run and on the job, not on the process, the machine or the
-order in which jobs are made; `simulate.py` and `scheduler.py` only decide who makes them.
+The bytes of a shard depend on the parameters of the run and on the job. They do not depend on the process, the machine
+or the order of the jobs. `simulate.py` and `scheduler.py` only decide where a job runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from simulations.parameters import MIN_FRAMES, MODELS, PRIORS, sample_worlds
 
 PARAMETERS_FILE = "simulation.json"
 TRACKS_PER_JOB = 250
-MAX_BARREN_WORLDS = 1000  # worlds in a row without a track, after which a job gives up
+MAX_EMPTY_WORLDS = 1000  # worlds in a row without a track, after which a job stops with an error
 NO_TRACK = f"no track of {MIN_FRAMES} frames inside the field of view"
 SCHEMA = pa.schema(
     [pa.field("track_id", pa.int64()), pa.field("frame", pa.int64())]
@@ -38,12 +38,12 @@ SCHEMA = pa.schema(
 
 
 def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRACKS_PER_JOB) -> dict:
-    """What fixes the bytes of a run, versions included.
+    """Collect everything on which the bytes of a run depend, versions included.
 
     Raises
     ------
     ValueError
-        If a value is not usable; the message names the option.
+        If a value cannot be used; the message names the option.
     """
     for name, value, low in (
         ("tracks", tracks, 1),
@@ -53,7 +53,7 @@ def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRAC
     ):
         if value < low:
             raise ValueError(f"--{name} {value}: expected {low} or more")
-    for model in models:  # unknown names, and priors that have no such model, are refused here
+    for model in models:  # raises for unknown names, and for priors without this model
         sample_worlds(prior, model, 1, np.random.default_rng(0))
     return {
         "models": [m for m in MODELS if m in models],
@@ -69,7 +69,7 @@ def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRAC
 
 
 class Job(NamedTuple):
-    """`n_tracks` tracks of one model; `index` counts the jobs of that model."""
+    """One job: `n_tracks` tracks of one model; `index` is its number among the jobs of that model."""
 
     model: str
     index: int
@@ -77,12 +77,12 @@ class Job(NamedTuple):
 
     @property
     def shard(self) -> str:
-        """File of the job's tracks, in the folder of the run."""
+        """Name of the file of the job's tracks, relative to the folder of the run."""
         return f"shards/{self.model}_{self.index:05d}.parquet"
 
 
 def plan_jobs(parameters: dict) -> list[Job]:
-    """The jobs of a run, model by model; the last of a model is short if tracks do not divide evenly."""
+    """List the jobs of a run, model by model. The last job of a model may have fewer tracks."""
     size, total = parameters["tracks_per_job"], parameters["tracks"]
     return [
         Job(model, i, min(size, total - i * size)) for model in parameters["models"] for i in range(-(-total // size))
@@ -90,26 +90,26 @@ def plan_jobs(parameters: dict) -> list[Job]:
 
 
 def job_seed(root: int, job: Job) -> np.random.SeedSequence:
-    """Seed of a job: `SeedSequence(root).spawn(...)[model].spawn(...)[index]`, the others not spawned."""
+    """Seed of a job, equal to `SeedSequence(root).spawn(...)[model].spawn(...)[index]`."""
     return np.random.SeedSequence(root, spawn_key=(MODELS.index(job.model), job.index))
 
 
 def simulate_job(parameters: dict, job: Job) -> tuple[list[Track], dict]:
-    """Simulate worlds until a job has its tracks.
+    """Simulate worlds until a job has all its tracks.
 
     Returns
     -------
     tracks : list of Track
         Exactly `job.n_tracks` tracks.
     record : dict
-        What was done: seed, number of worlds, and how many worlds failed for which reason.
+        Seed, number of worlds, and the number of worlds without a track for each reason.
 
     Raises
     ------
     RuntimeError
-        If 1,000 worlds in a row gave no track; the message names the most frequent reason.
+        If 1,000 worlds in a row give no track; the message names the most frequent reason.
     """
-    tracks, failed, n_worlds, barren = [], Counter(), 0, 0
+    tracks, failed, n_worlds, empty = [], Counter(), 0, 0
     with seeded(job_seed(parameters["seed"], job)) as rng:
         while len(tracks) < job.n_tracks:
             world = sample_worlds(parameters["prior"], job.model, 1, rng, n_frames=parameters["frames"])
@@ -117,21 +117,21 @@ def simulate_job(parameters: dict, job: Job) -> tuple[list[Track], dict]:
             try:
                 new = simulate_world(world)
                 reason = NO_TRACK
-            except Exception as error:  # whatever the library raises is counted and reported
+            except Exception as error:  # every error of the library is counted and reported
                 new, reason = [], f"{type(error).__name__}: {error}"
             tracks += new
             failed[reason] += not new
-            barren = 0 if new else barren + 1
-            if barren == MAX_BARREN_WORLDS:
+            empty = 0 if new else empty + 1
+            if empty == MAX_EMPTY_WORLDS:
                 worst = failed.most_common(1)[0][0]
-                raise RuntimeError(f"{barren} worlds in a row without a track ({worst})")
+                raise RuntimeError(f"{empty} worlds in a row without a track ({worst})")
     spawn_key = list(job_seed(parameters["seed"], job).spawn_key)
     record = {"seed": parameters["seed"], "spawn_key": spawn_key, "worlds": n_worlds, "failed": dict(+failed)}
     return tracks[: job.n_tracks], record
 
 
 def tracks_table(tracks: list[Track], model: str, record: dict) -> pa.Table:
-    """The track table of a job, `record` in its metadata; track_id counts from 0."""
+    """Table of the tracks of a job, with `record` in its metadata; track_id counts from 0."""
     lengths = [len(t.frame) for t in tracks]
     xy = np.concatenate([t.xy for t in tracks])
     columns = {
@@ -148,7 +148,7 @@ def tracks_table(tracks: list[Track], model: str, record: dict) -> pa.Table:
 
 
 def make_shard(parameters: dict, job: Job) -> bytes:
-    """Simulate a job; the Parquet file of its tracks, with the record of `simulate_job` in its metadata."""
+    """Simulate a job and return the bytes of its Parquet file, with the record of `simulate_job` in the metadata."""
     tracks, record = simulate_job(parameters, job)
     file = pa.BufferOutputStream()
     pq.write_table(tracks_table(tracks, job.model, record), file, compression="zstd")
@@ -156,10 +156,10 @@ def make_shard(parameters: dict, job: Job) -> bytes:
 
 
 def place_shard(folder: Path, job: Job, shard: bytes) -> None:
-    """Write a shard; it appears under its name only when complete."""
+    """Write a shard; it gets its final name only when it is complete."""
     write_atomically(folder / job.shard, lambda part: part.write_bytes(shard), shared=True)
 
 
 def read_record(path: Path) -> dict:
-    """The record that `make_shard` left in a shard."""
+    """Read the record that `make_shard` wrote into the metadata of a shard."""
     return json.loads(pq.read_schema(path).metadata[b"tracewise"])

@@ -1,4 +1,4 @@
-"""The label filter of andi_datasets, vectorised."""
+"""The label filter of andi_datasets, without its loops."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ WINDOW, MIN_SEGMENT = 5, 3  # frames, as in andi_datasets._defaults_andi2
 
 
 def label_filter(labels: np.ndarray) -> np.ndarray:
-    """Majority-filter a series of labels (window 5), then absorb segments shorter than 3 frames.
+    """Replace each label by the most frequent one in a window of 5 frames, then remove segments shorter than 3 frames.
 
-    Equal, value by value, to `andi_datasets.utils_challenge.label_filter` with its AnDi-2 settings. Where a
-    window holds a tie, the label that occurred first in the whole series wins.
+    Equal, value by value, to `andi_datasets.utils_challenge.label_filter` with its AnDi-2 settings. If several labels
+    are equally frequent in a window, the one that occurs first in the whole series is taken.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def label_filter(labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     array (T,)
-        The filtered labels, float; the input itself where it never changes.
+        The filtered labels, float; the input itself if all labels are equal.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def _rank_by_first_occurrence(labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _majority(ranks: np.ndarray, n_values: int) -> np.ndarray:
-    """Most frequent rank in the window around each frame; the smallest of those that tie."""
+    """Most frequent rank in the window around each frame; the smallest if several are equally frequent."""
     n, half = len(ranks), WINDOW // 2
     counts = np.zeros((n + 1, n_values), int)  # counts[t, v]: frames before t that hold v
     counts[np.arange(1, n + 1), ranks] = 1

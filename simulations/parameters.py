@@ -26,14 +26,14 @@ ALPHA_DIRECTED = 1.9  # andi_datasets: alpha at or above this is "directed"
 
 @dataclass(frozen=True)
 class Range:
-    """An interval to draw from, uniformly in the value or (log=True) in its logarithm."""
+    """An interval; values are drawn uniformly in it or, with log=True, uniformly in the logarithm."""
 
     low: float
     high: float
     log: bool = False
 
     def sample(self, rng: np.random.Generator, size) -> np.ndarray:
-        """Values of shape `size`."""
+        """Draw values of shape `size`."""
         if self.log:
             return 10 ** rng.uniform(np.log10(self.low), np.log10(self.high), size)
         return rng.uniform(self.low, self.high, size)
@@ -41,23 +41,23 @@ class Range:
 
 @dataclass(frozen=True)
 class Prior:
-    """Ranges from which worlds are drawn; write your own with `microscope`, or with `dataclasses.replace` of another.
+    """Ranges from which worlds are drawn. `microscope` makes one for an experiment, `dataclasses.replace` changes one.
 
-    With `relative=True`, radii, box and localisation error are in units of the free state's step sqrt(2 K) instead
-    of pixels, so that the same physics is drawn at every K.
+    With `relative=True`, radii, box and localisation error are in units of the step sqrt(2 K) of the free state instead
+    of pixels, so that the geometry relative to the steps is the same at every K.
     """
 
     name: str
     k: Range  # of the free (first) state, px^2/frame^alpha
     alpha: Range
-    k_ratio: Range | None  # K of a further state over K of the first; None: drawn independently from `k`
-    normal_alpha: float  # chance that a state's alpha is drawn close to 1 instead of from `alpha`
+    k_ratio: Range | None  # K of each other state over K of the first; None: drawn independently from `k`
+    normal_alpha: float  # probability that alpha of a state is drawn close to 1 instead of from `alpha`
     k_relative_sd: Range  # spread between particles, sd of K over its mean
     alpha_sd: Range
     n_states: tuple[int, ...]  # of multi_state
-    leave: Range  # chance per frame to leave a state, multi_state
+    leave: Range  # probability per frame of leaving a state, multi_state
     sigma: Range
-    perfect: float  # chance of no localisation error at all
+    perfect: float  # probability of no localisation error
     box: Range
     fov_fraction: float  # field of view over box
     trap_radius: Range
@@ -70,10 +70,10 @@ class Prior:
     p_unbind: Range
     transmittance: Range
     relative: bool = True
-    absolute_sigma: bool = False  # localisation error in pixels even if the rest is relative
-    k_shift: float = 0.0  # K = draw - k_shift, never below 0.01 where a shift is given
+    absolute_sigma: bool = False  # localisation error in pixels although the other lengths are relative
+    k_shift: float = 0.0  # K = draw - k_shift, at least 0.01 if a shift is given
     directed: float = 0.0  # share of worlds with alpha in 1.91-1.99 in one state ("directed-enriched" of the original)
-    directed_traps: float = 0.0  # the same in worlds with traps: transport that pauses
+    directed_traps: float = 0.0  # the same in worlds with traps
     one_fixed: float = 0.0  # share of multi_state worlds in which only K or only alpha changes
     one_fixed_spread: float = 1.0  # factor on the spread between particles in those worlds
     n_dimerizing: int = 64  # particles of a dimerization world
@@ -131,17 +131,19 @@ def microscope(
     alpha=(0.05, 1.99),
     n_frames: int = FRAMES,
 ) -> Prior:
-    """The prior of one's own experiment: `broad` with this noise, these K and alpha, these lengths.
+    """Make the prior of an experiment: `broad` with its localisation error, its K and alpha and its track length.
 
     Parameters
     ----------
     pixel_size_um, frame_interval_s : float
+        Side of a pixel, um, and time between frames, s.
     localization_error_um : float
-        Standard deviation of the localisation error per coordinate; half to twice as much is simulated.
+        Standard deviation of the localisation error per coordinate, um; half to twice this value is simulated.
     k_um2_per_s_alpha : (float, float)
         Smallest and largest K expected of a moving particle, um^2/s^alpha.
     alpha : (float, float)
-        Smallest and largest anomalous exponent expected; directed motion (alpha above 1.9) is left out below 1.9.
+        Smallest and largest anomalous exponent expected. Directed motion (alpha above 1.9) is simulated only if the
+        largest is above 1.9.
     n_frames : int
         Frames of the longest track, at least 20.
 
@@ -153,7 +155,7 @@ def microscope(
     Raises
     ------
     ValueError
-        If a value cannot be; the message names it.
+        If a value is not possible; the message names it.
     """
     sizes = {
         "pixel_size_um": pixel_size_um,
@@ -187,7 +189,7 @@ def microscope(
 
 
 def read_prior(path) -> Prior:
-    """The prior of a JSON file that holds the arguments of `microscope`.
+    """Read a prior from a JSON file that holds the arguments of `microscope`.
 
     Raises
     ------
@@ -208,14 +210,17 @@ def sample_worlds(
     Parameters
     ----------
     prior : Prior or str
-        Ranges, or the name of a prior in `PRIORS`. "andi2" are the defaults of andi_datasets, "benchmark" cycles
-        through the published experiments of that model.
+        Ranges, or the name of a prior in `PRIORS`: "andi2" gives the defaults of andi_datasets, "benchmark" one of the
+        published experiments of the model, drawn at random.
     model : str
         One of `MODELS`.
+    n : int
+        Number of worlds.
+    rng : numpy.random.Generator
     n_frames : int, optional
-        Frames of the movie instead of the prior's own, or of 200.
+        Frames of the movie; default: those of the prior, or 200.
     n_particles : int, optional
-        Particles of each world instead of the prior's own number.
+        Particles of each world; default: the number of the prior or the model.
 
     Raises
     ------
@@ -232,16 +237,17 @@ def sample_worlds(
         return benchmark_worlds(model, n, rng, n_frames)
     if not isinstance(prior, Prior):
         raise ValueError(f"unknown prior {prior!r}: expected a Prior or one of {', '.join(PRIORS)}")
-    return _prior_worlds(prior, model, n, rng, n_frames, n_particles)
+    return _draw_worlds(prior, model, n, rng, n_frames, n_particles)
 
 
-def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_particles: int | None) -> Worlds:
+def _draw_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_particles: int | None) -> Worlds:
+    """Draw worlds from the ranges of a prior."""
     n_states = {"single_state": 1, "immobile_traps": 1, "multi_state": rng.choice(prior.n_states)}.get(model, 2)
     share = prior.directed_traps if model == "immobile_traps" else prior.directed
     k, alpha = _sample_diffusion(prior, n, n_states, share, rng)
     spread = np.ones((n, 1))
     if model == "multi_state":
-        spread[_fix_one(prior, k, alpha, rng)] = prior.one_fixed_spread
+        spread[_equalise_states(prior, k, alpha, rng)] = prior.one_fixed_spread
     unit = np.sqrt(2 * k[:, 0]) if prior.relative else np.ones(n)
     box = prior.box.sample(rng, n) * unit
     sigma_unit = 1.0 if prior.absolute_sigma else unit
@@ -250,11 +256,11 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_partic
     k_sd = spread * prior.k_relative_sd.sample(rng, k.shape if prior.spread_by_state else (n, 1)) * k
     alpha_sd = spread * prior.alpha_sd.sample(rng, (n, 1)) * (alpha if prior.name == "m3" else 1.0)
     n_particles = n_particles or _PARTICLES.get(model, prior.n_dimerizing)
-    if n_particles == 1 and prior.name != "m3":  # every world has one particle: its own draw is spread enough
+    if n_particles == 1 and prior.name != "m3":  # with one particle per world, the spread between worlds is enough
         k_sd, alpha_sd = 0 * k_sd, 0 * alpha_sd
     if model == "multi_state":
         extra["transition"] = _sample_transition(prior, n, n_states, rng)
-    fov = box * prior.fov_fraction if prior.fov_fraction else 20 * box  # 0: everything is seen
+    fov = box * prior.fov_fraction if prior.fov_fraction else 20 * box  # 0: the whole box is seen
     return Worlds(
         model,
         n_particles,
@@ -271,10 +277,11 @@ def _prior_worlds(prior: Prior, model: str, n: int, rng, n_frames: int, n_partic
 
 
 def _sample_diffusion(prior: Prior, n: int, n_states: int, directed_share: float, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Mean K and mean alpha of each state, each (W, S)."""
     k = prior.k.sample(rng, (n, n_states))
     if prior.k_ratio is not None:
         k[:, 1:] = k[:, :1] * prior.k_ratio.sample(rng, (n, n_states - 1))
-        close = rng.random((n, n_states - 1)) < 0.4  # the hard cases: states a factor 2 to 5 apart
+        close = rng.random((n, n_states - 1)) < 0.4  # difficult cases: states whose K differ by a factor of 2 to 5
         k[:, 1:] = np.where(close, k[:, :1] * 10 ** rng.normal(0, 0.5, close.shape), k[:, 1:])
     if prior.k_shift:
         k = np.maximum(k - prior.k_shift, 0.01)
@@ -287,8 +294,8 @@ def _sample_diffusion(prior: Prior, n: int, n_states: int, directed_share: float
     return k, alpha
 
 
-def _fix_one(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> np.ndarray:
-    """In some worlds only K or only alpha differs between the states (in place); which worlds, (W,) bool."""
+def _equalise_states(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> np.ndarray:
+    """Make K or alpha equal in all states of some worlds, in place; returns which worlds, (W,) bool."""
     draw = rng.random(len(k))
     k_fixed, alpha_fixed = draw < prior.one_fixed / 2, (draw >= prior.one_fixed / 2) & (draw < prior.one_fixed)
     k[k_fixed] = k[k_fixed, :1]
@@ -297,6 +304,7 @@ def _fix_one(prior: Prior, k: np.ndarray, alpha: np.ndarray, rng) -> np.ndarray:
 
 
 def _sample_transition(prior: Prior, n: int, n_states: int, rng) -> np.ndarray:
+    """Transition matrices per frame, (W, S, S)."""
     leave = prior.leave.sample(rng, (n, n_states))
     transition = np.zeros((n, n_states, n_states))
     for i in range(n_states):
@@ -307,7 +315,7 @@ def _sample_transition(prior: Prior, n: int, n_states: int, rng) -> np.ndarray:
 
 
 def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[dict, np.ndarray]:
-    """Traps, partners or compartments of a model, and the box they fit into."""
+    """Fields of `Worlds` for traps, dimers or compartments, and the side of the box, (W,) px."""
     if model == "immobile_traps":
         radius = prior.trap_radius.sample(rng, n) * unit
         count = _sample_count(prior.trap_count, prior.trap_area, radius, box, rng)
@@ -331,7 +339,7 @@ def _sample_geometry(prior: Prior, model: str, n: int, unit, box, rng) -> tuple[
 
 
 def _sample_count(count: Range | None, area: Range, radius, box, rng) -> np.ndarray:
-    """Number of discs per world (W,), drawn itself or as the fraction `area` of the box that they cover."""
+    """Number of discs per world, (W,): drawn from `count`, or such that they cover a fraction drawn from `area`."""
     if count is not None:
         return count.sample(rng, len(box))
     return area.sample(rng, len(box)) * box**2 / (np.pi * radius**2)

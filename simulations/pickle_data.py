@@ -1,4 +1,4 @@
-"""Split simulated tracks into pickled training, validation and test sets: 70/15/15, by track, in every model.
+"""Split simulated tracks into training, validation and test sets: 70, 15 and 15 % of the tracks of each model.
 
 `simulations.dataset.load_dataset` reads and memory-maps the sets.
 
@@ -23,17 +23,19 @@ SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 
 def split_tracks(model: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Split tracks 70/15/15 within every model.
+    """Split the tracks of each model at random into sets with the shares `SHARES`.
 
     Parameters
     ----------
     model : array (n,)
-        Model of every track.
+        Model of each track, an index into `MODELS`.
+    seed : int
+        Of the random split.
 
     Returns
     -------
     dict
-        Sorted track indices of train, validation and test.
+        Name of each set -> sorted track indices.
     """
     parts = {name: [] for name in SHARES}
     borders = np.cumsum(list(SHARES.values()))[:-1]
@@ -47,7 +49,7 @@ def split_tracks(model: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
-    """Write `train.pt`, `validation.pt` and `test.pt` beside the Parquet files of `concat.py`.
+    """Write `train.pt`, `validation.pt` and `test.pt` into the folder of the Parquet files of `concat.py`.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
     Raises
     ------
     ValueError
-        If the folder has no manifest, or a Parquet file is not the one of the manifest.
+        If the folder has no manifest, or the sha256 of a Parquet file is not the one in the manifest.
     """
     folder = Path(folder)
     if not (folder / MANIFEST_FILE).is_file():
@@ -66,7 +68,7 @@ def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
     files = [folder / entry["file"] for entry in manifest["models"].values()]
     for file, entry in zip(files, manifest["models"].values(), strict=True):
         if not file.is_file() or sha256(file) != entry["sha256"]:
-            raise ValueError(f"{file} is not the file of the manifest: run concat.py again")
+            raise ValueError(f"{file} is not the file that the manifest lists: run concat.py again")
     dataset = TrackDataset.from_parquet(files)
     paths = {}
     for name, tracks in split_tracks(dataset.model.numpy(), seed).items():
@@ -77,10 +79,12 @@ def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
 
 
 def main(argv=None) -> int:
-    """The command; 2 if the folder is not ready."""
-    parser = argparse.ArgumentParser(description="Parquet -> pickled train, validation and test sets.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    """Run the command; returns 2 if the folder cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder in which concat.py has run (required)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random split, 0 or more (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     try:
         paths = pickle_data(args.folder, args.seed)

@@ -1,17 +1,18 @@
-"""Simulate labelled tracks from the shell, in several processes or on many machines, one Parquet shard per job.
+"""Simulate labelled tracks in several processes or on many machines; each job writes one Parquet file, its shard.
 
-Job i of a model is a fixed piece of work: its bytes depend on the seed, the prior, the frames and the
-tracks per job, not on the number of workers, the way they are started or which jobs ran before. A shard
-appears under its name only when complete, so that a killed run continues with `--resume` and neither loses
-nor repeats a track.
+The bytes of a shard depend on the seed, the prior, the frames and the tracks per job. They do not depend on the number
+of workers, on how these are started or on the jobs that ran before. A shard gets its final name only when it is
+complete, so a killed run continues with `--resume` and neither loses nor repeats a track.
 
     python simulations/simulate.py --tracks 2000 --prior broad --seed 0 --workers 4 --out data/broad
 
-On many machines that have this project installed, with a folder that only the first one needs to see:
+On many machines that have this project installed (only the one that runs the last command needs the output folder):
 
-    dask scheduler                                                             # on one of them
-    dask worker tcp://HOST:8786 --nworkers 16 --nthreads 1                     # on each
+    dask scheduler                                                             # on one machine
+    dask worker tcp://HOST:8786 --nworkers 16 --nthreads 1                     # on each machine
     python simulations/simulate.py --tracks 2000000 --scheduler tcp://HOST:8786 --out data/broad
+
+Everyone who can reach the port of a dask scheduler or worker can run code there: open it only to machines you trust.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ from simulations.jobs import (
     read_record,
     run_parameters,
 )
-from simulations.parameters import FRAMES, MODELS, PRIORS
+from simulations.parameters import FRAMES, MIN_FRAMES, MODELS, PRIORS
 
 
 def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
-    """Make the output folder, or check that an interrupted run there had the same parameters.
+    """Make the output folder, or check that the interrupted run in it had the same parameters.
 
     Raises
     ------
     ValueError
-        If the folder holds another run, or holds any run and `resume` is not given.
+        If the folder holds another run, holds this run and `resume` is False, or holds other files.
     """
     file = folder / PARAMETERS_FILE
     if file.exists():
@@ -75,12 +76,12 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
 
 
 def run_job(parameters: dict, job: Job, folder: Path) -> None:
-    """Simulate a job and put its shard in place."""
+    """Simulate a job and write its shard."""
     place_shard(folder, job, make_shard(parameters, job))
 
 
 def run_jobs(workers: int, start_method: str, parameters: dict, jobs: list[Job], folder: Path) -> Iterator:
-    """Run jobs in worker processes; yields (job, error text or None) as each ends."""
+    """Run jobs in worker processes; yields (job, error text or None) when a job ends."""
     context = multiprocessing.get_context(start_method)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
@@ -95,7 +96,7 @@ def run_jobs(workers: int, start_method: str, parameters: dict, jobs: list[Job],
 
 
 def _start_worker() -> None:
-    """One thread per worker, Ctrl-C left to the parent, and no worker that outlives a killed parent."""
+    """Set up a worker: one thread, Ctrl-C handled by the parent alone, exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
@@ -108,14 +109,22 @@ def _exit_with_parent() -> None:
 
 
 def simulate(parameters: dict, folder, workers: int = 1, start_method="fork", resume=False, scheduler=None) -> dict:
-    """Run all jobs that `folder` does not hold yet, in `workers` processes or on the workers of a scheduler.
+    """Run all jobs whose shards are not yet in `folder`, in local processes or on the workers of a dask scheduler.
 
     Parameters
     ----------
     parameters : dict
-        As `run_parameters` gives them.
+        As returned by `run_parameters`.
+    folder : path
+        Output folder; made if it does not exist.
+    workers : int
+        Number of local processes.
+    start_method : str
+        How local processes are started: "fork" or "spawn".
+    resume : bool
+        Continue the run that `folder` holds.
     scheduler : str, optional
-        Address of a dask scheduler, or its scheduler file.
+        Address of a dask scheduler, or path of its scheduler file; used instead of local processes.
 
     Returns
     -------
@@ -125,20 +134,20 @@ def simulate(parameters: dict, folder, workers: int = 1, start_method="fork", re
     Raises
     ------
     ValueError
-        If the folder is not fit (see `prepare_folder`), or the scheduler is not (see `scheduler.connect`).
+        If the folder or the scheduler cannot be used (see `prepare_folder`, `scheduler.connect`).
     ConnectionError
-        If the scheduler went away.
+        If the connection to the scheduler is lost.
     """
     if scheduler is None:
-        return _deliver(parameters, Path(folder), resume, partial(run_jobs, workers, start_method))
-    from simulations.scheduler import connect, run_on_cluster  # dask is needed here only
+        return _run_missing_jobs(parameters, Path(folder), resume, partial(run_jobs, workers, start_method))
+    from simulations.scheduler import connect, run_on_cluster  # dask takes a second to import and is needed here only
 
     with connect(scheduler) as client:
-        return _deliver(parameters, Path(folder), resume, partial(run_on_cluster, client))
+        return _run_missing_jobs(parameters, Path(folder), resume, partial(run_on_cluster, client))
 
 
-def _deliver(parameters: dict, folder: Path, resume: bool, run: Callable) -> dict:
-    """Run the jobs whose shards are not in `folder`, under a progress bar; counts the errors."""
+def _run_missing_jobs(parameters: dict, folder: Path, resume: bool, run: Callable) -> dict:
+    """Run the jobs whose shards are not in `folder`, with a progress bar; returns the number of jobs per error text."""
     prepare_folder(folder, parameters, resume)
     jobs = plan_jobs(parameters)
     todo = [job for job in jobs if not (folder / job.shard).exists()]
@@ -153,8 +162,8 @@ def _deliver(parameters: dict, folder: Path, resume: bool, run: Callable) -> dic
     return dict(errors)
 
 
-def summary(parameters: dict, folder: Path, errors: dict) -> str:
-    """What was delivered and what failed, in words."""
+def summarise(parameters: dict, folder: Path, errors: dict) -> str:
+    """Text for the user: tracks per model, worlds without a track and their reasons, failed jobs."""
     lines = []
     for model in parameters["models"]:
         done = [j for j in plan_jobs(parameters) if j.model == model and (folder / j.shard).exists()]
@@ -170,36 +179,65 @@ def summary(parameters: dict, folder: Path, errors: dict) -> str:
 
 
 def parse_arguments(argv=None) -> argparse.Namespace:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(description="Simulate labelled tracks with andi_datasets.")
+    """Parse the options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models",
         nargs="+",
         default=list(MODELS),
         choices=MODELS,
         metavar="MODEL",
-        help=f"any of {', '.join(MODELS)} (default: all)",
+        help=f"models to simulate, one or several of {', '.join(MODELS)} (default: all)",
     )
-    parser.add_argument("--tracks", type=int, default=2000, help="tracks per model")
-    parser.add_argument("--frames", type=int, default=FRAMES, help="frames of the simulated movie")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--prior", default="broad", choices=PRIORS)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tracks-per-job", type=int, default=TRACKS_PER_JOB)
-    parser.add_argument("--start-method", default="fork", choices=("fork", "spawn"))
+    parser.add_argument("--tracks", type=int, default=2000, help="tracks per model (default: %(default)s)")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=FRAMES,
+        help=f"frames of the simulated movie, at least {MIN_FRAMES} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="processes on this machine (default: its number of cores, %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers, 0 or more (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prior",
+        default="broad",
+        choices=PRIORS,
+        help="ranges from which the parameters are drawn: %(choices)s (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder, new or of an interrupted run (required)"
+    )
+    parser.add_argument(
+        "--tracks-per-job",
+        type=int,
+        default=TRACKS_PER_JOB,
+        help="tracks of one job, which is one shard (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--start-method",
+        default="fork",
+        choices=("fork", "spawn"),
+        help="how Python starts the processes: %(choices)s (default: %(default)s)",
+    )
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="run the jobs on the workers of this dask scheduler (tcp://HOST:8786, or its scheduler "
-        "file) instead of --workers processes here",
+        help="run the jobs on the workers of this dask scheduler, tcp://HOST:8786 or the path of its scheduler file "
+        "(default: none, use --workers processes of this machine)",
     )
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out (default: off)")
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
-    """The command; 0 if every track was delivered, 1 if some were not, 2 for a wrong option."""
+    """Run the command; returns 0 if every track was written, 1 if some were not, 2 for a wrong option."""
     args = parse_arguments(argv)
     try:
         parameters = run_parameters(args.models, args.tracks, args.frames, args.seed, args.prior, args.tracks_per_job)
@@ -213,7 +251,7 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         print("\nsimulate.py: stopped; finished shards are kept, continue with --resume", file=sys.stderr)
         return 130
-    print(summary(parameters, args.out, errors))
+    print(summarise(parameters, args.out, errors))
     return 1 if errors else 0
 
 

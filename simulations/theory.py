@@ -19,19 +19,20 @@ def theory_tracks(model: str, alpha: float, n: int, frames: int = 200, seed: int
     alpha : float
         Anomalous exponent; at most 1 for attm and ctrw.
     n, frames, seed : int
+        Number of tracks, frames of each track, seed of the random numbers.
 
     Returns
     -------
     numpy.ndarray, shape (n, frames, 2)
-        From the origin, in the library's units: an sbm step from frame t to t + 1 has the variance
+        Tracks that start at the origin, in the library's units: an sbm step from frame t to t + 1 has the variance
         (t + 2)^alpha - (t + 1)^alpha per coordinate.
 
     Raises
     ------
     ValueError
-        If the model is not known, or not for this alpha.
+        If the model is not known, or not defined for this alpha.
     """
-    from andi_datasets.models_theory import models_theory
+    from andi_datasets.models_theory import models_theory  # takes a second to import
 
     if model not in THEORY_MODELS:
         raise ValueError(f"unknown model {model!r}: expected one of {', '.join(THEORY_MODELS)}")
@@ -42,26 +43,27 @@ def theory_tracks(model: str, alpha: float, n: int, frames: int = 200, seed: int
 
 
 def annealed_tracks(n: int, sigma: float, gamma: float, shortest: int = 5, frames: int = 200, seed: int = 0):
-    """Tracks of the annealed transit-time model, whose exponents are the same for all, with their true D.
+    """Tracks of the annealed transit-time model with the same exponents sigma and gamma for all, and their true D.
 
-    Each segment draws D between 0 and 1 with the density D^(sigma - 1) and lasts shortest / D^gamma frames: slow ones
-    last long, and for sigma < gamma < sigma + 1 the ensemble spreads as t^(sigma / gamma). `theory_tracks` draws
-    sigma anew for every track.
+    Each segment has a D between 0 and 1, drawn with a density proportional to D^(sigma - 1), and lasts
+    shortest / D^gamma frames, so slow segments last long. For sigma < gamma < sigma + 1 the mean squared displacement
+    of the ensemble grows as t^(sigma / gamma). `theory_tracks` draws another sigma for every track.
 
     Parameters
     ----------
     n : int
         Tracks.
     sigma, gamma : float
-        Above 0.
+        Exponents of the model, above 0.
     shortest : int
-        Frames of a segment of D = 1.
+        Frames of a segment with D = 1.
     frames, seed : int
+        Frames of each track, seed of the random numbers.
 
     Returns
     -------
     xy : numpy.ndarray, shape (n, frames, 2)
-        From the origin, without localisation error.
+        Tracks that start at the origin, without localisation error.
     d : numpy.ndarray, shape (n, frames)
         D of the step that starts at the frame, length^2/frame.
 

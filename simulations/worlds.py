@@ -18,11 +18,11 @@ FOV_PX, BOX_PX, SIGMA_PX, FRAMES, MIN_FRAMES = 128.0, 1.8 * 128, 0.12, 200, 20
 
 @dataclass(frozen=True)
 class Worlds:
-    """W simulated experiments of one model, as arrays with leading dimension W (S diffusive states).
+    """Parameters of W simulated experiments of one model; the first axis of every array is the experiment.
 
-    State 0 is the free state; in dimerisation and confinement state 1 is the dimer or the inside of a compartment.
-    As in andi_datasets every particle draws its own K and alpha from a normal distribution truncated to
-    [1e-12, 1e6] and [0, 1.999]; `k_var` and `alpha_var` are **variances**.
+    There are S diffusive states. State 0 is the free state; in dimerisation and confinement state 1 is the dimer or the
+    inside of a compartment. As in andi_datasets, every particle draws K and alpha from normal distributions truncated
+    to [1e-12, 1e6] and [0, 1.999]; `k_var` and `alpha_var` are **variances**.
     """
 
     model: str
@@ -40,13 +40,13 @@ class Worlds:
     count: np.ndarray | None = None  # (W,) number of traps or compartments
     p_bind: np.ndarray | None = None  # (W,) per frame
     p_unbind: np.ndarray | None = None  # (W,) per frame
-    transmittance: np.ndarray | None = None  # (W,) chance to leave a compartment per hit of its wall
+    transmittance: np.ndarray | None = None  # (W,) probability of leaving a compartment at each contact with its wall
 
     def __len__(self) -> int:
         return len(self.box)
 
     def __getitem__(self, index) -> Worlds:
-        """A `Worlds` of the selected worlds; an integer gives a `Worlds` of one."""
+        """Select worlds; an integer gives a `Worlds` of one."""
         index = slice(index, index + 1) if isinstance(index, (int, np.integer)) else index
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{n: a[index] for n, a in arrays.items() if isinstance(a, np.ndarray)})

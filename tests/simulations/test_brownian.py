@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from main.tracks.learning.data import batches
+from main.tracks.learning.data import make_batches
 from simulations.brownian import FRAMES, LOG10_D, MIN_SEGMENT, BrownianStream, brownian_tracks
 
 
@@ -51,4 +51,4 @@ def test_the_stream_is_a_function_of_its_seed():
 def test_what_brownian_tracks_cannot_be_is_refused(options):
     given = {"data": None, "prior": ["brownian"], "batch": 8, "device": "cpu", "seed": 0, "n_val": 1} | options
     with pytest.raises(ValueError, match="brownian"):
-        batches(**given)
+        make_batches(**given)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from main.tracks.learning.data import batches
+from main.tracks.learning.data import make_batches
 from simulations.batched import simulate_batched
 from simulations.parameters import MODELS, PRIORS, microscope, read_prior, sample_worlds
 
@@ -45,7 +45,7 @@ def test_prior_from_a_file(tmp_path):
     file = tmp_path / "microscope.json"
     file.write_text(json.dumps(CAMERA))
     assert read_prior(file) == microscope(**CAMERA)
-    train, held_out = batches(None, [str(file)], 8, "cpu", 0, 1, 64)
+    train, held_out = make_batches(None, [str(file)], 8, "cpu", 0, 1, 64)
     assert train.priors == [microscope(**CAMERA)] and held_out[0]["xy"].shape[1] <= 60
 
 

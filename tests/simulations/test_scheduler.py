@@ -144,7 +144,7 @@ def test_a_lost_scheduler_exits_1(tmp_path, capsys, monkeypatch):
 
 def test_a_shard_that_cannot_be_written_is_an_error_of_its_job(tmp_path):
     job = jobs.Job("single_state", 0, 1)
-    assert scheduler._settle(tmp_path, job, b"x").startswith("FileNotFoundError")
+    assert scheduler._write_result(tmp_path, job, b"x").startswith("FileNotFoundError")
 
 
 @pytest.mark.parametrize("name", ["numpy", "simulations"])
