@@ -1,6 +1,6 @@
-"""Errors per track and per changepoint, and their means over bins: the numbers behind the evaluation figures.
+"""Computes errors per track and per changepoint, and their means over bins, for the evaluation figures.
 
-K and alpha errors are counted only where the true state is not trapped (there K = alpha = 0 by definition).
+Errors of K and alpha are counted only where the true state is not trapped: there K = alpha = 0 by definition.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ from scipy.optimize import linear_sum_assignment
 from main.tracks.inference.segments import true_changepoints
 from simulations.parameters import MODELS
 
-CP_TOLERANCE = 10  # frames; official
-K_FLOOR = 1e-12  # px^2/frame^alpha; official
+CP_TOLERANCE = 10  # frames; of the scorer of the AnDi challenge (andi_datasets)
+K_FLOOR = 1e-12  # px^2/frame^alpha; of the scorer of the AnDi challenge (andi_datasets)
 
 
 def found_changepoints(true, predicted) -> set[int]:
-    """Indices of the true changepoints with a predicted one of their own closer than CP_TOLERANCE frames.
+    """Indices of the true changepoints that are paired with a predicted one closer than `CP_TOLERANCE` frames.
 
-    Pairs are one to one, by least total distance, as in the official scorer.
+    Parameters
+    ----------
+    true, predicted : sequences of int
+        Changepoints of one track, frames. Pairs are those of `pair_changepoints`.
     """
-    if len(true) == 0 or len(predicted) == 0:
-        return set()
-    distance = np.abs(np.subtract.outer(np.asarray(true), np.asarray(predicted)))
-    pairs = zip(*linear_sum_assignment(distance), strict=True)
-    return {int(i) for i, j in pairs if distance[i, j] < CP_TOLERANCE}
+    index, distance = pair_changepoints(true, predicted)
+    return set(index[distance < CP_TOLERANCE].tolist())
 
 
 def jaccard(true, predicted) -> float:
-    """Hits over hits, misses and false alarms of one track; 1 with no changepoint, true or predicted."""
+    """Jaccard index of one track: hits / (hits + misses + false alarms); 1 if there is no changepoint at all."""
     hits, false_alarms, misses, _ = changepoint_counts(true, predicted)
     return hits / (hits + false_alarms + misses)
 
 
 def track_errors(truth, prediction, changepoints) -> dict:
-    """Errors of one track.
+    """Compute the errors of one track.
 
     Parameters
     ----------
     truth : mapping
         k (T,), alpha (T,), state (T,) and model (index into MODELS).
     prediction : object with log10_k (T,), alpha (T,), state_probs (T, 4)
-        Same unit of K as the truth.
+        K in the unit of the truth.
     changepoints : sequence of int
         Predicted first frames of new segments.
 
     Returns
     -------
     dict
-        model, n_frames, n_changepoints, jaccard, mae_log10_k, mae_alpha (nan where all is trapped), accuracy.
-        A quantity that was not predicted (nan) has error nan.
+        model, n_frames, n_changepoints, jaccard, mae_log10_k (decades), mae_alpha (both nan if all frames are
+        trapped), accuracy (share of frames). The error of a quantity that was not predicted (nan) is nan.
     """
     k, alpha, state = (np.asarray(truth[name]) for name in ("k", "alpha", "state"))
     moving = (state != 0) & (k > 0)
@@ -67,7 +67,10 @@ def track_errors(truth, prediction, changepoints) -> dict:
 
 
 def state_accuracy(state_probs, state) -> float:
-    """Share of frames whose most probable state is the true one; nan if probabilities (T, 4) are missing."""
+    """Share of frames whose most probable state is the true one; nan if `state_probs` (T, 4) holds nan.
+
+    `state` (T,) holds the true states, as indices into STATES.
+    """
     state_probs = np.asarray(state_probs)
     if np.isnan(state_probs).any():
         return float("nan")
@@ -75,13 +78,18 @@ def state_accuracy(state_probs, state) -> float:
 
 
 def changepoint_errors(truth, changepoints) -> list[dict]:
-    """One row per true changepoint: where it is, how large the change is, whether it was found.
+    """Describe each true changepoint: where it is, how large the change is, and whether it was found.
+
+    Parameters
+    ----------
+    truth, changepoints
+        As for `track_errors`.
 
     Returns
     -------
     list of dict
-        position (0 to 1 of the track), delta_log10_k (decades) and delta_alpha (both nan beside a trapped
-        segment), state_change (bool), found (bool).
+        One dict per true changepoint: position (share of the track, 0 to 1), delta_log10_k (decades) and delta_alpha
+        (both nan next to a trapped segment), state_change (bool), found (bool).
     """
     true = true_changepoints(truth)
     found = found_changepoints(true, changepoints)
@@ -102,7 +110,7 @@ def changepoint_errors(truth, changepoints) -> list[dict]:
 
 
 def evaluate_tracks(truths, predictions, changepoints) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables of errors: one row per track; one per true changepoint, with its track's errors.
+    """Make two tables of errors: one row per track, and one row per true changepoint with the errors of its track.
 
     Parameters
     ----------
@@ -112,9 +120,9 @@ def evaluate_tracks(truths, predictions, changepoints) -> tuple[pd.DataFrame, pd
     Returns
     -------
     tracks : DataFrame
-        Columns of `track_errors`, index = place in the input.
+        Columns of `track_errors`; the index is the place in the input.
     changes : DataFrame
-        Columns of `changepoint_errors` and, per changepoint, `track` and the columns of `track_errors`.
+        Columns of `changepoint_errors`, `track` (index of the track) and the columns of `track_errors`.
     """
     rows, changes = [], []
     for i, (truth, prediction, found) in enumerate(zip(truths, predictions, changepoints, strict=True)):
@@ -126,12 +134,17 @@ def evaluate_tracks(truths, predictions, changepoints) -> tuple[pd.DataFrame, pd
 
 
 def moving_frames(truths, predictions) -> dict[str, np.ndarray]:
-    """K and alpha, true and predicted, of all M frames whose true state is not trapped.
+    """Collect true and predicted K and alpha of all M frames whose true state is not trapped.
+
+    Parameters
+    ----------
+    truths, predictions : sequences of equal length
+        As for `track_errors`, one entry per track.
 
     Returns
     -------
     dict
-        true_log10_k, log10_k, true_alpha, alpha, true_state, each (M,).
+        true_log10_k, log10_k, true_alpha, alpha, true_state, each (M,). K in the unit of the truths.
     """
     k, alpha, state = (np.concatenate([t[name] for t in truths]) for name in ("k", "alpha", "state"))
     moving = (state != 0) & (k > 0)
@@ -145,18 +158,19 @@ def moving_frames(truths, predictions) -> dict[str, np.ndarray]:
 
 
 def binned_mean(x, y, edges) -> pd.DataFrame:
-    """Mean of y in bins of x, missing values left out.
+    """Mean of y in bins of x.
 
     Parameters
     ----------
     x, y : arrays (N,)
+        Pairs with a missing value, or with x outside the edges, are left out.
     edges : array (M + 1,)
-        Bin edges; the last bin holds its right edge.
+        Bin edges; the last bin includes its right edge.
 
     Returns
     -------
     DataFrame
-        One row per bin that is not empty: x (centre), mean, sem (standard error; nan for one value), n.
+        One row per bin that is not empty: x (centre), mean, sem (standard error; nan for a single value), n.
     """
     x, y, edges = (np.asarray(a, dtype=float) for a in (x, y, edges))
     keep = np.isfinite(x) & np.isfinite(y) & (x >= edges[0]) & (x <= edges[-1])
@@ -171,58 +185,71 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def pair_changepoints(truth, pred):
-    """Optimal one-to-one pairing of changepoints.
+def pair_changepoints(true, predicted):
+    """Pair true and predicted changepoints of one track, one to one, with the smallest sum of distances.
 
     Parameters
     ----------
-    truth, pred : (n,), (m,) array of int
-        Interior changepoints of one track.
+    true, predicted : sequences of int, lengths n and m
+        Frames.
 
     Returns
     -------
-    numpy.ndarray
-        (min(n, m),) distances of the pairs, frames.
+    index : numpy.ndarray of int, shape (min(n, m),)
+        Index into `true` of each pair.
+    distance : numpy.ndarray of int, shape (min(n, m),)
+        Distance of each pair, frames.
+
+    Source: the scorer of the AnDi challenge (andi_datasets), which pairs first and applies the tolerance afterwards.
     """
-    if not len(truth) or not len(pred):
-        return np.empty(0, int)
-    cost = np.abs(np.asarray(truth)[:, None] - np.asarray(pred)[None])
-    return cost[linear_sum_assignment(cost)]
+    if not len(true) or not len(predicted):
+        return np.empty(0, int), np.empty(0, int)
+    distance = np.abs(np.subtract.outer(np.asarray(true), np.asarray(predicted)))
+    row, column = linear_sum_assignment(distance)
+    return row, distance[row, column]
 
 
-def changepoint_counts(truth, pred, tolerance=CP_TOLERANCE):
-    """Contribution of one track to the official Jaccard index.
+def changepoint_counts(true, predicted, tolerance=CP_TOLERANCE):
+    """Count hits, false alarms and misses of one track, as the scorer of the AnDi challenge does.
 
-    A track without true and predicted changepoints counts as one hit; pairs `tolerance` frames or more apart count as
-    a miss and a false alarm.
+    A pair that is `tolerance` frames or more apart counts as a miss and a false alarm. A track without any changepoint,
+    true or predicted, counts as one hit.
+
+    Parameters
+    ----------
+    true, predicted : sequences of int
+        Changepoints, frames.
+    tolerance : int
+        Frames.
 
     Returns
     -------
-    tuple
-        hits, false alarms, misses (int), sum of squared distances of the hits.
+    hits, false_alarms, misses : int
+    squared : float
+        Sum of the squared distances of the hits, frames^2.
     """
-    if not len(truth) and not len(pred):
+    if not len(true) and not len(predicted):
         return 1, 0, 0, 0.0
-    distance = pair_changepoints(truth, pred)
+    _, distance = pair_changepoints(true, predicted)
     close = distance[distance < tolerance]
-    return len(close), len(pred) - len(close), len(truth) - len(close), float((close**2).sum())
+    return len(close), len(predicted) - len(close), len(true) - len(close), float((close**2).sum())
 
 
 def frame_scores(truths, preds):
-    """Frame-wise errors.
+    """Compute errors over the frames of all tracks together.
 
     Parameters
     ----------
     truths : sequence of dict
-        k (T,) px^2/frame^alpha, alpha (T,), state (T,) of every track.
+        k (T,) in px^2/frame^alpha, alpha (T,) and state (T,) of each track.
     preds : sequence of Prediction
-        log10_k, alpha, state_probs of every track, same units.
+        log10_k, alpha and state_probs of each track, same units.
 
     Returns
     -------
     dict
-        l1_alpha and l1_log10_k over untrapped frames, accuracy, confusion ((4, 4) counts, rows true, columns
-        predicted).
+        l1_alpha and l1_log10_k (decades), mean absolute errors over frames that are not trapped; accuracy, share of
+        frames with the right state; confusion, counts of frames (4, 4), rows true, columns predicted.
     """
     join = {name: np.concatenate([t[name] for t in truths]) for name in ("k", "alpha", "state")}
     mobile = join["state"] > 0

@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from main.tracks.diffusion.aging import pareto_exponent, power_law, step_kurtosis, step_times, window_times
-from main.tracks.diffusion.brownian import stationary
+from main.tracks.diffusion.aging import fit_power_law, fit_tail_exponent, step_kurtosis, step_times, window_times
+from main.tracks.diffusion.brownian import score_stationary
 from main.tracks.diffusion.network import (
-    changepoints_of,
+    average_segments,
     diffusion_in_time,
     diffusion_of_tracks,
-    kernel_changepoints,
-    segment_means,
-    segments_in_time,
+    find_d_changes,
+    find_kernel_changepoints,
+    tabulate_segments,
 )
 from main.tracks.inference.predictor import load_predictor
 from main.utils.errors import InputError
@@ -43,18 +43,18 @@ def test_the_other_models_give_whole_tracks_that_spread_as_they_should(model, al
 
 def test_a_power_law_is_found_with_an_interval_that_holds_it():
     time, rng = step_times(200), np.random.default_rng(0)
-    exact = power_law(time, np.tile(time**-0.6, (50, 1)))
+    exact = fit_power_law(time, np.tile(time**-0.6, (50, 1)))
     assert exact.exponent == pytest.approx(-0.6) and exact.exponent_low == pytest.approx(exact.exponent_high)
-    found = [power_law(time, time**-0.6 * rng.gamma(2, 0.5, (100, 199)), seed) for seed in range(60)]
+    found = [fit_power_law(time, time**-0.6 * rng.gamma(2, 0.5, (100, 199)), seed) for seed in range(60)]
     assert [law.exponent for law in found] == pytest.approx([-0.6] * 60, abs=0.05)
     assert 45 < sum(law.exponent_low < -0.6 < law.exponent_high for law in found) < 60  # 54 are expected of 90 %
     with pytest.raises(ValueError, match="times between 10 and 150"):
-        power_law(np.arange(1, 9.0), np.ones((3, 8)))
+        fit_power_law(np.arange(1, 9.0), np.ones((3, 8)))
 
 
 def test_windows_see_aging_where_their_middle_is():
     tracks = theory_tracks("sbm", 0.5, 3000, seed=2)
-    law = power_law(window_times(200, 20), sliding_d(tracks))
+    law = fit_power_law(window_times(200, 20), sliding_d(tracks))
     assert law.exponent == pytest.approx(-0.5, abs=0.05)
     assert law.exponent_low < law.exponent < law.exponent_high
 
@@ -64,25 +64,25 @@ def test_windows_see_aging_where_their_middle_is():
 def test_the_network_sees_scaled_brownian_motion_age(alpha, weights):
     """Trained on nothing but segmented Brownian motion."""
     d = diffusion_in_time(theory_tracks("sbm", alpha, 3000, seed=3), weights=weights)[:, :-1]
-    assert power_law(step_times(200), d).exponent == pytest.approx(alpha - 1, abs=0.05)
+    assert fit_power_law(step_times(200), d).exponent == pytest.approx(alpha - 1, abs=0.05)
 
 
 @pytest.mark.parametrize("weights", NETWORKS)
 def test_stationary_tracks_are_read_as_well_as_can_be(weights):
     """Relative RMS error of D within 15 % of the Cramer-Rao bound, sigma^2 / D = .0144 (Requena et al. 2023)."""
     for n in (20, 60, 200):
-        assert stationary(n, 2000, weights, seed=4)["rms over bound"] < 1.15
+        assert score_stationary(n, 2000, weights, seed=4)["rms over bound"] < 1.15
 
 
 def test_annealed_tracks_follow_the_laws_of_their_exponents():
     xy, d = annealed_tracks(4000, 0.3, 0.6, 5, seed=1)
     assert xy.shape == (4000, 200, 2) and (xy[:, 0] == 0).all() and (d > 0).all() and (d <= 1).all()
     assert (np.diff(xy, axis=1) ** 2 / d[:, :-1, None]).mean() == pytest.approx(2, rel=0.01)
-    table = segments_in_time(d, changepoints_of(d))
+    table = tabulate_segments(d, find_d_changes(d))
     ended = table[table["whole"]]
     assert (ended["frames"] - 5 * ended["d"] ** -0.6).abs().max() < 1  # as long as D says, rounded
-    assert pareto_exponent(1 / table["d"], 1.0, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, rel=0.03)
-    assert pareto_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, rel=0.06)
+    assert fit_tail_exponent(1 / table["d"], 1.0, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, rel=0.03)
+    assert fit_tail_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, rel=0.06)
     time, lags = np.array([10, 40, 160]), np.array([1, 4, 16])
     assert np.polyfit(np.log(time), np.log(ensemble_msd(xy)[time]), 1)[0] == pytest.approx(0.5, abs=0.1)
     assert np.polyfit(np.log(lags), np.log(msd(xy, 16).mean(axis=0)[lags - 1]), 1)[0] == pytest.approx(1, abs=0.1)
@@ -92,16 +92,16 @@ def test_the_exponent_of_a_tail_allows_for_what_was_cut_off():
     rng, track = np.random.default_rng(2), np.repeat(np.arange(500), 20)
     values = 3 * rng.random(10_000) ** (-1 / 0.8)
     seen = np.minimum(values, 30.0)
-    exponent, low, high = pareto_exponent(seen, 6.0, values < 30, track)
+    exponent, low, high = fit_tail_exponent(seen, 6.0, values < 30, track)
     assert exponent == pytest.approx(0.8, rel=0.05) and low < 0.8 < high
-    as_if_ended = pareto_exponent(seen, 6.0, np.ones(10_000, bool), track)[0]
+    as_if_ended = fit_tail_exponent(seen, 6.0, np.ones(10_000, bool), track)[0]
     assert as_if_ended == pytest.approx(0.8 / (1 - 5**-0.8), rel=0.05)  # too steep
     with pytest.raises(ValueError, match="no whole value of 1e\\+06 or more"):
-        pareto_exponent(values, 1e6, values < 30, track)
+        fit_tail_exponent(values, 1e6, values < 30, track)
 
 
 def test_segments_have_their_mean_and_the_last_is_not_whole():
-    table = segments_in_time(np.array([[1.0, 1.0, 100.0, 1.0], [2.0, 2.0, 2.0, 2.0]]), [[2], []])
+    table = tabulate_segments(np.array([[1.0, 1.0, 100.0, 1.0], [2.0, 2.0, 2.0, 2.0]]), [[2], []])
     assert table.to_dict("list") == {
         "track": [0, 0, 1],
         "start": [0, 2, 0],
@@ -114,9 +114,9 @@ def test_segments_have_their_mean_and_the_last_is_not_whole():
 def test_the_network_finds_the_exponents_of_annealed_transit_times_segment_by_segment():
     xy, _ = annealed_tracks(3000, 0.3, 0.6, 5, seed=4)
     d = diffusion_in_time(xy)[:, :-1]
-    table = segments_in_time(d, kernel_changepoints(np.log10(d)))
-    assert pareto_exponent(1 / table["d"], 10, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, abs=0.04)
-    assert pareto_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, abs=0.08)
+    table = tabulate_segments(d, find_kernel_changepoints(np.log10(d)))
+    assert fit_tail_exponent(1 / table["d"], 10, table["d"] > 0, table["track"])[0] == pytest.approx(0.3, abs=0.04)
+    assert fit_tail_exponent(table["frames"], 19.5, table["whole"], table["track"])[0] == pytest.approx(0.5, abs=0.08)
 
 
 @pytest.mark.parametrize("error", [0.0, 0.1])
@@ -129,8 +129,10 @@ def test_a_random_walk_ages_in_the_mean_but_its_steps_are_not_brownian(error):
         xy = xy + np.random.default_rng(5).normal(0, sigma, xy.shape)
         d = diffusion_in_time(xy, sigma)[:, :-1]
         if model == "ctrw" and not error:
-            assert power_law(step_times(200), d).exponent == pytest.approx(-0.5, abs=0.15)
-        kurtosis[model] = step_kurtosis(np.diff(xy, axis=1), segment_means(d, kernel_changepoints(np.log10(d))), sigma)
+            assert fit_power_law(step_times(200), d).exponent == pytest.approx(-0.5, abs=0.15)
+        kurtosis[model] = step_kurtosis(
+            np.diff(xy, axis=1), average_segments(d, find_kernel_changepoints(np.log10(d))), sigma
+        )
     assert kurtosis.pop("ctrw") > 50
     assert kurtosis == pytest.approx({"sbm": 3, "fbm": 3}, abs=0.25)
 
@@ -197,7 +199,7 @@ def test_measured_tracks_have_the_mean_of_their_segments():
 
 def test_kernel_changepoints_leave_out_what_is_no_step():
     signal = np.r_[np.zeros(30), 2 * np.ones(20), [np.nan] * 10]
-    assert kernel_changepoints(signal[None]) == [[30]] and kernel_changepoints(np.zeros((1, 9))) == [[]]
+    assert find_kernel_changepoints(signal[None]) == [[30]] and find_kernel_changepoints(np.zeros((1, 9))) == [[]]
 
 
 def test_a_known_localisation_error_is_used():
@@ -212,7 +214,7 @@ def test_weights_of_d_alone_are_not_for_infer():
     for weights in NETWORKS:
         with pytest.raises(InputError, match="read D alone"):
             load_predictor(weights, "cpu")
-    with pytest.raises(ValueError, match="without a network of their own for K"):
+    with pytest.raises(ValueError, match="without a separate network for K"):
         diffusion_in_time(np.zeros((1, 10, 2)), weights="fast")
     with pytest.raises(ValueError, match="201 frames"):
         diffusion_in_time(np.zeros((1, 201, 2)))
