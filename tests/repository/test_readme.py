@@ -14,7 +14,7 @@ PAGES = [page for folder in FOLDERS if (ROOT / (page := f"{folder}/README.md".ls
 TABLES = [page for page in ("misc/benchmark.md", "misc/limits.md", "misc/campaign.md") if (ROOT / page).exists()]
 SECONDS_EACH = 300  # a hang, not a target
 TOO_LONG = re.compile(
-    r"--steps|--workers|torchrun|dask |(benchmark|calibrate|limits|m3_scores|bench|export_onnx|equivalence)\.py"
+    r"--steps|torchrun|dask |(benchmark|calibrate|limits|m3_scores|bench|export_onnx|equivalence)\.py"
 )
 
 
