@@ -167,8 +167,8 @@ def place_changepoints(
         changed = labels[:, 1:] != labels[:, :-1]
         density = np.concatenate([[0.0], changed.mean(0)])
         drawn.append([(np.flatnonzero(row) + 1).tolist() for row in changed])
-        likeliest = (np.flatnonzero(np.diff(likely)) + 1).tolist()
-        candidates.append([likeliest, *(place_densely(density, t) for t in CANDIDATE_THRESHOLDS), *drawn[-1]])
+        most_probable = (np.flatnonzero(np.diff(likely)) + 1).tolist()
+        candidates.append([most_probable, *(place_densely(density, t) for t in CANDIDATE_THRESHOLDS), *drawn[-1]])
         counts.append(expected_counts(candidates[-1], drawn[-1]))
     jaccard = FIRST_JACCARD
     for _ in range(N_JACCARD_ROUNDS):

@@ -1,8 +1,9 @@
 """Exact decoding of tracks made of stretches of fractional Brownian motion, with localisation noise.
 
+A stretch is what lies between two changepoints: the particle is in one component, which has one K and one alpha.
 A track of n + 1 positions has n steps. Between changepoints the steps of one component are stationary Gaussian, with
 covariance K (|h+1|^a + |h-1|^a - 2|h|^a) per coordinate at lag h, plus localisation noise: 2 sigma^2 at lag 0, -sigma^2
-at lag 1. A stretch is scored step by step, each step given the earlier ones of its own stretch (Durbin-Levinson); the
+at lag 1. A stretch is scored step by step, each step given the earlier steps of the stretch (Durbin-Levinson); the
 hidden Markov chain therefore carries the component, one of its nodes (pairs of K and alpha on a grid, as their values
 are uncertain) and the age of the stretch, whose memory ends after `MEMORY_STEPS` steps. The localisation error of the
 position at a changepoint, which both stretches share, counts for each of them.
@@ -23,7 +24,7 @@ TINY = 1e-37  # about the smallest normal float32
 
 @dataclass
 class Chain:
-    """Which node belongs to which of C components, and how often a particle changes between them.
+    """Nodes of C components, and probabilities to change between the components.
 
     Parameters
     ----------
@@ -334,7 +335,7 @@ def _backward(emission, forward, chain, log_weight, lengths):
 
 
 def _sample_paths(forward, chain, n_samples, rng):
-    """Components (B, R, n) along paths drawn from the posterior, last step first."""
+    """Components (B, R, n) along paths drawn from the posterior; they are drawn from the last step to the first."""
     n_tracks, n_steps, n_nodes, n_ages = forward.shape
     paths = np.empty((n_tracks, n_samples, n_steps), dtype=np.int8)
     if not n_samples:
@@ -364,6 +365,6 @@ def _sample_paths(forward, chain, n_samples, rng):
 
 
 def _draw(log_weights, rng):
-    """One index per row, drawn with the exponentials of the row as weights."""
+    """One index per row (N,), drawn with weights that are the exponentials of the row."""
     cumulative = np.exp(log_weights - log_weights.max(axis=1, keepdims=True)).cumsum(axis=1, dtype=np.float64)
     return (cumulative < rng.random(len(cumulative))[:, None] * cumulative[:, -1:]).sum(axis=1)

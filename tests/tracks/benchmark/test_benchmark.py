@@ -128,7 +128,7 @@ def test_command_scores_weights_and_stores_the_fit(tmp_path, monkeypatch):
     net = {"body": "lstm", "target": "combined", "in_features": N_FEATURES["default"], "hidden": 8}
     save_weights(tmp_path / "net", {"combined": build(net)}, {"features": "default", "nets": {"combined": net}})
     common = ["--out", str(tmp_path), "--weights", str(tmp_path / "net")]
-    distance = {"w1_alpha": 0.25, "w1_k": 0.5}  # the official one takes seconds; see test_ensemble.py
+    distance = {"w1_alpha": 0.25, "w1_k": 0.5}  # the official one takes seconds; see test_ensembles.py
     monkeypatch.setattr(compute.ensembles, "ensemble_distance", lambda truth, estimate: distance)
     assert benchmark.main([*common, "--fit-penalty", "--tasks", "single"]) == 0
     _, config = load_weights(str(tmp_path / "net"))  # the sha256 still holds

@@ -90,15 +90,15 @@ def test_intervals_of_many_tracks_are_those_of_each():
     preds = [constant(9, -1), constant(5, 0.5, 0.4), constant(1, 2)]
     cuts = [[(0, 4), (4, 9)], [(0, 5)], [(0, 1)]]
     segmented = [
-        [Segment(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in own]
-        for own in cuts
+        [Segment(start=a, end=b, k=0.0 if a else 0.3, alpha=0.0 if a else 1.1, state=0 if a else 2) for a, b in ends]
+        for ends in cuts
     ]
     read = replace(segmented[1][0], decoded_alpha=(0.1, 1.9), decoded_log10_k=(-3, 3))
     decoded = [segmented[0], [read], segmented[2]]
     options = {"segments": knots(2.0), "decoded": knots(0.5)}
-    for own in (segmented, decoded):
-        expected = [cal.segment_intervals(p, s, options) for p, s in zip(preds, own, strict=True)]
-        assert cal.intervals_of_tracks(preds, own, options) == expected
+    for segments in (segmented, decoded):
+        expected = [cal.segment_intervals(p, s, options) for p, s in zip(preds, segments, strict=True)]
+        assert cal.intervals_of_tracks(preds, segments, options) == expected
     assert cal.intervals_of_tracks([], [], options) == []
 
 
@@ -107,6 +107,17 @@ def test_truth_of_a_segment_is_that_of_most_of_its_frames():
     segments = [Segment(a, b, 1.0, 1.0, FREE) for a, b in ((0, 3), (3, 8), (8, 12))]
     k, alpha, state = fit_calibration.true_segment_values(truth, segments)
     assert k.tolist() == [1, 2, 3] and alpha.tolist() == [1, 1, 1] and state.tolist() == [2, 2, 0]
+
+
+def test_fit_does_not_depend_on_an_earlier_calibration():
+    nets, config = load_weights("fast")
+    tracks = fit_calibration.simulate_labelled_tracks("broad", 60, 1)
+    groups = [(tracks, np.array([t["sigma"] for t in tracks]), 1)]
+    absurd = {"temperature": 9.0, "frames": knots(5.0), "segments": knots(0.1)}
+    bare = {name: value for name, value in config.items() if name != "calibration"}
+    fitted = fit_calibration.fit_calibration(nets, bare, groups)
+    assert fitted == fit_calibration.fit_calibration(nets, config | {"calibration": absurd}, groups)
+    assert list(fitted) == ["temperature", "frames", "segments"] and "calibration" not in bare
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +136,15 @@ def predicted(request, small_set):
 
 
 def test_tracks_are_read_in_their_samples():
-    """Those of 12 tracks together, in their own order; a handful by itself."""
+    """Samples of 12 tracks are read together, and stay in order; a sample of 3 is read track by track."""
 
     class Stub:
         reads_samples = True
 
         def predict(self, tracks, sigma, progress=False, samples=None):
-            own = 1.0 if samples is not None else 0.0
+            together = 1.0 if samples is not None else 0.0
             return [
-                Prediction(np.full(9, xy[0, 0]), np.full(9, own), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
+                Prediction(np.full(9, xy[0, 0]), np.full(9, together), np.tile([0, 0, 1.0, 0], (9, 1)), np.zeros(9))
                 for xy in tracks
             ]
 

@@ -36,7 +36,7 @@ def sample(exp, n_tracks, seed):
 
 
 def blurred(k, alpha, state, rng):
-    """A Prediction (T frames) that sees K, alpha and state as running means, with an error."""
+    """A Prediction (T frames): running means of the true K, alpha and state, with an error."""
     kernel = np.ones(BLUR) / BLUR
     padded = (np.pad(v, BLUR // 2, mode="edge") for v in (np.log10(np.maximum(k, 1e-3)), alpha, *(np.eye(4)[state].T)))
     log10_k, alpha, *probs = (np.convolve(v, kernel, mode="valid") for v in padded)

@@ -201,7 +201,7 @@ def test_sure_changes_are_reported_where_they_are():
     assert jaccard == pytest.approx(1.0)
 
 
-def test_unsure_changes_are_reported_where_a_path_of_likeliest_labels_has_none():
+def test_unsure_changes_are_reported_where_a_path_of_most_probable_labels_has_none():
     rng = np.random.default_rng(5)
     paths = np.zeros((60, 120), int)
     for row in paths:
