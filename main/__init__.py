@@ -1,1 +1,1 @@
-"""Everything learned or inferred from tracks."""
+"""Commands and notebooks, and the rooms that they call."""

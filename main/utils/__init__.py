@@ -1,1 +1,1 @@
-"""Tables, features, training, inference, changepoints, metrics and figures."""
+"""What all observables share: training loop, run folders, weights, estimators, bootstrap, figures, files."""

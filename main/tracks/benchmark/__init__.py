@@ -1,0 +1,1 @@
+"""The AnDi-2 benchmark."""

@@ -1,0 +1,1 @@
+"""D(t) of tracks, by networks that were trained on segmented Brownian motion."""

@@ -1,0 +1,1 @@
+"""Predictions of every frame, changepoints, segments and their intervals."""

@@ -1,0 +1,1 @@
+"""Dwell times, rates, occupancy."""

@@ -1,0 +1,1 @@
+"""What is learnt from tracks: task, losses, training data."""

@@ -1,0 +1,1 @@
+"""All tracks of a sample analysed together."""
