@@ -12,7 +12,7 @@ from main.tracks.inference.predictor import Prediction, load_predictor
 from main.tracks.pieces import bridge as straight
 from main.tracks.samples.read import draw_missing
 from main.utils.weights import load_weights
-from misc.limits import stretches
+from misc.limits import cut_at_gaps
 from simulations.missing_frames import bridge_batch, with_gaps
 from simulations.parameters import LONGEST_GAP
 from simulations.stream import TrackStream
@@ -128,7 +128,7 @@ def test_a_gap_costs_less_than_cutting(name):
 def cut_and_predict(predictor, tracks, sigma, seen):
     """Predictions, truth and "seen" of the stretches between gaps, as tracks of their own."""
     given = [track | {"sigma": error} for track, error in zip(tracks, sigma, strict=True)]
-    pieces = [piece for track, there in zip(given, seen, strict=True) for piece in stretches(track, there)]
+    pieces = [piece for track, there in zip(given, seen, strict=True) for piece in cut_at_gaps(track, there)]
     predictions = predictor.predict([p["xy"] for p in pieces], [p["sigma"] for p in pieces])
     return predictions, pieces, [np.ones(len(p["xy"]), bool) for p in pieces]
 
