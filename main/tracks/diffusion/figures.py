@@ -108,7 +108,7 @@ def plot_single_tracks(examples: dict[str, tuple], unit: str = "length²/frame",
             ax.plot(frame, true, color=TRUTH_COLOUR, ls="--", lw=1, label=dashed)
         bottom, top = np.nanmin(found), np.nanmax(found)
         ax.set(yscale="log", ylim=(max(0.2 * bottom, 1e-5 * top), 5 * top), title=name, xlabel="frame")
-        ax.legend(fontsize=7, loc="lower left")
+        ax.legend(fontsize=7, loc="upper right", ncols=2)
     axes[0, 0].set_ylabel(f"D(t) ({unit})")
     return fig
 
