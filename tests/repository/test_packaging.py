@@ -201,3 +201,13 @@ class TestDockerfile:
     def test_instructions_are_read(self):
         text = "# a\nFROM x\n  # b\nRUN one \\\n    two\n\nCOPY a b c/\n"
         assert instructions(text) == [("FROM", "x"), ("RUN", "one      two"), ("COPY", "a b c/")]
+
+
+def test_tracked_files_are_small():
+    """No file above 4 MB, 40 MB in all."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    sizes = {name: (ROOT / name).stat().st_size for name in listed.split("\0") if name and (ROOT / name).exists()}
+    assert {name: size for name, size in sizes.items() if size > 4e6} == {}
+    assert 1e6 < sum(sizes.values()) < 40e6
