@@ -1,18 +1,24 @@
-"""Classical estimators: covariance-based D (CVE), maximum likelihood (MLE) and mean squared displacement (MSD).
+"""Classical estimators of diffusion: covariance-based (CVE), maximum likelihood (MLE), mean squared displacement (MSD).
 
-`blur` is the motion blur coefficient R of Berglund (2010): 0 for instant exposure, 1/6 for a shutter that is open all
-the time, s/6 for one that is open for a share s of every frame.
+Times are in frames and lengths in the unit of the positions, so D and K of Brownian motion have the unit
+length^2/frame. In the equations dx is a step of one coordinate, <...> the mean over steps and both coordinates, and
+sigma the localisation error per coordinate.
+
+`blur` is the motion blur coefficient R of Berglund, Phys. Rev. E 82, 011917 (2010): 0 for instant exposure, 1/6 for a
+shutter that is always open, s/6 for a shutter that is open for a share s of every frame.
 """
 
 import numpy as np
 import pandas as pd
 from scipy.fft import dst
 
-MLE_STEPS = 2000  # at most; a few where the steps are seen, hundreds where they are far below the noise
+MLE_MAX_ITERATIONS = 2000  # a few are enough if sigma is below the step, hundreds are needed if it is far above
 
 
 def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
-    """Moments of the steps between neighbouring frames, for every track of a table at once.
+    """Compute the mean square and the covariance of the steps of every track of a table.
+
+    Only steps between successive frames count.
 
     Parameters
     ----------
@@ -22,7 +28,7 @@ def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        By track_id, per coordinate, length^2: `square` = <dx^2>, NaN without two frames in a row, and
+        Index track_id; per coordinate, length^2: `square` = <dx_n^2>, NaN without two successive frames, and
         `covariance` = <dx_n dx_(n+1)>, NaN without three.
     """
     ids, code = np.unique(table["track_id"].to_numpy(), return_inverse=True)
@@ -39,26 +45,30 @@ def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None) -> pd.Series:
-    """Diffusion coefficient of every track, taken as Brownian; unbiased, so negative on some short noisy ones.
+    """Estimate the diffusion coefficient of every track of a table (CVE).
+
+    Unbiased for Brownian motion with instant exposure, also if frames are missing. An unbiased estimate is negative for
+    some short tracks with a large localisation error.
 
     Parameters
     ----------
     table : pandas.DataFrame
         track_id, frame, x, y, sorted by (track_id, frame).
     sigma : pandas.Series, optional
-        Localisation error by track_id, unit of x; NaN, or no Series, where it is unknown.
+        Localisation error, index track_id, unit of x. NaN where it is unknown; None if it is unknown for all.
 
     Returns
     -------
     pandas.Series
-        D by track_id, length^2/frame, never cut at 0. NaN without three frames in a row, or, where sigma is
-        known, without two.
+        D in length^2/frame, index track_id; negative values are kept. NaN without three successive frames or, if sigma
+        is known, without two.
 
     Notes
     -----
-    Averages over the track and both coordinates, instant exposure. Unknown sigma: the covariance-based estimator
-    D = <dx^2>/2 + <dx_n dx_(n+1)>, Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014), eq. 14.
-    Known sigma: D = <dx^2>/2 - sigma^2, which scatters less as long as sigma^2 < 2 D.
+    Unknown sigma: D = <dx_n^2>/2 + <dx_n dx_(n+1)>. Known sigma: D = <dx_n^2>/2 - sigma^2, which has the smaller
+    variance if sigma^2 < 2 D.
+
+    Source: Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014), eqs. 14 and 16.
     """
     steps = steps_by_track(table)
     unknown = steps["square"] / 2.0 + steps["covariance"]
@@ -73,21 +83,24 @@ def _mean_by(code, values, n) -> np.ndarray:
 
 
 def cve(xy: np.ndarray, sigma=None, blur: float = 0.0) -> np.ndarray:
-    """Covariance-based estimator of the diffusion coefficient of Brownian tracks; unbiased, blurred or not.
+    """Estimate the diffusion coefficient of Brownian tracks from the covariance of steps (CVE).
+
+    Unknown sigma: D = <dx_n^2>/2 + <dx_n dx_(n+1)>, unbiased with and without motion blur. Known sigma:
+    D = (<dx_n^2> - 2 sigma^2) / (2 (1 - 2 blur)), unbiased if `blur` is right.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (..., T, 2)
         Positions at successive frames, T >= 3, or 2 with a known localisation error.
     sigma : float or numpy.ndarray of shape (...), optional
-        Localisation error, unit of xy, where it is known.
+        Localisation error, unit of xy; None if it is unknown.
     blur : float
-        Motion blur coefficient, 0 to 1/4; without `sigma` it makes no difference.
+        Motion blur coefficient, 0 to 1/4; not used if sigma is unknown.
 
     Returns
     -------
     numpy.ndarray, shape (...)
-        D, length^2/frame, never cut at 0.
+        D in length^2/frame; negative values are kept.
 
     Source: Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014), eqs. 14 and 16, mean of both coordinates.
     """
@@ -99,7 +112,10 @@ def cve(xy: np.ndarray, sigma=None, blur: float = 0.0) -> np.ndarray:
 
 
 def msd(xy: np.ndarray, max_lag: int) -> np.ndarray:
-    """Time-averaged mean squared displacement of 2-D tracks.
+    """Compute the time-averaged mean squared displacement of 2-D tracks.
+
+    MSD(lag) = mean over t of |r(t + lag) - r(t)|^2. Its expectation for Brownian motion is 4 D lag + 4 sigma^2 (instant
+    exposure): localisation error adds a constant.
 
     Parameters
     ----------
@@ -122,21 +138,24 @@ def _squares(xy: np.ndarray, lag: int) -> np.ndarray:
 
 
 def ensemble_msd(xy: np.ndarray) -> np.ndarray:
-    """Mean squared displacement from the first frame, over tracks (N, T, 2): length^2, shape (T,)."""
+    """Compute the mean over tracks (N, T, 2) of |r(t) - r(0)|^2, in length^2, shape (T,)."""
     return ((xy - xy[:, :1]) ** 2).sum(axis=-1).mean(axis=0)
 
 
 def fit_ensemble_msd(xy: np.ndarray, first: int, last: int, sigma: float = 0.0) -> tuple[float, float]:
-    """Generalised diffusion coefficient and anomalous exponent of the spread of many tracks from where they began.
+    """Fit the generalised diffusion coefficient and the anomalous exponent to the ensemble MSD of many tracks.
+
+    Fits log MSD(t) = log(4 K) + alpha log t by least squares, with 4 sigma^2 subtracted from the MSD. Biased if sigma
+    is wrong: a localisation error that is not subtracted looks like subdiffusion.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (N, T, 2)
         Positions at successive frames, of motion that begins with the track.
     first, last : int
-        Frames between which the line is fitted, at ten times in equal ratios; 1 or more, below T.
+        Range of the fit in frames, 1 or more and below T; ten times at equal ratios are used.
     sigma : float
-        Localisation error; 4 sigma^2 is taken off the MSD.
+        Localisation error, unit of xy.
 
     Returns
     -------
@@ -146,9 +165,10 @@ def fit_ensemble_msd(xy: np.ndarray, first: int, last: int, sigma: float = 0.0) 
 
     Notes
     -----
-    MSD(t) = 4 K t^alpha + 4 sigma^2. It is that of single tracks, averaged over time (`fit_msd`), only if motion does
-    not age: the two differ for the continuous-time random walk, annealed transit times and scaled Brownian motion
-    (Metzler et al., Phys. Chem. Chem. Phys. 16, 24128, 2014).
+    The ensemble MSD and the time-averaged MSD of single tracks (`fit_msd`) agree only if motion does not age. They
+    differ for the continuous-time random walk, annealed transit times and scaled Brownian motion.
+
+    Source: Metzler et al., Phys. Chem. Chem. Phys. 16, 24128 (2014).
     """
     time = np.unique(np.geomspace(first, last, 10).round().astype(int))
     alpha, log_4k = np.polyfit(np.log(time), np.log(ensemble_msd(xy)[time] - 4 * sigma**2), 1)
@@ -156,7 +176,10 @@ def fit_ensemble_msd(xy: np.ndarray, first: int, last: int, sigma: float = 0.0) 
 
 
 def sliding_d(xy: np.ndarray, window: int = 20, max_lag: int = 2) -> np.ndarray:
-    """D(t) from a line through the time-averaged MSD at the first lags, in a window that slides along the track.
+    """Estimate D(t) by a straight line through the time-averaged MSD, in a window that slides along the track.
+
+    D = slope / 4 of the line through the MSD at the lags 1 to `max_lag`, by least squares without weights. Unbiased for
+    Brownian motion with constant D in the window and any localisation error, which changes only the offset of the line.
 
     Parameters
     ----------
@@ -165,14 +188,14 @@ def sliding_d(xy: np.ndarray, window: int = 20, max_lag: int = 2) -> np.ndarray:
     window : int
         Frames of a window, more than `max_lag`.
     max_lag : int
-        Largest lag of the line, 2 or more; localisation error is in its offset.
+        Largest lag of the line, 2 or more.
 
     Returns
     -------
     numpy.ndarray, shape (..., T - window + 1)
-        A quarter of the slope, length^2/frame; entry i belongs to the middle of frames i to i + window - 1.
+        D in length^2/frame, may be negative; entry i belongs to the middle of the frames i to i + window - 1.
 
-    Source: the sliding-window analysis that Requena et al. (2023) compare with.
+    Source: the classical method in Requena et al., Biophysical Journal 122, 4360 (2023).
     """
     lags, n = np.arange(1, max_lag + 1), xy.shape[-2] - window + 1
     values = []
@@ -184,34 +207,35 @@ def sliding_d(xy: np.ndarray, window: int = 20, max_lag: int = 2) -> np.ndarray:
 
 
 def fit_msd(xy: np.ndarray, max_lag: int, sigma: float, floor: float) -> tuple[float, float]:
-    """Generalised diffusion coefficient and anomalous exponent from a log-log fit of the MSD.
+    """Fit the generalised diffusion coefficient and the anomalous exponent to the time-averaged MSD of one track.
+
+    Fits log MSD(lag) = log(4 K) + alpha log lag by least squares, with 4 sigma^2 subtracted from the MSD. Biased for
+    short tracks and for a large localisation error: the logarithm of a noisy mean is too small on average.
 
     Parameters
     ----------
     xy : numpy.ndarray, shape (T, 2)
         Positions at successive frames.
     max_lag : int
-        Largest lag, 2 or more; lags of fewer than two pairs of frames are left out.
+        Largest lag in frames, 2 or more; lags with fewer than two pairs of frames are left out.
     sigma : float
-        Localisation error; 4 sigma^2 is taken off the MSD.
+        Localisation error, unit of xy.
     floor : float
-        length^2; an MSD that is smaller without its noise counts as this much.
+        length^2; values that are smaller after the subtraction are replaced by it.
 
     Returns
     -------
     k : float
         length^2/frame^alpha.
     alpha : float
-        Slope of the line, not cut to the range of exponents.
+        Slope of the line, not limited to the range 0 to 2.
 
     Raises
     ------
     ValueError
         If the track has fewer than 4 frames.
 
-    Notes
-    -----
-    MSD(lag) = 4 K lag^alpha + 4 sigma^2.
+    Source: Metzler et al., Phys. Chem. Chem. Phys. 16, 24128 (2014), for MSD(lag) = 4 K lag^alpha + 4 sigma^2.
     """
     if len(xy) < 4:
         raise ValueError(f"MSD fit of a track of {len(xy)} frames, expected 4 or more")
@@ -222,7 +246,11 @@ def fit_msd(xy: np.ndarray, max_lag: int, sigma: float, floor: float) -> tuple[f
 
 
 def step_spectrum(n_steps: int, k, sigma, blur: float = 0.0) -> np.ndarray:
-    """Variance of each sine component of n Brownian steps seen with localisation noise, per coordinate.
+    """Compute the variance of each sine component of n Brownian steps with localisation error, per coordinate.
+
+    The steps of a coordinate have the covariance matrix with 2 K (1 - 2 blur) + 2 sigma^2 on its diagonal and
+    2 K blur - sigma^2 next to it. The sine transform makes them independent, with the eigenvalues of the matrix as
+    variances: 2 K + 2 (sigma^2 - 2 K blur) (1 - cos(pi j / (n + 1))), j = 1 ... n.
 
     Parameters
     ----------
@@ -237,15 +265,21 @@ def step_spectrum(n_steps: int, k, sigma, blur: float = 0.0) -> np.ndarray:
     Returns
     -------
     numpy.ndarray, shape (..., n_steps)
-        Eigenvalues of the covariance of the steps (2K(1 - 2 blur) + 2 sigma^2 on its diagonal, 2K blur - sigma^2 beside
-        it), length^2.
+        Variances, length^2.
+
+    Source: Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014).
     """
     angle = np.pi * np.arange(1, n_steps + 1) / (n_steps + 1)
     return 2 * np.asarray(k) + 2 * (sigma**2 - 2 * np.asarray(k) * blur) * (1 - np.cos(angle))
 
 
 def mle(xy: np.ndarray, sigma, blur: float = 0.0):
-    """Diffusion coefficient of largest likelihood of Brownian tracks, localisation error known.
+    """Estimate the diffusion coefficient of Brownian tracks by maximum likelihood, localisation error known (MLE).
+
+    Maximises log L = -(sum over j of log v_j + p_j / v_j). Here p_j is the squared sine component j of the steps, mean
+    of both coordinates, and v_j its variance (`step_spectrum`). Nearly unbiased for long tracks, with a variance close
+    to the Cramer-Rao bound. Biased towards larger values if D is small compared with sigma^2, because D cannot be
+    negative.
 
     Parameters
     ----------
@@ -259,17 +293,17 @@ def mle(xy: np.ndarray, sigma, blur: float = 0.0):
     Returns
     -------
     float, or numpy.ndarray of shape (...)
-        length^2/frame, 0 or more.
+        D in length^2/frame, 0 or more.
 
-    Source: Berglund, Phys. Rev. E 82, 011917 (2010); Michalet & Berglund, Phys. Rev. E 85, 061916 (2012). Sine
-    transforms make the steps independent, Vestergaard et al. (2014).
+    Source: Berglund, Phys. Rev. E 82, 011917 (2010); Michalet & Berglund, Phys. Rev. E 85, 061916 (2012). The sine
+    transform is that of Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014).
     """
     power = (dst(np.diff(xy, axis=-2), type=1, axis=-2, norm="ortho") ** 2).mean(axis=-1)  # (..., T - 1)
     noise = step_spectrum(power.shape[-1], 0.0, np.asarray(sigma)[..., None])
     per_k = step_spectrum(power.shape[-1], 1.0, 0.0, blur)
     floor = 1e-9 * np.maximum(power.mean(axis=-1, keepdims=True), 1e-100)
     k = np.maximum((power - noise).mean(axis=-1, keepdims=True) / per_k.mean(), floor)
-    for _ in range(MLE_STEPS):  # of Fisher scoring, each a weighted mean
+    for _ in range(MLE_MAX_ITERATIONS):  # Fisher scoring: each iteration is a weighted mean
         last = k
         weight = per_k / (per_k * k + noise) ** 2
         excess, scale = ((weight * v).sum(axis=-1, keepdims=True) for v in (power - noise, per_k))
@@ -280,7 +314,10 @@ def mle(xy: np.ndarray, sigma, blur: float = 0.0):
 
 
 def cramer_rao_bound(n_frames: int, k: float, sigma: float, blur: float = 0.0) -> float:
-    """Smallest relative standard deviation of an unbiased K from a 2-D Brownian track, localisation error known.
+    """Compute the Cramer-Rao bound: the smallest relative standard deviation of K that an unbiased estimator can have.
+
+    For one 2-D Brownian track with known localisation error: 1 / sqrt(sum over j of (K dv_j/dK / v_j)^2), where v_j are
+    the variances of `step_spectrum`. Without localisation error and blur it is 1 / sqrt(n_frames - 1).
 
     Parameters
     ----------
@@ -296,7 +333,7 @@ def cramer_rao_bound(n_frames: int, k: float, sigma: float, blur: float = 0.0) -
     Returns
     -------
     float
-        Standard deviation of K over K: 1/sqrt(n_frames - 1) without noise and blur.
+        Standard deviation of K divided by K; no unit.
 
     Source: Michalet & Berglund, Phys. Rev. E 85, 061916 (2012), for a known localisation error.
     """
