@@ -1,6 +1,10 @@
-"""Speed table of the main steps, printed and written to runs/bench.json: `python misc/bench.py`.
+"""Measure the speed of the main steps; prints a table and writes runs/bench.json.
 
-Tracks of 200 frames; the numbers depend on the machine and on what else runs there. Keys are stated in PARTS.
+    python misc/bench.py                                       # all parts, as `make bench` does
+    python misc/bench.py train_tracks_per_s infer_tracks_per_s
+
+Tracks have 200 frames. The numbers depend on the machine and on what else runs there. PARTS lists the parts by name;
+the end of a name is the unit, "over" means a ratio of speeds.
 """
 
 import argparse
@@ -36,8 +40,8 @@ BATCHED_WORLDS = 256  # of 50 particles, simulated at once
 OUT = Path(__file__).parents[1] / "runs" / "bench.json"
 
 
-def rate(work, seconds: float = 4.0) -> float:
-    """Things per second of `work`, which does some and returns how many; the first call is not timed."""
+def measure_rate(work, seconds: float = 4.0) -> float:
+    """Measure how many items per second `work` does; each call returns its number of items, the first is not timed."""
     work()
     done, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
@@ -46,7 +50,7 @@ def rate(work, seconds: float = 4.0) -> float:
 
 
 def on_one_thread(part):
-    """Run a part with one torch thread: its number is per core."""
+    """Make a part run with one torch thread: its number is per core."""
 
     def limited():
         threads = torch.get_num_threads()
@@ -61,7 +65,7 @@ def on_one_thread(part):
 
 @cache
 def simulator_rates() -> dict[str, tuple[float, float]]:
-    """Tracks/s of the batched engine and of andi_datasets by model, default parameters of the library."""
+    """Measure tracks/s of the batched engine and of andi_datasets for each model, prior `andi2`."""
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
 
     def batched(model):
@@ -72,7 +76,7 @@ def simulator_rates() -> dict[str, tuple[float, float]]:
         return len(simulate_world(sample_worlds("andi2", model, 1, rng)))
 
     with seeded(np.random.SeedSequence(0)):
-        return {m: (rate(lambda m=m: batched(m), 2), rate(lambda m=m: reference(m), 2)) for m in MODELS}
+        return {m: (measure_rate(lambda m=m: batched(m), 2), measure_rate(lambda m=m: reference(m), 2)) for m in MODELS}
 
 
 def seconds_for_all_models(engine: int) -> float:
@@ -91,38 +95,38 @@ def simulate_andi_tracks_per_s() -> float:
 
 
 def simulate_batched_over_andi() -> float:
-    """How many times faster the batched engine is, equal numbers of each model."""
+    """Speed of the batched engine over that of andi_datasets, equal numbers of the five models."""
     return seconds_for_all_models(1) / seconds_for_all_models(0)
 
 
-def brownian_tracks(n: int) -> np.ndarray:
-    """Seeded Brownian tracks (n, 200, 2) px with K = 1 px^2/frame."""
+def simulate_brownian_tracks(n: int) -> np.ndarray:
+    """Simulate Brownian tracks (n, 200, 2), px, with K = 1 px^2/frame; the same ones at each call."""
     return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, FRAMES, 2)), axis=1)
 
 
-def training(body="lstm", bf16=False) -> tuple:
-    """Task, network as the loop calls it, the network and its optimiser, as `train.py` makes them."""
+def make_training(body="lstm", bf16=False) -> tuple:
+    """Make the task, the network in its precision, the network and its optimiser, as `train.py` does."""
     task, options = TrackTask(TrackOptions(body=body)), Options()
     net = task.network()
     return task, in_precision(net, "cpu", bf16), net, torch.optim.AdamW(net.parameters(), lr=options.lr)
 
 
 def train_step(task, model, net, optimizer, batch: dict) -> int:
-    """One step of training; returns its number of tracks."""
+    """Do one step of training; returns its number of tracks."""
     update(optimizer, task.losses(model, batch)["loss"], task.parameter_groups(net), Options.clip)
     return len(batch["length"])
 
 
 def train_tracks_per_s(body="lstm", bf16=False, batch=64) -> float:
-    """Tracks/s of training one network on the stream, simulation (in a thread of its own) included."""
-    stream, parts = iter(TrackStream(["broad", "challenge"], batch, "cpu", 0, 4096)), training(body, bf16)
-    found = rate(lambda: train_step(*parts, next(stream)), seconds=20)
+    """Tracks/s of training one network on the stream; simulation, in another thread, is included."""
+    stream, parts = iter(TrackStream(["broad", "challenge"], batch, "cpu", 0, 4096)), make_training(body, bf16)
+    found = measure_rate(lambda: train_step(*parts, next(stream)), seconds=20)
     stream.close()
     return found
 
 
-def held_batches(sort: bool = True) -> list[dict]:
-    """Batches of 64 simulated tracks: sorted by length, or in the order of simulation."""
+def make_batches(sort: bool = True) -> list[dict]:
+    """Simulate batches of 64 tracks, of similar length (sorted) or of any length (in random order)."""
     stream = TrackStream(["broad", "challenge"], 64, "cpu", 0, 2048)
     tracks = stream.simulate_chunk(0)
     order = tracks["length"].argsort() if sort else torch.randperm(len(tracks["length"]))
@@ -133,16 +137,16 @@ def held_batches(sort: bool = True) -> list[dict]:
 
 
 def seconds_per_track(batches: list[dict], bf16=False, packed=False) -> float:
-    """Seconds of training per track of a 512k BiLSTM, no simulation."""
-    task, model, net, optimizer = training(bf16=bf16)
+    """Seconds of training per track of the lstm body, without simulation."""
+    task, model, net, optimizer = make_training(bf16=bf16)
     if packed:
         for block in net.body.blocks:
             block.layers = torch.nn.ModuleList(PackedBiLSTM(layer) for layer in block.layers)
-    return 1 / rate(lambda: sum(train_step(task, model, net, optimizer, b) for b in batches[::6]), seconds=8)
+    return 1 / measure_rate(lambda: sum(train_step(task, model, net, optimizer, b) for b in batches[::6]), seconds=8)
 
 
 class PackedBiLSTM(torch.nn.Module):
-    """The textbook alternative to `BiLSTM`: one bidirectional LSTM on packed sequences."""
+    """One bidirectional LSTM on packed sequences, to compare with `main.models.layers.BiLSTM`."""
 
     def __init__(self, layer):
         super().__init__()
@@ -150,44 +154,44 @@ class PackedBiLSTM(torch.nn.Module):
         self.lstm = torch.nn.LSTM(ahead.input_size, ahead.hidden_size, batch_first=True, bidirectional=True)
 
     def forward(self, x, length):
-        """As `BiLSTM`."""
+        """Outputs (B, T, 2 H) of x (B, T, F) with `length` (B,) frames."""
         packed = pack_padded_sequence(x, length.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
 def train_bf16_over_fp32() -> float:
-    """Gain of bfloat16 autocast on the CPU."""
-    return seconds_per_track(held_batches()) / seconds_per_track(held_batches(), bf16=True)
+    """Speed with bfloat16 autocast over that with float32, on the CPU."""
+    return seconds_per_track(make_batches()) / seconds_per_track(make_batches(), bf16=True)
 
 
 def train_one_thread_over_all() -> float:
-    """Gain of one thread over one per core, bf16: the steps of an LSTM are too small to split."""
+    """Speed of one thread over that of one thread per core, bf16."""
     return on_one_thread(lambda: train_tracks_per_s(bf16=True))() / train_tracks_per_s(bf16=True)
 
 
 def train_sorted_over_mixed() -> float:
-    """Gain of batches of similar length over batches of any length."""
-    return seconds_per_track(held_batches(sort=False)) / seconds_per_track(held_batches())
+    """Speed with batches of similar length over that with batches of any length."""
+    return seconds_per_track(make_batches(sort=False)) / seconds_per_track(make_batches())
 
 
 def train_flipped_over_packed() -> float:
-    """Gain of two one-directional LSTMs that read padding last over packed sequences."""
-    return seconds_per_track(held_batches(), packed=True) / seconds_per_track(held_batches())
+    """Speed of two LSTMs, one of which reads the flipped track, over that of packed sequences."""
+    return seconds_per_track(make_batches(), packed=True) / seconds_per_track(make_batches())
 
 
 @cache
 def train_shares() -> dict[str, float]:
-    """Seconds per track of simulation, features, network (forward, backward) and optimiser, 512k BiLSTM, bf16."""
+    """Measure seconds per track of simulation, features, network (forward, backward) and optimiser; lstm, bf16."""
     stream = TrackStream(["broad", "challenge"], 64, "cpu", 0, 4096)
-    parts, batches = training(bf16=True), held_batches()
-    train_step(*parts, batches[0])  # gradients for the optimiser
+    parts, batches = make_training(bf16=True), make_batches()
+    train_step(*parts, batches[0])  # the optimiser needs gradients
     chunks, optimizer = iter(range(10**6)), parts[-1]
     seconds = {
-        "simulation": 1 / rate(lambda: len(stream.simulate_chunk(next(chunks))["length"])),
-        "features": 1 / rate(lambda: sum(len(features(b["xy"], b["length"], b["sigma"])[0]) for b in batches)),
-        "optimiser": 1 / rate(lambda: [optimizer.step() for _ in range(10)] and 640),
+        "simulation": 1 / measure_rate(lambda: len(stream.simulate_chunk(next(chunks))["length"])),
+        "features": 1 / measure_rate(lambda: sum(len(features(b["xy"], b["length"], b["sigma"])[0]) for b in batches)),
+        "optimiser": 1 / measure_rate(lambda: [optimizer.step() for _ in range(10)] and 640),
     }
-    whole = 1 / rate(lambda: sum(train_step(*parts, b) for b in batches[::6]), seconds=8)
+    whole = 1 / measure_rate(lambda: sum(train_step(*parts, b) for b in batches[::6]), seconds=8)
     return seconds | {"network": whole - seconds["features"] - seconds["optimiser"]}
 
 
@@ -198,7 +202,7 @@ def train_share(name: str) -> float:
 
 @cache
 def untrained_predictor() -> Predictor:
-    """The three networks of the default architecture with random weights: as fast as trained ones."""
+    """Make three networks, one for each target, with random weights; they are as fast as trained ones."""
     torch.manual_seed(0)
     targets = ("k", "alpha", "state")
     config = {"body": "lstm", "in_features": N_FEATURES["default"]}
@@ -206,18 +210,21 @@ def untrained_predictor() -> Predictor:
 
 
 def infer_tracks_per_s() -> float:
-    """Three networks and segmentation, all cores."""
-    tracks, predictor = list(brownian_tracks(128)), untrained_predictor()
-    return rate(lambda: len(segment_many(predictor.predict(tracks), {})))
+    """Tracks/s of three networks and segmentation, all cores."""
+    tracks, predictor = list(simulate_brownian_tracks(128)), untrained_predictor()
+    return measure_rate(lambda: len(segment_many(predictor.predict(tracks), {})))
 
 
 def infer_onnx_over_torch(weights="default", rounds=15) -> float:
-    """Speed of shipped networks in ONNX Runtime over that in torch, in turns, all cores; features included."""
-    from export_onnx import OnnxNet, to_onnx  # here: nothing else needs onnx
+    """Speed of shipped networks in ONNX Runtime over that in torch, all cores; features included.
+
+    Both predict in turns, so that another load of the machine slows both; the result is the median ratio.
+    """
+    from export_onnx import OnnxNet, to_onnx  # the other parts need no onnx
 
     nets, config = load_weights(weights)
     exported = {name: OnnxNet(to_onnx(net)) for name, net in nets.items()}
-    tracks, ratios = list(brownian_tracks(256)), []
+    tracks, ratios = list(simulate_brownian_tracks(256)), []
     predictors = Predictor(nets, config), Predictor(exported, config)
     for _ in range(rounds + 1):
         times = [time.perf_counter()]
@@ -229,29 +236,29 @@ def infer_onnx_over_torch(weights="default", rounds=15) -> float:
 
 
 def analyse_tracks_per_s(weights: str) -> float:
-    """A table of 512 tracks to the three result tables with shipped weights, all cores."""
-    tracks = brownian_tracks(512)
+    """Tracks/s from a table of 512 tracks to the result tables with shipped weights, all cores."""
+    tracks = simulate_brownian_tracks(512)
     number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
     x, y = tracks.reshape(-1, 2).T
     table = pd.DataFrame({"track_id": number, "frame": frame, "x": x, "y": y})
-    return rate(lambda: len(analyse(table, weights=weights).tracks))
+    return measure_rate(lambda: len(analyse(table, weights=weights).tracks))
 
 
 def segment_tracks_per_s() -> float:
-    """Changepoints and segment values from predictions, one core."""
-    predictions = untrained_predictor().predict(list(brownian_tracks(128)))
-    for i, prediction in enumerate(predictions):  # a step in K somewhere, so that there is something to find
+    """Tracks/s of changepoints and segment values from predictions, one core."""
+    predictions = untrained_predictor().predict(list(simulate_brownian_tracks(128)))
+    for i, prediction in enumerate(predictions):  # one changepoint in K in each track
         prediction.log10_k[20 + i :] += 1.0
-    return rate(lambda: len(segment_many(predictions, {})))
+    return measure_rate(lambda: len(segment_many(predictions, {})))
 
 
 @cache
 def large_run(n_points: int) -> tuple[float, float]:
-    """Peak memory (GiB) and tracks/s of `infer.py --weights fast` on a CSV file of 200-frame tracks."""
+    """Measure peak memory (GiB) and tracks/s of `infer.py --weights fast` on a CSV file of 200-frame tracks."""
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "tracks.csv"), Path(folder, "out")
         for first in range(0, n_points // FRAMES, 5000):
-            tracks = brownian_tracks(min(5000, n_points // FRAMES - first)).round(4)
+            tracks = simulate_brownian_tracks(min(5000, n_points // FRAMES - first)).round(4)
             number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
             x, y = tracks.reshape(-1, 2).T
             table = pd.DataFrame({"track_id": first + number, "frame": frame, "x": x, "y": y})
@@ -293,9 +300,11 @@ PARTS = {
 
 
 def main(arguments=None) -> None:
-    """Measure the named parts (all by default), print the table and write it."""
-    parser = argparse.ArgumentParser(description="Speed of the main steps.")
-    parser.add_argument("parts", nargs="*", help="some of: " + ", ".join(PARTS))
+    """Measure the named parts, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="parts to measure (default: all); some of " + ", ".join(PARTS)
+    )
     names = parser.parse_args(arguments).parts or list(PARTS)
     unknown = set(names) - set(PARTS)
     if unknown:

@@ -1,10 +1,11 @@
-"""Designs side by side at one budget: features, noise input, scale, loss, width, depth, body.
+"""Compare designs of networks at one budget: features, noise input, scale, loss, width, depth, body.
 
-    python misc/compare.py --steps 800 --out runs/compare       (finished designs are kept; names choose some)
+    python misc/compare.py --steps 800 --out runs/compare               # all; finished designs are kept
+    python misc/compare.py base "width 64" --steps 800 --out runs/compare
 
 Every design trains the combined network on the same stream (prior `challenge`, the same tracks in the same order) and
-is scored on the same held-out tracks, localisation error given. Budgets are equal in tracks; the processor time
-stands beside them. Small budgets favour small networks: read the table as such.
+is scored on the same held-out tracks with known localisation error. All designs see equally many tracks; the table also
+has their processor time. A small budget favours small networks.
 """
 
 import argparse
@@ -29,7 +30,10 @@ BASE_TRAINING = {"lr": 2e-3, "bf16": True, "val_every": 10**9}
 
 
 class Reversed:
-    """A stream in which every second batch runs backwards in time (labels reversed; off by a frame, see augment)."""
+    """A stream in which every second batch runs backwards in time.
+
+    Labels are reversed too and can be off by one frame, see `main.tracks.learning.augment.reverse_time`.
+    """
 
     def __init__(self, stream):
         self.stream = stream
@@ -40,21 +44,21 @@ class Reversed:
 
 
 def reverse(batch: dict) -> dict:
-    """Each track of a padded batch from its last frame to its first."""
+    """Reverse each track of a padded batch in time."""
     length = batch["length"]
     flipped = {n: flip_valid(batch[n][..., None], length)[..., 0] for n in ("k", "alpha", "state")}
     return batch | flipped | {"xy": flip_valid(batch["xy"], length)}
 
 
 class ScaleTask(TrackTask):
-    """Reads log10 of the track's scale as one more feature; K is predicted in px, not relative to the scale."""
+    """A task whose network reads log10 of the track's scale as one more feature and predicts K in px^2/frame^alpha."""
 
     def __init__(self, options, val=()):
         super().__init__(options, val)
         self.config = self.config | {"in_features": self.config["in_features"] + 1}
 
     def forward(self, net, batch):
-        """Heads in px: the scale that is handed on is 1."""
+        """Outputs of all heads in px, and a scale of 1 (log10: 0), so that the losses do not rescale K."""
         feats, log10_scale = features(batch["xy"], batch["length"], batch["sigma"])
         column = (log10_scale[:, None] * valid_frames(batch))[..., None]
         none = torch.zeros_like(log10_scale)
@@ -62,17 +66,17 @@ class ScaleTask(TrackTask):
 
 
 class PlusOneTask(ScaleTask):
-    """Also takes the original's loss of K: L1 of log10(K + 1)."""
+    """A `ScaleTask` with the loss of K of the original system: L1 of log10(K + 1)."""
 
     def head_losses(self, heads, log10_scale, batch):
-        """As in TrackTask, but for K."""
+        """Losses as in `TrackTask`, except that of K."""
         target = torch.log10(batch["k"] + 1)
         moving = valid_frames(batch) & (batch["state"] != TRAPPED)
         error = ((heads["k"].float() - target).abs() * moving).sum() / moving.sum()
         return super().head_losses(heads, log10_scale, batch) | {"k": error}
 
 
-DESIGNS = {  # options of network and training; task in the place of TrackTask; how the stream is changed
+DESIGNS = {  # options of the network; task instead of TrackTask; share of unknown noise; wrapper of the stream
     "base": {},
     "m3 features": {"options": {"features": "m3"}},
     "noise unknown": {"unknown_sigma": 1.0},
@@ -88,7 +92,7 @@ DESIGNS = {  # options of network and training; task in the place of TrackTask; 
 }
 
 
-def run(name: str, steps: int, folder: Path) -> dict:
+def train_and_score(name: str, steps: int, folder: Path) -> dict:
     """Train and score one design."""
     design = DESIGNS[name]
     task = design.get("task", TrackTask)(TrackOptions(**(BASE_NETWORK | design.get("options", {}))))
@@ -96,22 +100,29 @@ def run(name: str, steps: int, folder: Path) -> dict:
     stream = TrackStream(PRIOR, 64, "cpu", SEED, 8192, unknown_sigma=design.get("unknown_sigma", 0.4))
     held_out = list(islice(TrackStream(PRIOR, 256, "cpu", HELD_OUT_SEED, 4096, unknown_sigma=0.0), 12))
     started = time.process_time()
-    net = fit(task, design.get("wrap", iter_of)(stream), [], options, folder / name.replace(" ", "_"))
+    net = fit(task, design.get("wrap", keep)(stream), [], options, folder / name.replace(" ", "_"))
     seconds = time.process_time() - started
     if design.get("unknown_sigma") == 1.0:
         held_out = [b | {"sigma": torch.full_like(b["sigma"], torch.nan)} for b in held_out]
     parameters = sum(p.numel() for p in net.parameters())
-    return {"parameters": parameters, "cpu_seconds": round(seconds), **scores(task, net.eval(), held_out)}
+    return {"parameters": parameters, "cpu_seconds": round(seconds), **compute_scores(task, net.eval(), held_out)}
 
 
-def iter_of(stream):
-    """The stream as it is."""
+def keep(stream):
+    """Return the stream unchanged."""
     return stream
 
 
 @torch.no_grad()
-def scores(task, net, batches: list[dict]) -> dict:
-    """Frame-wise errors over moving frames: mean |log10 K|, MSLE of K, mean |alpha|; accuracy; entropy of changes."""
+def compute_scores(task, net, batches: list[dict]) -> dict:
+    """Compute frame-wise scores of a network on padded batches.
+
+    Returns
+    -------
+    dict
+        Over moving frames: mean absolute error of log10 K, mean squared error of log(K + 1), mean absolute error of
+        alpha. Over all frames: accuracy of the state, cross-entropy of the changepoints.
+    """
     sums = torch.zeros(7, dtype=torch.float64)
     for batch in batches:
         out, log10_scale = task.forward(net, batch)
@@ -140,18 +151,28 @@ def scores(task, net, batches: list[dict]) -> dict:
 
 
 def main(arguments=None) -> None:
-    """Run the named designs (all by default) that have not run yet and print the table."""
+    """Train and score the named designs that are not in the table yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("designs", nargs="*", help="some of: " + "; ".join(DESIGNS))
-    parser.add_argument("--steps", type=int, default=800, help="of 64 tracks")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument(
+        "designs", nargs="*", metavar="DESIGN", help="designs to run (default: all); some of " + "; ".join(DESIGNS)
+    )
+    parser.add_argument(
+        "--steps", type=int, default=800, metavar="N", help="training steps of 64 tracks each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/compare"),
+        metavar="FOLDER",
+        help="folder for runs and scores (default: %(default)s)",
+    )
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f"scores_{args.steps}.json"
     table = json.loads(file.read_text()) if file.exists() else {}
     for name in args.designs or DESIGNS:
         if name not in table:
-            table[name] = run(name, args.steps, args.out)
+            table[name] = train_and_score(name, args.steps, args.out)
             file.write_text(json.dumps(table, indent=1) + "\n")
     for name, row in table.items():
         print(f"{name:36s}", "  ".join(f"{n} {v}" for n, v in row.items()))

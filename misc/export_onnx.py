@@ -1,8 +1,10 @@
-"""Shipped networks as ONNX files, for programs without torch: `python misc/export_onnx.py fast --out runs/onnx`.
+"""Export shipped networks as ONNX files, for programs without torch.
 
-Inputs `feats` (B, T, F), what `main.tracks.features` gives, and `length` (B,) int64; outputs one per head, as
-`TrackNet.forward` names and shapes them. B and T are free; what networks do about missing frames is left out.
-Tracewise itself stays with torch, see `misc/LOG.md`.
+    python misc/export_onnx.py fast --out runs/onnx
+
+Inputs are `feats` (B, T, F), as returned by `main.tracks.features.features`, and `length` (B,) int64. There is one
+output for each head, with the name and shape of `TrackNet.forward`. B and T are free. The part of a network that fills
+missing frames is not exported. Tracewise itself uses torch, see `misc/LOG.md`.
 """
 
 import argparse
@@ -48,12 +50,12 @@ class Graph:
 
 
 def to_onnx(net: TrackNet) -> onnx.ModelProto:
-    """A convolution + LSTM network as an ONNX model.
+    """Convert a network of convolutions and BiLSTM layers to an ONNX model.
 
     Parameters
     ----------
     net : TrackNet
-        With a body of class `ConvBiLSTM`; dropout is left out.
+        Network with a body of class `ConvBiLSTM`; dropout is left out.
 
     Raises
     ------
@@ -62,7 +64,8 @@ def to_onnx(net: TrackNet) -> onnx.ModelProto:
 
     Notes
     -----
-    ONNX's own bidirectional LSTM starts backwards from each track's `length`, which torch needs flips for.
+    The bidirectional LSTM of ONNX reads backwards from the end of each track, given by `length`. In torch, tracks are
+    flipped for that.
     """
     if not isinstance(getattr(net, "body", None), ConvBiLSTM):
         raise ValueError(
@@ -83,7 +86,7 @@ def to_onnx(net: TrackNet) -> onnx.ModelProto:
 
 
 def _convolutions(graph, body) -> tuple[str, str]:
-    """The convolutions' output beside the features, (B, C, T)."""
+    """Add the convolutions; returns the names of their output and of the features, both (B, C, T)."""
     frames = graph.add("Gather", graph.add("Shape", "feats"), graph.constant(1))
     time = graph.add("Range", graph.constant(0), frames, graph.constant(1))
     valid = graph.add("Less", time, graph.add("Unsqueeze", "length", graph.constant([1])))  # (B, T)
@@ -96,7 +99,7 @@ def _convolutions(graph, body) -> tuple[str, str]:
 
 
 def _layers(graph, body, y: str, feats: str) -> str:
-    """The BiLSTM layers' output, (B, T, C)."""
+    """Add the BiLSTM layers; returns the name of their output, (B, T, C)."""
     length = graph.add("Cast", "length", to=TensorProto.INT32)
     x = graph.add("Transpose", graph.add("Concat", y, feats, axis=1), perm=[2, 0, 1])  # (T, B, C)
     for layer in body.layers:
@@ -111,7 +114,7 @@ def _layers(graph, body, y: str, feats: str) -> str:
 
 
 def _gates(lstm, kind: str) -> torch.Tensor:
-    """Weights of the gates in ONNX's order: torch has input, forget, cell, output; ONNX input, output, forget, cell."""
+    """Reorder the weights of the gates: torch has input, forget, cell, output; ONNX has input, output, forget, cell."""
     if kind == "bias":
         return torch.cat([_gates(lstm, "bias_ih"), _gates(lstm, "bias_hh")])
     i, f, c, o = getattr(lstm, kind + "_l0").split(lstm.hidden_size)
@@ -119,7 +122,7 @@ def _gates(lstm, kind: str) -> torch.Tensor:
 
 
 def _head(graph, x: str, name: str, head):
-    """Add one head; what the model says of its output."""
+    """Add one head; returns the name, type and shape of its output."""
     if name in INTERVAL_HEADS:
         first, _, last = head.layers
         graph.add("Softplus", graph.linear(graph.add("Relu", graph.linear(x, first)), last), out=name)
@@ -132,7 +135,7 @@ def _head(graph, x: str, name: str, head):
 
 
 class OnnxNet(torch.nn.Module):
-    """A network of ONNX Runtime in the place of a `TrackNet`, one thread for each call."""
+    """A network in ONNX Runtime that is called like a `TrackNet`, one thread for each call."""
 
     def __init__(self, model: onnx.ModelProto):
         super().__init__()
@@ -144,16 +147,23 @@ class OnnxNet(torch.nn.Module):
         self.names = [output.name for output in self.session.get_outputs()]
 
     def forward(self, feats, length, log10_scale=None, group=1):
-        """As `TrackNet.forward`."""
+        """Outputs of all heads, as returned by `TrackNet.forward`."""
         found = self.session.run(None, {"feats": feats.numpy(), "length": length.numpy()})
         return dict(zip(self.names, map(torch.from_numpy, found), strict=True))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write NAME_NET.onnx for every network of some weights; 2 with one sentence if they cannot be exported."""
+    """Write NAME_NET.onnx for every network of the weights; 2 with one sentence if they cannot be exported."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", nargs="+", help="default, fast, or a folder")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "weights",
+        nargs="+",
+        metavar="NAME",
+        help="weights to export: default, fast, or a folder of conv_bilstm networks",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write the ONNX files to (required)"
+    )
     args = parser.parse_args(arguments)
     try:
         models = {

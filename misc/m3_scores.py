@@ -1,11 +1,12 @@
-"""Weights on the original system's own prior, beside its published figures (Haidari and Kapanidis 2025).
+"""Score weights on the prior of the original system, to compare with its published scores (Haidari and Kapanidis 2025).
 
     python misc/m3_scores.py --weights default --tracks 1000
 
-Frame-wise, as the original counts: mean |alpha| and mean |log10(K + 1)| over all frames (K = alpha = 0 where a frame is
-called trapped), and the share of each state's frames called right. K spans 0.01 to 10^6 px^2/frame^alpha in a box of
-230 px with reflecting walls: above K = 10^4 a step crosses the whole box and tells next to nothing of K or alpha, which
-is why the errors are also given by K. Equal numbers of tracks of each model.
+Scores are frame-wise, as in the paper: mean absolute errors (L1) of alpha and of log10(K + 1) over all frames, with
+K = alpha = 0 where a frame is predicted to be trapped, and the share of the frames of each state with the right state.
+K spans 0.01 to 10^6 px^2/frame^alpha in a box of 230 px with reflecting walls. Above K = 10^4 a step crosses the whole
+box and carries little information on K or alpha; therefore errors are also given by K. Each model has the same number
+of tracks.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from simulations.parameters import MODELS, STATES, sample_worlds
 
 SEED = 20_261_121
 K_EDGES = (0.01, 1, 10, 100, 1e3, 1e4, 1e6)  # px^2/frame^alpha
-ORIGINAL = {
+ORIGINAL = {  # as published; states: share of their frames with the right state
     "L1 of alpha": 0.1104,
     "L1 of log10(K+1)": 0.0751,
     "trapped": 1.0,
@@ -32,28 +33,34 @@ ORIGINAL = {
 }
 
 
-def held_out(n_per_model: int) -> list[dict]:
-    """Labelled tracks of 200 frames, xy (T, 2) px, k, alpha, state: the first `n_per_model` of each model."""
+def simulate_held_out(n_per_model: int) -> list[dict]:
+    """Simulate `n_per_model` labelled tracks of each model.
+
+    Returns
+    -------
+    list of dict
+        xy (T, 2), px; k (T,), px^2/frame^alpha; alpha, state (T,); sigma, px. T is at most 200 frames.
+    """
     rng, generator = np.random.default_rng(SEED), torch.Generator().manual_seed(SEED)
     tracks = []
     for model in MODELS:
-        own, n_particles = [], sample_worlds("m3", model, 1, rng).n_particles
+        model_tracks, n_particles = [], sample_worlds("m3", model, 1, rng).n_particles
         spread = -(-n_per_model // min(n_particles, 10))  # many worlds, at most 10 tracks of each
         for _ in range(4 if model == "multi_state" else 1):  # each draws its own number of states
             worlds = sample_worlds("m3", model, -(-spread // (4 if model == "multi_state" else 1)), rng)
             batch = simulate_batched(worlds, generator)
             chosen = np.random.default_rng(SEED).permutation(len(batch["length"]))[:n_per_model]
-            own += [
+            model_tracks += [
                 {n: batch[n][i, : batch["length"][i]].double().numpy() for n in ("xy", "k", "alpha", "state")}
                 | {"sigma": float(batch["sigma"][i])}
                 for i in chosen
             ]
-        tracks += own[:n_per_model]
+        tracks += model_tracks[:n_per_model]
     return tracks
 
 
-def scores(predictor: Predictor, tracks: list[dict]) -> tuple[dict[str, float], np.ndarray, list[str]]:
-    """The figures of `ORIGINAL`, the confusion of states (true, predicted) in frames, and lines of errors by true K."""
+def compute_scores(predictor: Predictor, tracks: list[dict]) -> tuple[dict[str, float], np.ndarray, list[str]]:
+    """Compute the scores of `ORIGINAL`, the confusion of states (true, predicted) in frames, and errors by true K."""
     predictions = predictor.predict([t["xy"] for t in tracks], [t["sigma"] for t in tracks], progress=True)
     true = {n: np.concatenate([t[n] for t in tracks]) for n in ("k", "alpha")}
     moving = np.concatenate([p.state_probs.argmax(1) for p in predictions]) != 0
@@ -74,22 +81,30 @@ def scores(predictor: Predictor, tracks: list[dict]) -> tuple[dict[str, float], 
     return dict(zip(ORIGINAL, [*(e.mean() for e in errors), *right], strict=True)), confusion, by_k
 
 
-def main() -> None:
-    """Print a row per set of weights, and its confusion of states."""
+def main(arguments=None) -> None:
+    """Print the scores of each set of weights, its confusion of states and its errors by K."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", default=["default"])
-    parser.add_argument("--tracks", type=int, default=1000, help="of each model")
-    args = parser.parse_args()
-    tracks = held_out(args.tracks)
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=["default"],
+        metavar="NAME",
+        help="shipped names or folders of the weights to score (default: default)",
+    )
+    parser.add_argument(
+        "--tracks", type=int, default=1000, metavar="N", help="tracks to simulate of each model (default: %(default)s)"
+    )
+    args = parser.parse_args(arguments)
+    tracks = simulate_held_out(args.tracks)
     rows = {"original, as published": (ORIGINAL, None, [])}
-    rows |= {name: scores(Predictor(*load_weights(name)), tracks) for name in args.weights}
+    rows |= {name: compute_scores(Predictor(*load_weights(name)), tracks) for name in args.weights}
     print(f"\n| weights | {' | '.join(ORIGINAL)} |\n|---|{'---|' * len(ORIGINAL)}")
     for name, (row, *_) in rows.items():
         print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row.values()) + " |")
     for name, (_, confusion, by_k) in rows.items():
         if confusion is not None:
             share = (100 * confusion / confusion.sum(1, keepdims=True)).round().astype(int)
-            print(f"\n{name}, % of frames (rows true: {', '.join(STATES)}; columns called)\n{share}")
+            print(f"\n{name}, % of frames (rows true: {', '.join(STATES)}; columns predicted)\n{share}")
             print("\n".join(by_k))
 
 

@@ -1,9 +1,9 @@
-"""Write the shipped sample tracks: 12 of each of the five models, as one might see them on a membrane.
+"""Write the shipped sample tracks: 12 of each of the five models, with parameters of membrane proteins.
 
     python misc/make_samples.py
 
 `samples/tracks.csv` holds track_id, frame, x, y (px) as a tracker would; `samples/truth.parquet` adds K,
-alpha, state and localisation error of every frame. The prior below shows how to describe an experiment of your own.
+alpha, state, localisation error and model of every frame. MEMBRANE is an example of a prior for one experiment.
 """
 
 import argparse
@@ -45,8 +45,8 @@ MEMBRANE = replace(
 )
 
 
-def sample_tracks(seed: int = 2) -> pd.DataFrame:
-    """Track table of the sample: positions rounded to 1e-4 px, track_id unique over models."""
+def simulate_samples(seed: int = 2) -> pd.DataFrame:
+    """Simulate the sample as one track table: positions rounded to 1e-4 px, track_id unique over models."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     parts = []
     for model in MODELS:
@@ -72,11 +72,12 @@ def sample_tracks(seed: int = 2) -> pd.DataFrame:
     return table.astype({"track_id": "int64", "state": "int8"})
 
 
-def main() -> None:
-    """Write both files and say how much is in them."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+def main(arguments=None) -> None:
+    """Write both files and print their number of tracks and frames."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args(arguments)
     SAMPLES.mkdir(exist_ok=True)
-    table = sample_tracks()
+    table = simulate_samples()
     table[["track_id", "frame", "x", "y"]].to_csv(SAMPLES / "tracks.csv", index=False)
     table.to_parquet(SAMPLES / "truth.parquet", index=False)
     print(f"{table['track_id'].nunique()} tracks, {len(table)} frames in {SAMPLES}")
