@@ -246,6 +246,9 @@ def plot_track_over_time(
         _mark_changepoints(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
     for ax, label in zip(axes, (f"K ({pretty_unit(k_unit)})", "α", "P(state)", "P(change)"), strict=True):
         ax.set_ylabel(label)
+    low, high = axes[0].get_ylim()
+    widen = max(1.0, 10 / (high / low)) ** 0.5  # at least a decade of K, or small scatter fills the panel
+    axes[0].set_ylim(low / widen, high * widen)
     axes[1].set_ylim(-0.05, 2.05)
     axes[2].set_ylim(0, 1)
     axes[3].set_ylim(0, 1.02)

@@ -113,7 +113,8 @@ def plot_against(
     """Means in bins of a quantity, with 95 % intervals: errors of K and alpha on the left, scores on the right.
 
     Intervals are 1.96 standard errors of the mean; a bin with a single row has none. Rows outside the edges or without
-    a value are left out; the title counts the rows with a value of the quantity.
+    a value are left out; the title counts the rows with a value of the quantity. Where neither K nor alpha was
+    predicted, there is only the panel of the scores.
 
     Parameters
     ----------
@@ -130,13 +131,14 @@ def plot_against(
     rows : str
         What a row of the table is, for the title.
     """
-    fig, axes = new_figure(6.6, 2.9, 1, 2)
-    left, right = axes[0]
-    left.set(xlabel=xlabel, ylabel="mean absolute error")
-    right.set(xlabel=xlabel, ylabel="score (0 to 1)", ylim=(0, 1.03))
-    _draw_binned(left, table, x, ERRORS, edges)
-    _draw_binned(right, table, x, {name: SCORES[name] for name in scores}, edges)
-    left.set_ylim(0, None)
+    errors = {name: style for name, style in ERRORS.items() if table[name].notna().any()}
+    fig, axes = new_figure(6.6, 2.9, 1, 2) if errors else new_figure(3.6, 2.9)
+    axes[0, -1].set(xlabel=xlabel, ylabel="score (0 to 1)", ylim=(0, 1.03))
+    _draw_binned(axes[0, -1], table, x, {name: SCORES[name] for name in scores}, edges)
+    if errors:
+        axes[0, 0].set(xlabel=xlabel, ylabel="mean absolute error")
+        _draw_binned(axes[0, 0], table, x, errors, edges)
+        axes[0, 0].set_ylim(0, None)
     fig.suptitle(f"{table[x].between(edges[0], edges[-1]).sum():,} {rows}", fontsize=9)
     return fig
 

@@ -128,6 +128,22 @@ def test_heatmap_has_truth_on_x_and_prediction_on_y():
     assert fig.axes[0].get_xlabel() == "true α" and fig.axes[0].get_ylabel() == "predicted α"
 
 
+def test_a_network_of_states_gets_one_panel(tables):
+    tracks, _ = tables
+    fig = figures.plot_against_length(tracks.assign(mae_log10_k=np.nan, mae_alpha=np.nan))
+    assert [ax.get_ylabel() for ax in fig.axes] == ["score (0 to 1)"] and len(fig.axes[0].containers) == 2
+    fig = figures.plot_against_length(tracks.assign(mae_log10_k=np.nan))
+    assert [len(ax.containers) for ax in fig.axes] == [1, 2]
+
+
+def test_panel_of_k_shows_at_least_a_decade():
+    flat = SimpleNamespace(
+        log10_k=np.linspace(0, 0.01, 9), alpha=np.ones(9), state_probs=np.eye(4)[np.full(9, 2)], p_change=np.zeros(9)
+    )
+    low, high = track_figures.plot_track_over_time(flat, []).axes[0].get_ylim()
+    assert low < 1 < 1.02 < high and high / low == pytest.approx(10)
+
+
 def test_errors_are_those_put_in(data, tables):
     tracks, changes = tables
     moving = tracks["mae_alpha"].notna()
