@@ -25,7 +25,7 @@ Printed by `python misc/weights_table.py` from the cards (`README.md` of each fo
 
 Columns: parameters of all networks together; frames, range of track lengths in training; MB, size of the networks.
 Scores come from the card, on the nine AnDi-2 experiments, weighted by tracks: JSC, Jaccard index of changepoints; MAE,
-mean absolute error of alpha; MSLE, mean squared error of log(1 + K), K in px^2/frame^alpha; F1 of the state of segments.
+mean absolute error of alpha; MSLE, mean squared error of log(1 + K), K in px^2/frame^alpha; F1 of the states.
 The column "seed, fields" has the seed of the experiments and the fields of view of each. Compare only rows of the same
 seed and fields. `misc/benchmark.md` has all methods on the same tracks.
 
