@@ -58,7 +58,7 @@ def test_predictions_and_segments(pair):
         for name, values in vars(a).items():
             assert np.abs(values - getattr(b, name)).max() < TOLERANCE
     for a, b in zip(segment_many(one, config), segment_many(other, config), strict=True):
-        assert [(s["start"], s["end"], s["state"]) for s in a] == [(s["start"], s["end"], s["state"]) for s in b]
+        assert [(s.start, s.end, s.state) for s in a] == [(s.start, s.end, s.state) for s in b]
 
 
 def test_other_bodies_are_refused(tmp_path, capsys):
