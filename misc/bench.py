@@ -1,10 +1,10 @@
 """Measure the speed of the main steps; prints a table and writes runs/bench.json.
 
-    python misc/bench.py                                       # all parts, as `make bench` does
+    python misc/bench.py                                       # all rows, as `make bench` does
     python misc/bench.py train_tracks_per_s infer_tracks_per_s
 
-Tracks have 200 frames. The numbers depend on the machine and on what else runs there. PARTS lists the parts by name;
-the end of a name is the unit, "over" means a ratio of speeds.
+Tracks have 200 frames. The numbers depend on the machine and on what else runs there. A row with "over" in its
+name is a ratio of two speeds.
 """
 
 import argparse
@@ -273,46 +273,85 @@ def large_run(n_points: int) -> tuple[float, float]:
         return usage.ru_maxrss / 2**20, n_points / FRAMES / (time.perf_counter() - started)
 
 
-PARTS = {
-    "simulate_andi_tracks_per_s": on_one_thread(simulate_andi_tracks_per_s),
-    "simulate_batched_tracks_per_s": on_one_thread(simulate_batched_tracks_per_s),
-    "simulate_batched_over_andi": on_one_thread(simulate_batched_over_andi),
-    "train_tracks_per_s": on_one_thread(train_tracks_per_s),
-    "train_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s(bf16=True)),
-    "train_conv_bilstm_bf16_tracks_per_s": on_one_thread(lambda: train_tracks_per_s("conv_bilstm", bf16=True)),
-    "train_one_thread_over_all": train_one_thread_over_all,
-    "train_bf16_over_fp32": on_one_thread(train_bf16_over_fp32),
-    "train_sorted_over_mixed": on_one_thread(train_sorted_over_mixed),
-    "train_flipped_over_packed": on_one_thread(train_flipped_over_packed),
+PARTS = {  # row: (what its number is, how it is measured)
+    "simulate_andi_tracks_per_s": ("tracks/s that andi_datasets simulates", on_one_thread(simulate_andi_tracks_per_s)),
+    "simulate_batched_tracks_per_s": (
+        "tracks/s that the batched simulator makes of the same models",
+        on_one_thread(simulate_batched_tracks_per_s),
+    ),
+    "simulate_batched_over_andi": ("ratio of these two speeds", on_one_thread(simulate_batched_over_andi)),
+    "train_tracks_per_s": (
+        "tracks/s of training the lstm body, simulation included",
+        on_one_thread(train_tracks_per_s),
+    ),
+    "train_bf16_tracks_per_s": (
+        "tracks/s of training the lstm body in bfloat16",
+        on_one_thread(lambda: train_tracks_per_s(bf16=True)),
+    ),
+    "train_conv_bilstm_bf16_tracks_per_s": (
+        "tracks/s of training the conv_bilstm body in bfloat16",
+        on_one_thread(lambda: train_tracks_per_s("conv_bilstm", bf16=True)),
+    ),
+    "train_one_thread_over_all": ("speed of training with one thread over that with all", train_one_thread_over_all),
+    "train_bf16_over_fp32": ("speed of training in bfloat16 over that in float32", on_one_thread(train_bf16_over_fp32)),
+    "train_sorted_over_mixed": (
+        "speed of training on batches of similar lengths over that on batches of any lengths",
+        on_one_thread(train_sorted_over_mixed),
+    ),
+    "train_flipped_over_packed": (
+        "speed of training with two one-directional LSTMs over that with packed sequences",
+        on_one_thread(train_flipped_over_packed),
+    ),
     **{
-        f"train_percent_{n}": on_one_thread(lambda n=n: train_share(n))
+        f"train_percent_{n}": (f"% of the training time: {n}", on_one_thread(lambda n=n: train_share(n)))
         for n in ("simulation", "features", "network", "optimiser")
     },
-    "segment_tracks_per_s": on_one_thread(segment_tracks_per_s),
-    "infer_tracks_per_s": infer_tracks_per_s,
-    "infer_onnx_over_torch": infer_onnx_over_torch,
-    "analyse_default_tracks_per_s": lambda: analyse_tracks_per_s("default"),
-    "analyse_fast_tracks_per_s": lambda: analyse_tracks_per_s("fast"),
-    "infer_1m_points_peak_gib": lambda: large_run(1_000_000)[0],
-    "infer_10m_points_peak_gib": lambda: large_run(10_000_000)[0],
-    "infer_10m_points_tracks_per_s": lambda: large_run(10_000_000)[1],
+    "segment_tracks_per_s": (
+        "tracks/s from predictions to segments, one core",
+        on_one_thread(segment_tracks_per_s),
+    ),
+    "infer_tracks_per_s": ("tracks/s through three networks to segments, all cores", infer_tracks_per_s),
+    "infer_onnx_over_torch": ("speed of prediction in ONNX Runtime over that in torch", infer_onnx_over_torch),
+    "analyse_default_tracks_per_s": (
+        "tracks/s from a table to the results, weights default",
+        lambda: analyse_tracks_per_s("default"),
+    ),
+    "analyse_fast_tracks_per_s": (
+        "tracks/s from a table to the results, weights fast",
+        lambda: analyse_tracks_per_s("fast"),
+    ),
+    "infer_1m_points_peak_gib": (
+        "GiB of memory of infer.py at its peak, file of 1 million points",
+        lambda: large_run(1_000_000)[0],
+    ),
+    "infer_10m_points_peak_gib": (
+        "GiB of memory of infer.py at its peak, file of 10 million points",
+        lambda: large_run(10_000_000)[0],
+    ),
+    "infer_10m_points_tracks_per_s": (
+        "tracks/s of infer.py from file to files, 10 million points",
+        lambda: large_run(10_000_000)[1],
+    ),
 }
 
 
 def main(arguments=None) -> None:
-    """Measure the named parts, print the table and write it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="parts to measure (default: all); some of " + ", ".join(PARTS)
+    """Measure the named rows, print the table and write it."""
+    width = max(map(len, PARTS))
+    rows = "\n".join(f"  {name:{width}s}  {meaning}" for name, (meaning, _) in PARTS.items())
+    parser = argparse.ArgumentParser(
+        description=f"{__doc__}\nRows:\n{rows}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="rows of the list above to measure (default: all)")
     names = parser.parse_args(arguments).parts or list(PARTS)
     unknown = set(names) - set(PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     results = {}
     for name in names:
-        results[name] = round(PARTS[name](), 2)
-        print(f"{name:32s} {results[name]:12,.1f}", flush=True)
+        meaning, measure = PARTS[name]
+        results[name] = round(measure(), 2)
+        print(f"{name:{width}s} {results[name]:12,.2f}  {meaning}", flush=True)
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(results, indent=2) + "\n")
     print(f"{torch.get_num_threads()} threads; written to {OUT}")

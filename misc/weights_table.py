@@ -57,10 +57,12 @@ def take_first_sentence(text: str) -> str:
 def read_scores(card: str) -> dict[str, str]:
     """Read the first row of the table of scores of a card, and its seed and fields; empty if it has none."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line.startswith("|")]
-    where = re.search(r"\(seed (\d+), (\d+) fields", card)
+    where = re.search(r"\((?:seed (\d+)|(published) seeds), (\d+) fields", card)
     if not rows or not where:
         return {}
-    return dict(zip(rows[0], rows[2], strict=True)) | {"seed, fields": f"{where[1]}, {where[2]}"}
+    seed, published, fields = where.groups()
+    cells = [re.sub(r" \(.+\)", "", cell) for cell in rows[2]]  # without intervals
+    return dict(zip(rows[0], cells, strict=True)) | {"seed, fields": f"{seed or published}, {fields}"}
 
 
 def describe_weights(folder: Path) -> dict[str, str]:

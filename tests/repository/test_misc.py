@@ -33,6 +33,10 @@ class TestWeightsTable:
         assert weights_table.read_scores(card) == {"a": "first", "F1": ".9", "seed, fields": "7, 5"}
         assert weights_table.read_scores("no table") == {}
 
+    def test_scores_of_published_seeds_are_shown_without_intervals(self):
+        card = "(published seeds, 30 fields of view)\n| a | F1 |\n|---|---|\n| first | .9 (.8-1.0) |\n"
+        assert weights_table.read_scores(card) == {"a": "first", "F1": ".9", "seed, fields": "published, 30"}
+
     def test_card_without_a_point_is_an_error(self):
         with pytest.raises(ValueError, match="Used by"):
             weights_table.read_point("- **Predicts** K.\n", "Used by")
@@ -54,7 +58,13 @@ class TestCards:
     def test_files_that_it_names_are_there(self, folder):
         card = (folder / "README.md").read_text(encoding="utf-8")
         for path in re.findall(r"(?:main|misc|simulations)/[\w/]+\.(?:py|md|ipynb)", card):
-            assert path == "misc/limits.md" or (ROOT / path).exists(), path  # a long run of misc/limits.py writes it
+            assert (ROOT / path).exists(), path
+
+    def test_scores_are_those_of_the_benchmark_page(self, folder):
+        page = (ROOT / "misc/benchmark.md").read_text(encoding="utf-8").replace("**", "")
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `.+", card, re.MULTILINE)
+        assert len(rows) == ("predictor" in card) and all(row in page for row in rows)
 
 
 class TestCompare:
@@ -138,6 +148,14 @@ class TestBench:
         x, length = torch.randn(2, 7, layer.ahead.input_size), torch.tensor([7, 4])
         for i, n in enumerate(length):
             torch.testing.assert_close(packed(x, length)[i, :n], layer(x, length)[i, :n])
+
+    def test_rows_say_what_they_measure(self, monkeypatch, tmp_path, capsys):
+        monkeypatch.setattr(bench, "OUT", tmp_path / "runs" / "bench.json")
+        monkeypatch.setitem(bench.PARTS, "infer_tracks_per_s", ("tracks/s of something", lambda: 3.0))
+        bench.main(["infer_tracks_per_s"])
+        assert re.search(r"infer_tracks_per_s +3\.00  tracks/s of something", capsys.readouterr().out)
+        assert json.loads((tmp_path / "runs" / "bench.json").read_text()) == {"infer_tracks_per_s": 3.0}
+        assert all(len(meaning.split()) >= 3 for meaning, _ in bench.PARTS.values())
 
     def test_a_part_that_is_not_known(self, capsys):
         with pytest.raises(SystemExit):
