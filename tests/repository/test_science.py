@@ -60,10 +60,10 @@ def test_a_tenfold_change_of_k_is_found(predictor):
     slow, fast = walks(1, 0.05, 64, 60, seed=1), walks(1, 1.0, 64, 60, seed=2)
     tracks = np.concatenate([slow, slow[:, -1:] + fast - fast[:, :1]], axis=1) + walks(1, 0, 64, 120, sigma=0.05)
     segments = segment_many(predictor.predict(list(tracks), 0.05), predictor.config)
-    near = [any(abs(s["start"] - 60) <= 5 for s in own[1:]) for own in segments]
+    near = [any(abs(s.start - 60) <= 5 for s in own[1:]) for own in segments]
     assert np.mean(near) > 0.9
     assert np.mean([len(own) for own in segments]) < 2.6  # and little else
-    ratio = [np.log10(own[-1]["k"] / own[0]["k"]) for own in segments if len(own) > 1]
+    ratio = [np.log10(own[-1].k / own[0].k) for own in segments if len(own) > 1]
     assert abs(np.median(ratio) - np.log10(20)) < 0.15
 
 
