@@ -73,3 +73,10 @@ def test_unknown_names_are_refused():
         build({"body": "gru", "target": "k", "in_features": 3})
     with pytest.raises(ValueError, match="unknown target 'd'"):
         build({"body": "lstm", "target": "d", "in_features": 3})
+
+
+def test_the_former_name_of_a_body_is_accepted():
+    config = {"target": "k", "in_features": N_FEATURES["default"], "hidden": 8}
+    nets = [build(config | {"body": body}) for body in ("conv_lstm", "conv_bilstm")]
+    assert type(nets[0].body) is type(nets[1].body)
+    assert list(nets[0].state_dict()) == list(nets[1].state_dict())

@@ -14,9 +14,9 @@ from ruptures import KernelCPD
 from tqdm import tqdm
 
 from main.tracks.forward import forward, frame_values, padded_batch
-from main.tracks.inference.windows import LONGEST_TRACK, window_starts, window_weights, workers
+from main.tracks.inference.windows import longest_track, window_starts, window_weights, workers
 from main.tracks.pieces import cut_pieces
-from main.utils.weights import load_weights
+from main.utils.weights import load_weights, read_config, weights_folder
 
 TRACKS_PER_BATCH = 32  # small batches of similar length are the fastest on a CPU
 MIN_PIECE_POINTS = 10  # shorter pieces between missing frames are left out: with 5 points D would be 10 % too large
@@ -33,7 +33,7 @@ def diffusion_in_time(tracks, sigma=0.0, weights: str = "brownian", progress: bo
     Parameters
     ----------
     tracks : sequence of numpy.ndarray, each of shape (T, 2), or one array of shape (N, T, 2)
-        Positions at successive frames, at most 200 frames per track.
+        Positions at successive frames, at most as many as the longest track that the weights were trained on.
     sigma : float or numpy.ndarray of shape (N,)
         Localisation error, unit of the positions; NaN where it is unknown.
     weights : str
@@ -51,13 +51,13 @@ def diffusion_in_time(tracks, sigma=0.0, weights: str = "brownian", progress: bo
     ValueError
         If the weights do not exist, if they have no separate network for K, or if a track is too long.
     """
-    nets, _ = load_weights(weights)
+    nets, config = load_weights(weights)
     if "k" not in nets:
         raise ValueError(f"{weights}: weights without a separate network for K, expected for example brownian")
     frames = np.array([len(track) for track in tracks], dtype=int)
-    longest = frames.max(initial=0)
-    if longest > LONGEST_TRACK:
-        raise ValueError(f"a track of {longest} frames, expected {LONGEST_TRACK} or fewer: use diffusion_of_tracks")
+    longest, most = frames.max(initial=0), longest_track(config)
+    if longest > most:
+        raise ValueError(f"a track of {longest} frames, expected {most} or fewer: use diffusion_of_tracks")
     sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float32), len(tracks))
     order, log_d = np.argsort(frames, kind="stable"), np.full((len(tracks), longest), np.nan)
     batches = [order[first : first + TRACKS_PER_BATCH] for first in range(0, len(order), TRACKS_PER_BATCH)]
@@ -84,7 +84,7 @@ def _estimate_log_d(net, tracks: list[np.ndarray], sigma: np.ndarray) -> list[np
 def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress: bool = False) -> pd.DataFrame:
     """Estimate D of every step of measured tracks of any length.
 
-    Tracks are cut where frames are missing. Pieces of more than 200 frames are read in overlapping windows; where
+    Tracks are cut where frames are missing. Pieces longer than any track of the training are read in overlapping windows; where
     windows overlap, log D is averaged.
 
     Parameters
@@ -109,17 +109,20 @@ def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress
     ValueError
         If the weights do not exist or have no separate network for K.
     """
+    most = longest_track(read_config(weights_folder(str(weights))))
     pieces = cut_pieces(table, MIN_PIECE_POINTS, max_bridged=0)
     pieces = pieces.loc[pieces["analysed"], ["first", "last"]].to_numpy()
-    windows = [(a + shift, shift, b - a) for a, b in pieces for shift in window_starts(b - a)]  # row, frame, frames
-    ends = [first + min(LONGEST_TRACK, n - shift) for first, shift, n in windows]
+    windows = [
+        (a + shift, shift, b - a) for a, b in pieces for shift in window_starts(b - a, most)
+    ]  # row, frame, frames
+    ends = [first + min(most, n - shift) for first, shift, n in windows]
     xy = table[["x", "y"]].to_numpy()
     sigma = table["sigma"].to_numpy() if "sigma" in table else np.full(len(table), np.nan)
     cut = [xy[first:end] for (first, *_), end in zip(windows, ends, strict=True)]
     found = diffusion_in_time(cut, sigma[[first for first, *_ in windows]], weights, progress)
     total, weight = np.zeros((2, len(table)))
     for d, (first, shift, n), end in zip(found, windows, ends, strict=True):
-        steps, step_weights = slice(first, end - 1), window_weights(end - first, shift, n)[:-1]
+        steps, step_weights = slice(first, end - 1), window_weights(end - first, shift, n, most)[:-1]
         total[steps] += step_weights * np.log10(d[: end - first - 1])
         weight[steps] += step_weights
     with np.errstate(invalid="ignore"):

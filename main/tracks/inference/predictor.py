@@ -10,7 +10,7 @@ from main.tracks.features import N_FEATURES
 from main.tracks.forward import forward, frame_values, pack, padded_batch, unpack
 from main.tracks.inference.calibration import MAX_ALPHA, calibrated
 from main.tracks.inference.changepoints import segmentation_options
-from main.tracks.inference.windows import LONGEST_TRACK, window_starts, window_weights, workers
+from main.tracks.inference.windows import longest_track, window_starts, window_weights, workers
 from main.tracks.pieces import bridge
 from main.utils.errors import InputError
 from main.utils.weights import load_weights
@@ -72,7 +72,7 @@ class Predictor:
         self.nets = {name: net.to(self.device).eval() for name, net in nets.items()}
         self.feature_kind = config.get("features", "default")
         self.calibration = config.get("calibration", {})
-        self.window = config.get("training_range", {}).get("n_frames", [0, LONGEST_TRACK])[1]
+        self.window = longest_track(config)
         self.batch = TRACKS_PER_BATCH.get(self.device.type, TRACKS_PER_BATCH["cpu"])
 
     @property

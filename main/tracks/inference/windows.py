@@ -25,6 +25,11 @@ def workers(device):
         pool.shutdown(cancel_futures=True)
 
 
+def longest_track(config: dict) -> int:
+    """Most frames of the tracks that weights were trained on, from their configuration."""
+    return config.get("training_range", {}).get("n_frames", [0, LONGEST_TRACK])[1]
+
+
 def window_starts(n_frames: int, window: int = LONGEST_TRACK) -> list[int]:
     """First frames of the windows that cover `n_frames` frames, half a window apart; the last ends with the track."""
     last = max(n_frames - window, 0)

@@ -13,7 +13,7 @@ from simulations.brownian import BrownianStream
 from simulations.dataset import LazyTrackDataset, TrackDataset, collate, load_dataset
 from simulations.parameters import read_prior
 from simulations.resumable import ResumableBatches
-from simulations.stream import SampleStream, TrackStream
+from simulations.stream import SAMPLE_SIZES, SampleStream, TrackStream
 
 POOL = 16  # number of batches whose tracks are sorted by length together, so that there is little padding
 VALIDATION_SEED = 987_654_321  # of the held-out tracks, the same for every run
@@ -105,6 +105,8 @@ def make_batches(
     """
     if gaps and data is not None:
         raise ValueError("--gaps are simulated: they cannot be had with --data")
+    if samples and batch % max(SAMPLE_SIZES):
+        raise ValueError(f"--batch is {batch}: whole samples need a multiple of {max(SAMPLE_SIZES)} tracks")
     if list(prior) == ["brownian"]:
         if data is not None or samples or gaps:
             raise ValueError("--prior brownian gives whole tracks, one by one: no --data, --gaps or --body sample")

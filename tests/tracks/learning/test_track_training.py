@@ -185,6 +185,7 @@ def test_a_level_run_can_be_prolonged(tmp_path):
         (["--resume"], "nothing to resume"),
         (["--body", "gru"], "unknown body 'gru'"),
         (["--only", "k"], "unknown part 'k'"),
+        (["--body", "sample"], "a multiple of 64"),
         (["--only", "intervals", "--target", "state"], "no interval heads"),
         (["--data", "{}"], "train.pt"),
     ],

@@ -34,7 +34,7 @@ def test_held_out_predictions_equal_those_of_inference(val):
 
 def test_held_out_predictions_see_missing_frames_and_samples_as_inference_does():
     """Read without them, the gap filler and the sample's map would not be used, and predictions would differ."""
-    _, val = make_batches(None, ["broad"], 16, "cpu", 0, 1, chunk=64, samples=True, gaps=1.0)
+    _, val = make_batches(None, ["broad"], 64, "cpu", 0, 1, chunk=64, samples=True, gaps=1.0)
     torch.manual_seed(0)
     net = track_network(body="sample", hidden=8, gaps=1.0).eval()
     for parameter in net.parameters():
