@@ -84,7 +84,7 @@ def _estimate_log_d(net, tracks: list[np.ndarray], sigma: np.ndarray) -> list[np
 def diffusion_of_tracks(table: pd.DataFrame, weights: str = "brownian", progress: bool = False) -> pd.DataFrame:
     """Estimate D of every step of measured tracks of any length.
 
-    Tracks are cut where frames are missing. Pieces longer than any track of the training are read in overlapping windows;
+    Tracks are cut where frames are missing. Pieces longer than any training track are read in overlapping windows;
     where these overlap, log D is averaged.
 
     Parameters
