@@ -105,13 +105,13 @@ def make_batches(
     """
     if gaps and data is not None:
         raise ValueError("--gaps are simulated: they cannot be had with --data")
-    if samples and batch % max(SAMPLE_SIZES):
-        raise ValueError(f"--batch is {batch}: whole samples need a multiple of {max(SAMPLE_SIZES)} tracks")
     if list(prior) == ["brownian"]:
         if data is not None or samples or gaps:
             raise ValueError("--prior brownian gives whole tracks, one by one: no --data, --gaps or --body sample")
         held_out = BrownianStream(256, device, VALIDATION_SEED, max(256 * n_val, 512))
         return BrownianStream(batch, device, seed, chunk), list(islice(held_out, n_val))
+    if samples and batch % max(SAMPLE_SIZES):
+        raise ValueError(f"--batch is {batch}: whole samples need a multiple of {max(SAMPLE_SIZES)} tracks")
     prior = [read_prior(p) if str(p).endswith(".json") else p for p in prior]
     stream = SampleStream if samples else TrackStream
     held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
