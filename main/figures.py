@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from main.tracks.figures import draw_results
+from main.utils.errors import InputError
 
 FIRST_ROWS = 8  # of the segments table
 DESCRIPTION = """Draw the results of infer.py into RESULTS/figures (SVG and PNG): maps of the tracks by state, K and
@@ -18,10 +19,11 @@ def main(arguments=None, prog=None) -> int:
     parser = argparse.ArgumentParser(prog=prog or "figures.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
-    if not (folder / "run.json").is_file():
-        print(f"{folder}: has no run.json, expected a folder that infer.py wrote.", file=sys.stderr)
+    try:
+        written = draw_results(folder)
+    except InputError as error:
+        print(error, file=sys.stderr)
         return 2
-    written = draw_results(folder)
     segments = pd.read_parquet(folder / "segments.parquet")
     print(f"\nThe first {min(FIRST_ROWS, len(segments))} of {len(segments)} segments in {folder / 'segments.parquet'}:")
     print(segments.head(FIRST_ROWS).to_string(index=False, float_format="{:.4g}".format))

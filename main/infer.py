@@ -147,7 +147,7 @@ def add_analysis_arguments(parser: Parser) -> None:
         default=MIN_LENGTH,
         metavar="N",
         help="Number of points that a track needs to be analysed, 2 or more; a shorter track keeps one row, with a "
-        "flag. Default: %(default)s.",
+        "warning. Default: %(default)s.",
     )
     parser.add_argument(
         "--device",

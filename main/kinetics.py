@@ -21,9 +21,6 @@ def main(arguments=None, prog=None) -> int:
     parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
-    if not (folder / "run.json").is_file():
-        print(f"{folder}: has no run.json, expected a folder that infer.py wrote.", file=sys.stderr)
-        return 2
     try:
         table, comparison, note, written = describe_kinetics(folder)
     except InputError as error:

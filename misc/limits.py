@@ -65,10 +65,10 @@ error (px) over sqrt(2 K); state is the true state. Ranges include their lower e
 
 ## In words
 
-- Do not read K or alpha where the localisation error is larger than the step and is not given. Such tracks are flagged
-  `noise_dominated` only if alpha is also near 0.
+- Do not read K or alpha where the localisation error is larger than the step and is not given. Such tracks have
+  the warning `noise_dominated` only if alpha is also near 0.
 - {lengths}
-  Longer tracks are analysed in overlapping windows. Shorter tracks need a smaller `--min-length` and are flagged.
+  Longer tracks are analysed in overlapping windows. Shorter tracks need a smaller `--min-length` and have a warning.
 - The error does not depend on the unit of length, because the networks are scale-equivariant. It depends on the
   length of the track, on noise / step and on alpha.
 - With `--adapt sample`, estimates are biased towards the values that are common in the sample, most of all for rare

@@ -64,7 +64,7 @@ def segments_and_tracks(points):
     tracks = (
         points.groupby("track_id").agg(n_frames=("frame", "size"), n_segments=("segment_id", "nunique")).reset_index()
     )
-    return segments, tracks.assign(n_gaps=0, flags="", d_cve=0.1, localization_error=0.12)
+    return segments, tracks.assign(n_gaps=0, warnings="", d_cve=0.1, localization_error=0.12)
 
 
 def make_record(points, n_tracks):
@@ -86,7 +86,7 @@ def make_record(points, n_tracks):
         "analysed": n_tracks,
         "segments": int(points.groupby("track_id")["segment_id"].nunique().sum()),
         "dropped": {},
-        "flags": {},
+        "warnings": {},
     }
     return {
         "inputs": [given],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from main.tracks.inference.segments import true_changepoints
+from main.tracks.results.record import read_record
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import (
     CHANGE_COLOUR,
@@ -85,10 +85,15 @@ def draw_results(folder: str | Path) -> list[Path]:
     -------
     list of Path
         The files written.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no results.
     """
     folder = Path(folder)
+    units = read_record(folder)["units"]
     points, segments = (pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments"))
-    units = json.loads((folder / "run.json").read_text(encoding="utf-8"))["units"]
     if "file" not in points:
         figures = plot_results(points, segments, units)
         return [save(fig, name, folder / "figures") for name, fig in figures.items()]

@@ -167,7 +167,7 @@ def run_inference(
     block_points = None if options.as_sample else BLOCK_POINTS[predictor.device.type]
     with open_writer(out, files[0].units.labels(), options.csv) as writer:
         tally = analyse_files(files, writer, analyse, block_points, options.andi, progress and not options.as_sample)
-        counts, warnings = tally.counts(files), tally.warnings(files, options.localization_error)
+        counts, warnings = tally.counts(files), tally.list_warnings(files, options.localization_error)
         record = make_record(files, options, config, counts, warnings)
         record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
         writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})

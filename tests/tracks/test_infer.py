@@ -1,4 +1,4 @@
-"""infer.py from files to tables: contract, units, gaps, flags, real files; tiny random networks."""
+"""infer.py from files to tables: contract, units, gaps, warnings, real files; tiny random networks."""
 
 import json
 import subprocess
@@ -60,7 +60,7 @@ SEGMENTS = [
     "p_change_start",
     "change_width",
 ]
-TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "flags"]
+TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "warnings"]
 OPTIONS = {
     "format": "auto",
     "pixel_size": None,
@@ -89,7 +89,7 @@ def test_contract(walks, weights, tmp_path, capsys):
     points, segments, tracks = (read(out, name) for name in ("points", "segments", "tracks"))
     assert list(points) == POINTS and list(segments) == SEGMENTS and list(tracks)[:5] == TRACKS
     assert len(tracks) == 7 and len(points) == 20 + 57 + 450
-    assert tracks["flags"].tolist() == ["too_short"] * 4 + [""] * 2 + ["outside_training_range"]
+    assert tracks["warnings"].tolist() == ["too_short"] * 4 + [""] * 2 + ["outside_training_range"]
     assert tracks["d_cve"].notna().tolist() == [False, False] + [True] * 5
     n_segments = segments.groupby("track_id").size().reindex(tracks["track_id"], fill_value=0)
     assert tracks["n_segments"].tolist() == n_segments.tolist()
@@ -222,7 +222,7 @@ def test_gaps(tmp_path, weights):
     assert run(path, tmp_path / "out", weights) == 0
     points, segments, tracks = (read(tmp_path / "out", name) for name in ("points", "segments", "tracks"))
     assert points["frame"].tolist() == table.loc[kept, "frame"].tolist()
-    assert tracks["n_gaps"].tolist() == [3] and tracks["flags"].tolist() == [""]
+    assert tracks["n_gaps"].tolist() == [3] and tracks["warnings"].tolist() == [""]
     assert segments["left_censored"].sum() == segments["right_censored"].sum() == 2
     assert segments.loc[segments["left_censored"], "frame_start"].tolist() == [0, 44]
     assert segments["segment_id"].tolist() == list(range(len(segments)))
@@ -234,7 +234,7 @@ def test_many_gaps_and_partly_analysed(tmp_path, weights):
     path = tmp_path / "gaps.csv"
     holes.to_csv(path, index=False)
     assert run(path, tmp_path / "out", weights) == 0
-    assert read(tmp_path / "out", "tracks")["flags"].tolist() == ["partly_analysed;many_gaps"]
+    assert read(tmp_path / "out", "tracks")["warnings"].tolist() == ["partly_analysed;many_gaps"]
     assert read(tmp_path / "out", "points")["frame"].max() < 60
 
 
@@ -276,27 +276,27 @@ def test_trapped_is_zero(walks):
 
 
 def test_noise_dominated_only_while_noise_is_unknown(walks):
-    unknown = analyse_with(Constant(alpha=0.05), walks).tracks["flags"]
-    known = analyse_with(Constant(alpha=0.05), walks, sigma=0.1).tracks["flags"]
+    unknown = analyse_with(Constant(alpha=0.05), walks).tracks["warnings"]
+    known = analyse_with(Constant(alpha=0.05), walks, sigma=0.1).tracks["warnings"]
     assert (unknown == "noise_dominated").sum() == 3
     assert not known.str.contains("noise_dominated").any()
 
 
 def test_noise_dominated_tracks_give_a_warning():
-    assert Tally().warnings([], None) == []
-    (warning,) = Tally(flags=Counter(noise_dominated=3)).warnings([], None)
+    assert Tally().list_warnings([], None) == []
+    (warning,) = Tally(warnings=Counter(noise_dominated=3)).list_warnings([], None)
     assert warning.startswith("3 tracks are noise_dominated") and "--localization-error" in warning
 
 
 def test_outside_training_range(walks, weights, tmp_path):
     assert run(walks, tmp_path / "out", weights, "--min-length", "3") == 0
-    flags = read(tmp_path / "out", "tracks")["flags"].tolist()
-    assert flags == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 2 + ["outside_training_range"]
+    warnings = read(tmp_path / "out", "tracks")["warnings"].tolist()
+    assert warnings == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 2 + ["outside_training_range"]
 
 
 def test_noise_larger_than_the_steps_is_outside_training_range(walks, weights, tmp_path):
     done = infer_files(walks, tmp_path / "out", weights=weights, localization_error=160.0)
-    assert done.record["counts"]["flags"]["outside_training_range"] == 3
+    assert done.record["counts"]["warnings"]["outside_training_range"] == 3
 
 
 def test_all_tracks_too_short(tmp_path, weights):

@@ -1,6 +1,5 @@
 """Kinetics of a folder of results: tables, a note on how to read them, and figures."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +14,7 @@ from main.tracks.kinetics.rates import (
     estimate_groups,
     tabulate_kinetics,
 )
+from main.tracks.results.record import read_record
 from main.utils.files import write_atomically
 from main.utils.plotting import save
 from simulations.parameters import STATES
@@ -61,11 +61,11 @@ def describe_kinetics(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, s
     Raises
     ------
     InputError
-        If a condition has files of different frame intervals.
+        If the folder holds no results, or a condition has files of different frame intervals.
     """
     folder = Path(folder)
+    record = read_record(folder)
     segments = pd.read_parquet(folder / "segments.parquet")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if segments.empty:
         return pd.DataFrame(), pd.DataFrame(), "", []
     by = next((name for name in ("condition", "file") if name in segments), None)

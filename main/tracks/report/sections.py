@@ -20,7 +20,7 @@ from main.tracks.results.tables import MANY_GAPS, NOISE_ALPHA
 from main.utils.bootstrap import weighted_quantile
 from simulations.parameters import LONGEST_GAP, STATES, TRAPPED
 
-FLAGS = {
+WARNINGS = {
     "too_short": "The track has fewer points than --min-length. It has no segments, only a classical diffusion "
     "coefficient (d_cve).",
     "outside_training_range": "The networks were not trained on tracks of this length, or of steps as small as these "
@@ -33,7 +33,7 @@ FLAGS = {
 }
 CAVEATS = (
     "Do not read K or α if the localisation error is larger than the steps and was not given: noise and strong "
-    "subdiffusion look alike. The flag noise_dominated marks such tracks only if α is also near 0.",
+    "subdiffusion look alike. The warning noise_dominated marks such tracks only if α is also near 0.",
     "The localisation error is taken as white noise of one size per track. Motion blur is not modelled.",
     "The networks were trained on five simulated models of motion. A motion that none of these models makes is still "
     "assigned to one of the four states.",
@@ -48,7 +48,7 @@ ALPHA_EDGES = (0.3, 0.7, 1.3, 1.7)
 
 
 def make_summary(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> Markup:
-    """Make the summary: what was found in words, key numbers, warnings and flags.
+    """Make the summary: what was found in words, key numbers, warnings.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ def make_summary(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> 
     """
     notes = [*record["warnings"], *(sample["reason"] + "." for sample in record.get("samples", []))]
     warnings = element("h3", "Warnings and notes") + make_list(notes) if notes else Markup()
-    counts = Counter(flag for flags in tracks["flags"] for flag in flags.split(";") if flag)
-    rows = [[flag, f"{n:,}", FLAGS.get(flag, "")] for flag, n in counts.most_common()]
-    flags = make_table(["flag", "tracks", "meaning"], rows) if rows else element("p", "No track is flagged.")
-    right = element("div", warnings, element("h3", "Quality flags"), flags)
+    counts = Counter(name for names in tracks["warnings"] for name in names.split(";") if name)
+    rows = [[name, f"{n:,}", WARNINGS.get(name, "")] for name, n in counts.most_common()]
+    of_tracks = make_table(["warning", "tracks", "meaning"], rows) if rows else element("p", "No track has a warning.")
+    right = element("div", warnings, element("h3", "Warnings of single tracks"), of_tracks)
     columns = element("div", element("div", make_key_numbers(tracks, segments, record)), right, class_="pair")
     return element("p", describe_run(tracks, segments, record), class_="lead") + columns
 

@@ -4,7 +4,6 @@ It shows a summary, a map of the tracks, distributions, dwell times, limits of v
 The text is in the page. The browser draws the figures (`page/`) from data packed into it.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from main.tracks.report.diagram import draw_diagram
 from main.tracks.report.dwell_sections import list_dwell_limits, make_comparison, make_state_tables, name_rate_unit
 from main.tracks.report.html import element, make_json_script
 from main.tracks.report.sections import describe_limits, describe_origin, format_units, make_summary
+from main.tracks.results.record import read_record
 from main.tracks.results.writer import TABLES
 from main.utils.errors import InputError
 from main.utils.files import write_atomically
@@ -57,9 +57,7 @@ def write_report(folder: str | Path) -> Path:
         If there are no results, or the report cannot be written.
     """
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise InputError(f"{folder}: has no run.json, expected a folder that infer.py wrote.")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record = read_record(folder)
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
     text = make_page(record=record, **tables)
     try:

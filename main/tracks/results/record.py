@@ -1,5 +1,6 @@
 """What a run did: counts over its blocks, the warnings, the summary line and run.json."""
 
+import json
 import platform
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from main.tracks.options import InferenceOptions
 from main.tracks.reading.sources import Source
 from main.tracks.results.tables import Results
+from main.utils.errors import InputError
 from main.utils.files import PACKAGES, version
 
 
@@ -19,8 +21,8 @@ class Tally:
     ----------
     tracks, gaps, analysed, segments : int
         Numbers of tracks, gaps, analysed tracks, segments.
-    flags : collections.Counter
-        Flag -> number of tracks.
+    warnings : collections.Counter
+        Name of a warning, as in the column `warnings` of the table of tracks -> number of tracks.
     samples : list of dict
         With `adapt="sample"`: one record for each file, see `main.tracks.samples.read.analyse_sample`.
     not_decoded : list of str
@@ -33,7 +35,7 @@ class Tally:
     gaps: int = 0
     analysed: int = 0
     segments: int = 0
-    flags: Counter = field(default_factory=Counter)
+    warnings: Counter = field(default_factory=Counter)
     samples: list = field(default_factory=list)
     not_decoded: list[str] = field(default_factory=list)
     texts: dict[Path, list[str]] = field(default_factory=dict)
@@ -45,15 +47,15 @@ class Tally:
         self.gaps += int(rows["n_gaps"].sum())
         self.analysed += int((rows["n_segments"] > 0).sum())
         self.segments += len(results.segments)
-        for flags in rows["flags"]:
-            self.flags.update(filter(None, flags.split(";")))
+        for names in rows["warnings"]:
+            self.warnings.update(filter(None, names.split(";")))
         if results.sample is not None:
             self.samples.append(results.sample)
             if not results.sample["mixture"]:
                 self.not_decoded.append(f"{source.path}: {results.sample['reason']}.")
 
     def counts(self, files: list[Source]) -> dict:
-        """Return the counts for run.json: what was read, dropped, analysed and flagged."""
+        """Return the counts for run.json: what was read, dropped and analysed, and warnings."""
         dropped = sum((Counter(file.dropped) for file in files), Counter())
         return {
             "files": len(files),
@@ -63,10 +65,10 @@ class Tally:
             "analysed": self.analysed,
             "segments": self.segments,
             "dropped": dict(dropped),
-            "flags": dict(self.flags),
+            "warnings": dict(self.warnings),
         }
 
-    def warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
+    def list_warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
         """Return what the user should know: from the files, on noise that looks like motion, on samples not decoded.
 
         Warnings that ask for a localisation error are left out if it is given.
@@ -84,7 +86,7 @@ class Tally:
                 f"The files have different frame intervals ({listed} s): do not compare msd_1 and numbers of frames "
                 "between them."
             )
-        if noisy := self.flags["noise_dominated"]:
+        if noisy := self.warnings["noise_dominated"]:
             found.append(
                 f"{noisy} tracks are noise_dominated: without the localisation error, noise cannot be told from motion "
                 "with alpha near 0; give --localization-error."
@@ -95,16 +97,16 @@ class Tally:
 def summarize_run(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
     """Return one line: what was read, what was dropped and why, where the results are."""
     dropped = [f"{n} {reason} points" for reason, n in counts["dropped"].items()]
-    short = counts["flags"].get("too_short", 0)
+    short = counts["warnings"].get("too_short", 0)
     if short:
         dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
-    flags = [f"{n} {flag}" for flag, n in counts["flags"].items() if flag != "too_short"]
+    warned = [f"{n} {name}" for name, n in counts["warnings"].items() if name != "too_short"]
     parts = [
         f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
         f"dropped {', '.join(dropped) or 'nothing'}",
         f"{counts['segments']} segments in {counts['analysed']} tracks",
     ]
-    parts += [f"flagged {', '.join(flags)}"] if flags else []
+    parts += [f"warnings of tracks: {', '.join(warned)}"] if warned else []
     parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
     return "; ".join(parts) + f"; results in {out}"
 
@@ -136,3 +138,23 @@ def make_record(
         "warnings": warnings,
         "packages": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
+
+
+def read_record(folder: Path) -> dict:
+    """Read run.json of a folder that `infer.py` wrote.
+
+    Raises
+    ------
+    InputError
+        If there is none, or an earlier version wrote it, whose tables have other columns.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: has no run.json, expected a folder that infer.py wrote.")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if "flags" in record.get("counts", {}):  # the name of `warnings` up to version 0.2.0
+        raise InputError(
+            f"{folder}: was written by version {record['code_version']} of infer.py, whose tables differ from today's; "
+            "analyse the files again with infer.py."
+        )
+    return record

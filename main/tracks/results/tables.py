@@ -9,7 +9,7 @@ from main.tracks.inference.calibration import INTERVALS
 from main.tracks.inference.segments import TRAPPED
 from main.utils.estimators import cve_by_track, steps_by_track
 
-MANY_GAPS = 0.1  # share of missing frames above which a track is flagged
+MANY_GAPS = 0.1  # share of missing frames above which a track gets the warning many_gaps
 NOISE_ALPHA = 0.2  # below it, noise cannot be told from subdiffusion while the localisation error is unknown
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
 FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
@@ -144,7 +144,7 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
 
 
 def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
-    """Table of tracks: one row for every track of the file, with its flags joined by semicolons.
+    """Table of tracks: one row for every track of the file, with the names of its warnings joined by semicolons.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        track_id, n_frames, n_gaps, n_segments, flags, d_cve (result units), localization_error (unit of x). d_cve is
+        track_id, n_frames, n_gaps, n_segments, warnings, d_cve (result units), localization_error (unit of x). d_cve is
         the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the covariance-based estimator
         of Vestergaard et al. (2014). Both are unbiased, so D can be negative on short noisy tracks.
     """
@@ -174,20 +174,20 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
     slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
     noisy = slow.groupby(points["track_id"]).mean()
     index = n_points.index
-    flags = {
+    warnings = {
         "too_short": n_analysed == 0,
         "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
         "outside_training_range": (lengths["min"] < fewest) | (lengths["max"] > most) | (impossible & (n_analysed > 0)),
         "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
     }
-    named = [np.where(flagged.reindex(index).fillna(False), name, "") for name, flagged in flags.items()]
+    named = [np.where(holds.reindex(index).fillna(False), name, "") for name, holds in warnings.items()]
     rows = pd.DataFrame(
         {
             "n_frames": n_points.astype(np.int32),
             "n_gaps": tracks.gaps().astype(np.int32),
             "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
-            "flags": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
+            "warnings": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
             "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
             "localization_error": sigmas,
         },

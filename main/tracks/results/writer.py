@@ -20,7 +20,7 @@ TYPES = {
     **dict.fromkeys(("frame", "frame_start", "frame_end"), pa.int64()),  # frames, as the file numbers them
     "n_frames": pa.int32(),  # frames in which the particle was seen
     **dict.fromkeys(("n_gaps", "n_segments", "segment_id"), pa.int32()),  # counts; segment_id from 0 in each track
-    **dict.fromkeys(("file", "condition", "flags"), pa.string()),  # flags joined by semicolons
+    **dict.fromkeys(("file", "condition", "warnings"), pa.string()),  # warnings joined by semicolons
     **dict.fromkeys(("left_censored", "right_censored"), pa.bool_()),
     **dict.fromkeys((*PROBABILITIES, "p_change"), pa.float32()),  # probabilities, 0 to 1
     "state": pa.int8(),  # index into simulations.parameters.STATES

@@ -1,0 +1,14 @@
+"""run.json: what is read from it, and which folders are refused."""
+
+import json
+
+import pytest
+
+from main.tracks.results.record import read_record
+from main.utils.errors import InputError
+
+
+def test_results_of_an_earlier_version_are_refused_in_one_sentence(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"code_version": "0.2.0", "counts": {"flags": {}}}))
+    with pytest.raises(InputError, match=r"written by version 0\.2\.0 of infer\.py.*analyse the files again"):
+        read_record(tmp_path)
