@@ -169,6 +169,7 @@ def run_inference(
         tally = analyse_files(files, writer, analyse, block_points, options.andi, progress and not options.as_sample)
         counts, warnings = tally.counts(files), tally.list_warnings(files, options.localization_error)
         record = make_record(files, options, config, counts, warnings)
+        record["left_out"] = tally.list_left_out()
         record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
         writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})
     line = summarize_run(counts, warnings, options.min_length, out) + (add_report(out) if report else "")

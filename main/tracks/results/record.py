@@ -8,6 +8,7 @@ from pathlib import Path
 
 from main.tracks.options import InferenceOptions
 from main.tracks.reading.sources import Source
+from main.tracks.results.left_out import PartSums, list_left_out, warn_of_left_out
 from main.tracks.results.tables import Results
 from main.utils.errors import InputError
 from main.utils.files import PACKAGES, version
@@ -23,6 +24,8 @@ class Tally:
         Numbers of tracks, gaps, analysed tracks, segments.
     warnings : collections.Counter
         Name of a warning, as in the column `warnings` of the table of tracks -> number of tracks.
+    left_out : dict of (str, str or None) -> PartSums
+        Path and condition of each file -> what was used and left out of it.
     samples : list of dict
         With `adapt="sample"`: one record for each file, see `main.tracks.samples.read.analyse_sample`.
     not_decoded : list of str
@@ -36,6 +39,7 @@ class Tally:
     analysed: int = 0
     segments: int = 0
     warnings: Counter = field(default_factory=Counter)
+    left_out: dict[tuple[str, str | None], PartSums] = field(default_factory=dict)
     samples: list = field(default_factory=list)
     not_decoded: list[str] = field(default_factory=list)
     texts: dict[Path, list[str]] = field(default_factory=dict)
@@ -49,6 +53,7 @@ class Tally:
         self.segments += len(results.segments)
         for names in rows["warnings"]:
             self.warnings.update(filter(None, names.split(";")))
+        self.left_out.setdefault((str(source.path), source.condition), PartSums()).add(rows, len(results.points))
         if results.sample is not None:
             self.samples.append(results.sample)
             if not results.sample["mixture"]:
@@ -68,8 +73,12 @@ class Tally:
             "warnings": dict(self.warnings),
         }
 
+    def list_left_out(self) -> list[dict]:
+        """Return what was used and left out of every file and condition, for run.json."""
+        return list_left_out(self.left_out)
+
     def list_warnings(self, files: list[Source], localization_error: float | None) -> list[str]:
-        """Return what the user should know: from the files, on noise that looks like motion, on samples not decoded.
+        """Return what the user should know: from the files, on tracks left out, on noise, on samples not decoded.
 
         Warnings that ask for a localisation error are left out if it is given.
         """
@@ -86,6 +95,8 @@ class Tally:
                 f"The files have different frame intervals ({listed} s): do not compare msd_1 and numbers of frames "
                 "between them."
             )
+        if self.left_out:
+            found += warn_of_left_out(self.list_left_out(), files[0].units.labels()["d_cve"])
         if noisy := self.warnings["noise_dominated"]:
             found.append(
                 f"{noisy} tracks are noise_dominated: without the localisation error, noise cannot be told from motion "
