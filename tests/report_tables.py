@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 UNITS = {"frame": "frame", "x": "px", "y": "px", "localization_error": "px", "msd_1": "um^2", "d_cve": "um^2/s"}
-UNITS |= dict.fromkeys(("k", "k_lo", "k_hi"), "um^2/s^alpha")
+UNITS |= dict.fromkeys(("k", "k_lo", "k_hi"), "um^2/s^alpha") | dict.fromkeys(("msd_1_lo", "msd_1_hi"), "um^2")
 INTERVAL = 0.02
 
 
@@ -59,6 +59,8 @@ def segments_and_tracks(points):
         .reset_index()
     )
     segments["msd_1"] = 4 * segments["k"] * INTERVAL ** segments["alpha"] * (segments["k"] > 0)
+    for end, factor in (("lo", 1 / 1.2), ("hi", 1.2)):
+        segments[f"msd_1_{end}"] = factor * segments["msd_1"]
     segments["left_censored"] = segments["track_id"] != segments["track_id"].shift(1)
     segments["right_censored"] = segments["track_id"] != segments["track_id"].shift(-1)
     tracks = (

@@ -20,7 +20,7 @@ from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import CHANGE_COLOUR, COLOURS
 from simulations.parameters import LONGEST_GAP, STATES, TRAPPED
 
-LOG10_K_STEP = 0.01  # K is kept to within 1.2 %
+LOG10_STEP = 0.01  # K and msd_1 are kept to within 1.2 %
 ALPHA_STEP = 0.005
 PROBABILITY_STEP = 0.005
 POSITION_STEPS = 2**16  # over the larger side of the map
@@ -29,6 +29,9 @@ MAX_POINTS = 1_200_000  # of more, only every n-th is kept: browsers stay fast, 
 MAX_STEP_FRAMES = LONGEST_GAP + 1  # frames between two points that a line joins
 N_COLOURS = 24
 MOVING = [i for i in range(len(STATES)) if i != TRAPPED]
+VALUE_STEPS = {"msd_1": LOG10_STEP, "k": LOG10_STEP, "alpha": ALPHA_STEP}
+MEASURED = ("net_speed", "confinement_radius")  # columns of segments that no network gives
+LOGARITHMIC = ("msd_1", "k")  # packed as log10
 
 
 def encode(values, step: float) -> dict:
@@ -73,14 +76,17 @@ def thin_points(points: pd.DataFrame, max_points: int = MAX_POINTS) -> tuple[pd.
 
 
 def pack_values(table: pd.DataFrame) -> dict:
-    """Pack K (as log10) and alpha with their intervals, if there are any, and the state; missing where trapped."""
-    moving = (table["state"] != TRAPPED).to_numpy()
-    ends = [""] if table["k_lo"].isna().all() else ["", "_lo", "_hi"]
-    packed = {
-        f"k{end}": encode(np.where(moving, log10_of_positive(table[f"k{end}"]), np.nan), LOG10_K_STEP) for end in ends
-    }
-    alphas = {f"alpha{end}": encode(np.where(moving, table[f"alpha{end}"], np.nan), ALPHA_STEP) for end in ends}
-    return packed | alphas | {"state": encode(table["state"], 1)}
+    """Pack msd_1 and K (as log10) and alpha with their intervals, if there are any, and the state.
+
+    All but the state are missing where the particle is trapped.
+    """
+    moving, packed = (table["state"] != TRAPPED).to_numpy(), {}
+    for name, step in VALUE_STEPS.items():
+        for column in (name, f"{name}_lo", f"{name}_hi"):
+            if column in table and (column == name or table[column].notna().any()):
+                values = log10_of_positive(table[column]) if name in LOGARITHMIC else table[column]
+                packed[column] = encode(np.where(moving, values, np.nan), step)
+    return packed | {"state": encode(table["state"], 1)}
 
 
 def pack_points(points: pd.DataFrame) -> dict:
@@ -116,19 +122,23 @@ def pack_tracks(points: pd.DataFrame, segments: pd.DataFrame, files: list[str]) 
     if "source_track" in points:
         result["source"] = [str(i) for i in by_track["source_track"].first()]
     columns = {name: encode(segments[name], 1) for name in ("frame_start", "frame_end", "left_censored")}
+    for name in (f"{name}{end}" for name in MEASURED for end in ("", "_lo", "_hi")):
+        if name in segments and segments[name].notna().any():
+            columns[name] = encode(segments[name], 1e-4 * float(segments[name].abs().max()) or 1.0)
     return {"tracks": result, "segments": columns | pack_values(segments)}
 
 
 def pack_colours(points: pd.DataFrame) -> dict:
-    """Colours of the states, and of K (log10) and alpha in `N_COLOURS` equal steps from low to high."""
-    moving = points.loc[points["state"] != TRAPPED, "k"].to_numpy()
+    """Colours of the states, and of msd_1, K (both log10) and alpha in `N_COLOURS` equal steps from low to high."""
+    moving = points[points["state"] != TRAPPED]
     scales = {}
-    for name in ("k", "alpha"):
-        cmap, norm = colour_scale(name, moving)
-        low, high = np.log10([norm.vmin, norm.vmax]) if name == "k" else (norm.vmin, norm.vmax)
+    for name in VALUE_STEPS:
+        cmap, norm = colour_scale("alpha" if name == "alpha" else "k", moving[name].to_numpy())
+        low, high = np.log10([norm.vmin, norm.vmax]) if name in LOGARITHMIC else (norm.vmin, norm.vmax)
         hexes = [mpl.colors.to_hex(cmap(i)) for i in np.linspace(0, 1, N_COLOURS)]
         scales[name] = {"low": float(low), "high": float(high), "colours": hexes}
-    return scales | {"state": STATE_COLOURS, "trapped": TRAPPED_GREY, "change": CHANGE_COLOUR, "line": COLOURS}
+    lines = COLOURS | {"msd_1": COLOURS["k"]}
+    return scales | {"state": STATE_COLOURS, "trapped": TRAPPED_GREY, "change": CHANGE_COLOUR, "line": lines}
 
 
 def pack_histograms(segments: pd.DataFrame, group: np.ndarray, n_groups: int) -> dict:

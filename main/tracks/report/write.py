@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from main.tracks.kinetics.figures import MAX_GROUPS
 from main.tracks.kinetics.rates import Estimate, compare_conditions, estimate_groups, tabulate_kinetics
+from main.tracks.report.components import make_components
 from main.tracks.report.data import (
     MAX_STEP_FRAMES,
     compress,
@@ -26,7 +27,10 @@ from main.tracks.report.data import (
 from main.tracks.report.diagram import draw_diagram
 from main.tracks.report.dwell_sections import list_dwell_limits, make_comparison, make_state_tables, name_rate_unit
 from main.tracks.report.html import element, make_json_script
-from main.tracks.report.sections import describe_limits, describe_origin, format_units, make_summary
+from main.tracks.report.notices import make_notices
+from main.tracks.report.overview import K_NOTE, make_summary
+from main.tracks.report.sections import describe_limits, describe_origin, format_units
+from main.tracks.report.units import convert_points
 from main.tracks.results.record import read_record
 from main.tracks.results.writer import TABLES
 from main.utils.errors import InputError
@@ -74,6 +78,7 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
     files = [str(name) for name in tracks["file"].unique()] if "file" in tracks else []
     names, group, by = group_segments(segments, tracks)
     estimates = estimate_groups(segments, np.asarray(names, dtype=object)[group], record, pool_intervals=True)
+    points = convert_points(points, record)
     kept, every = thin_points(points)
     diagrams, rates, curves = make_dwell_section(estimates, record)
     data = {
@@ -82,7 +87,8 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
         "files": files,
         "states": STATES,
         "units": format_units(record),
-        "positionUnit": record["units"]["x"].replace("um", "µm"),
+        "frameIntervals": [given["frame_interval_s"] or 1 for given in record["inputs"]],
+        "timeUnit": "s" if all(given["frame_interval_s"] for given in record["inputs"]) else "frame",
         "colours": pack_colours(points),
         "breakAt": MAX_STEP_FRAMES * every,
         "every": every,
@@ -95,7 +101,9 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
         title=", ".join(Path(i["path"]).name for i in record["inputs"][:3])
         + (" …" if len(record["inputs"]) > 3 else ""),
         style=Markup(read_page_file("style.css")),
-        summary=make_summary(tracks, segments, record),
+        notices=make_notices(tracks, record),
+        summary=make_summary(tracks, segments, record) + make_components(record),
+        k_note=K_NOTE,
         map_note=describe_map(tracks, every),
         groups_note=describe_groups(names, by, record),
         diagrams=diagrams,

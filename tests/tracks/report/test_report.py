@@ -13,12 +13,12 @@ import pytest
 from helpers import run, walk
 from jinja2 import UndefinedError
 from markupsafe import Markup
-from report_tables import make_tables, segments_and_tracks, split_into, write_results
+from report_tables import INTERVAL, make_tables, segments_and_tracks, split_into, write_results
 
 from main import infer
 from main.tracks.kinetics import rates
 from main.tracks.report import data
-from main.tracks.report.data import ALPHA_STEP, LOG10_K_STEP, encode, pack_histograms, thin_points
+from main.tracks.report.data import ALPHA_STEP, LOG10_STEP, encode, pack_histograms, thin_points
 from main.tracks.report.html import element, format_number, make_json_script, make_table
 from main.tracks.report.write import group_segments, load_template, write_report
 from main.utils.errors import InputError
@@ -70,7 +70,7 @@ def test_points_keep_the_stated_precision():
     packed = data.pack_points(points)
     moving = points["state"] > 0
     ratio = 10 ** unpack(packed["k"])[moving] / points["k"][moving]
-    assert abs(np.log10(ratio)).max() <= LOG10_K_STEP / 2 + 1e-9 and ratio.max() < 1.012
+    assert abs(np.log10(ratio)).max() <= LOG10_STEP / 2 + 1e-9 and ratio.max() < 1.012
     assert np.isnan(unpack(packed["k"])[~moving]).all() and np.isnan(unpack(packed["alpha_hi"])[~moving]).all()
     assert np.abs(unpack(packed["alpha"])[moving] - points["alpha"][moving]).max() <= ALPHA_STEP / 2 + 1e-9
     assert (unpack(packed["frame"]) == points["frame"]).all()
@@ -97,8 +97,8 @@ def test_text_stays_text():
 
 
 def test_the_template_escapes_and_misses_nothing():
-    names = "style summary map_note groups_note diagrams dwells comparison limits origin empty data plotly scripts"
-    values = dict.fromkeys(["title", *names.split()], HOSTILE) | {"units": {"k": HOSTILE}}
+    names = "style notices summary k_note map_note groups_note diagrams dwells comparison limits origin empty data plotly scripts"
+    values = dict.fromkeys(["title", *names.split()], HOSTILE) | {"units": {"k": HOSTILE, "msd_1": HOSTILE}}
     text = load_template().render(values)
     assert "<img" not in text and "&lt;img" in text and "${x}" in text
     with pytest.raises(UndefinedError):
@@ -311,16 +311,17 @@ def test_a_click_opens_a_track(browser, tmp_path):
     ActionChains(browser).move_to_element_with_offset(canvas, *corner).click().perform()
     wait(browser, OPENED, f"Track {track}:")
     shown = browser.execute_script("return document.getElementById('trace').data.map(t => Array.from(t.x))")
-    frames = points.loc[points["track_id"] == track, "frame"].tolist()
-    assert frames in shown and browser.execute_script(PIXELS) != before
+    seconds = INTERVAL * points.loc[points["track_id"] == track, "frame"].to_numpy()
+    assert any(len(x) == len(seconds) and np.allclose(x, seconds) for x in shown if None not in x)
+    assert browser.execute_script(PIXELS) != before
     rows = browser.find_elements(By.CSS_SELECTOR, "#track-segments tbody tr")
     assert len(rows) == (segments["track_id"] == track).sum()
 
     pictures = [browser.execute_script(PIXELS)]
-    for colour in ("k", "alpha"):
+    for colour in ("msd_1", "k", "alpha"):
         browser.find_element(By.CSS_SELECTOR, f"input[name=colour][value={colour}]").click()
         pictures.append(browser.execute_script(PIXELS))
-    assert len(set(pictures)) == 3 and "trapped" in browser.find_element(By.ID, "map-legend").text
+    assert len(set(pictures)) == 4 and "trapped" in browser.find_element(By.ID, "map-legend").text
 
     field = browser.find_element(By.ID, "track-id")
     field.clear()
@@ -337,7 +338,7 @@ def test_a_click_opens_a_track(browser, tmp_path):
     wait(browser, "return report.map.scale > 1.2 * arguments[0]", scale)
     k = np.array(browser.execute_script("return Array.from(report.points.k, v => Number.isNaN(v) ? 99 : v)"))
     moving = points["state"] > 0
-    assert np.allclose(k[moving], np.log10(points["k"][moving]), atol=LOG10_K_STEP / 2 + 1e-6)
+    assert np.allclose(k[moving], np.log10(points["k"][moving]), atol=LOG10_STEP / 2 + 1e-6)
     assert (k[~moving] == 99).all()
     assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
 

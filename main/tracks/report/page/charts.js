@@ -5,6 +5,8 @@ const CONFIG = { responsive: true, displaylogo: false,
   modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 const GROUP_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#4d4d4d", "#7b5ea7"];
 const DASHES = ["solid", "dash", "dot", "dashdot"];
+const NAMES = { msd_1: "MSD, 1 frame", k: "K", alpha: "α" };
+const UNSCALED = { msd_1: (v) => 10 ** v, k: (v) => 10 ** v, alpha: (v) => v }; // packed as log10, or as it is
 
 function layout(more) {
   return { font: FONT, margin: { l: 68, r: 12, t: 34, b: 48 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff",
@@ -42,46 +44,48 @@ function translucent(colour, opacity) {
   return `rgba(${r},${g},${b},${opacity})`;
 }
 
-// Draws K, alpha and state probabilities of a track. `columns` holds an array for each quantity.
+// Draws msd_1, K, alpha and state probabilities of a track over time. `columns` holds an array for each quantity.
 function drawTrace(target, columns, segments, data) {
   const { colours, units } = data;
   const traces = [
-    ...valueTraces(columns, segments, "k", (v) => 10 ** v, "y", colours.line.k, data.breakAt),
-    ...valueTraces(columns, segments, "alpha", (v) => v, "y2", colours.line.alpha, data.breakAt),
-    ...data.states.map((state, i) => ({ type: "scatter", x: columns.frame, y: columns[`p_${state}`], stackgroup: "p",
-      yaxis: "y3", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state,
+    ...valueTraces(columns, segments, "msd_1", "y", data),
+    ...valueTraces(columns, segments, "k", "y2", data),
+    ...valueTraces(columns, segments, "alpha", "y3", data),
+    ...data.states.map((state, i) => ({ type: "scatter", x: columns.time, y: columns[`p_${state}`], stackgroup: "p",
+      yaxis: "y4", mode: "lines", line: { width: 0 }, fillcolor: colours.state[i], name: state,
       hovertemplate: "%{y:.2f}" })),
   ];
-  const changes = segments.filter((s) => !s.left_censored).map((s) => s.frame_start - 0.5);
+  const { dt } = columns;
+  const changes = segments.filter((s) => !s.left_censored).map((s) => (s.frame_start - 0.5) * dt);
   const shapes = changes.map((x) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper",
     line: { color: colours.change, width: 1, dash: "dash" } }));
-  const range = [columns.frame[0] - 0.5, columns.frame[columns.frame.length - 1] + 0.5];
-  Plotly.react(target, traces, layout({ shapes, hovermode: "x",
-    xaxis: axis("frame", { range, anchor: "y3" }),
-    yaxis: logAxis(`K (${units.k})`, traces.filter((t) => t.yaxis === "y").flatMap((t) => t.y), { domain: [0.69, 1] }),
-    yaxis2: axis("α", { range: [-0.03, 2.03], domain: [0.36, 0.64] }),
-    yaxis3: axis("probability", { range: [0, 1], domain: [0, 0.3] }),
-    legend: { orientation: "h", x: 0, y: -0.13, yanchor: "top", traceorder: "normal" } }), CONFIG);
+  const range = [columns.time[0] - 0.5 * dt, columns.time[columns.time.length - 1] + 0.5 * dt];
+  const log = (name, yaxis, domain) => logAxis(`${NAMES[name]}<br>(${units[name]})`,
+    traces.filter((t) => t.yaxis === yaxis).flatMap((t) => t.y), { domain });
+  Plotly.react(target, traces, layout({ shapes, hovermode: "x", margin: { l: 84, r: 12, t: 34, b: 48 },
+    xaxis: axis(data.timeUnit === "s" ? "time (s)" : "frame", { range, anchor: "y4" }),
+    yaxis: log("msd_1", "y", [0.76, 1]), yaxis2: log("k", "y2", [0.51, 0.72]),
+    yaxis3: axis("α", { range: [-0.03, 2.03], domain: [0.26, 0.47] }),
+    yaxis4: axis("probability", { range: [0, 1], domain: [0, 0.22] }),
+    legend: { orientation: "h", x: 0, y: -0.1, yanchor: "top", traceorder: "normal" } }), CONFIG);
 }
 
-// Makes the interval band and the values of frames and segments of K or alpha; nothing where trapped.
-function valueTraces(columns, segments, name, unscaled, yaxis, colour, breakAt) {
+// Makes the interval band and the values of frames and segments of a quantity; nothing where trapped.
+function valueTraces(columns, segments, name, yaxis, data) {
+  const colour = data.colours.line[name];
   const common = { type: "scatter", mode: "lines", yaxis, showlegend: false };
-  const traces = [];
-  if (columns[`${name}_lo`]) {
-    traces.push({ ...common, ...band(columns, name, unscaled, breakAt), fill: "toself", line: { width: 0 },
-      fillcolor: translucent(colour, 0.2), hoverinfo: "skip" });
-  }
-  const values = broken(columns, name, unscaled, breakAt);
-  traces.push({ ...common, ...values, line: { color: colour, width: 1.5 }, hovertemplate: "%{y:.3g}",
-    name: name === "k" ? "K" : "α" });
+  const area = columns[`${name}_lo`] ? band(columns, name, data.breakAt) : segmentBand(columns, segments, name);
+  const filled = { ...common, ...area, fill: "toself", line: { width: 0 }, fillcolor: translucent(colour, 0.2),
+    hoverinfo: "skip" };
+  const values = { ...common, ...broken(columns, name, data.breakAt), line: { color: colour, width: 1.5 },
+    hovertemplate: "%{y:.3g} (frame %{customdata})", name: NAMES[name] };
   const steps = { x: [], y: [] };
   for (const s of segments.filter((segment) => !Number.isNaN(segment[name]))) {
-    steps.x.push(s.frame_start - 0.5, s.frame_end + 0.5, null);
-    steps.y.push(unscaled(s[name]), unscaled(s[name]), null);
+    steps.x.push((s.frame_start - 0.5) * columns.dt, (s.frame_end + 0.5) * columns.dt, null);
+    steps.y.push(UNSCALED[name](s[name]), UNSCALED[name](s[name]), null);
   }
-  traces.push({ ...common, ...steps, line: { color: translucent(colour, 0.55), width: 6 }, hoverinfo: "skip" });
-  return traces;
+  const thick = { ...common, ...steps, line: { color: translucent(colour, 0.55), width: 6 }, hoverinfo: "skip" };
+  return area.x.length ? [filled, values, thick] : [values, thick];
 }
 
 // Finds stretches of frames that have values and no long gaps: [first, last].
@@ -96,32 +100,45 @@ function stretches(columns, name, breakAt) {
   return found;
 }
 
-function broken(columns, name, unscaled, breakAt) {
-  const line = { x: [], y: [] };
+function broken(columns, name, breakAt) {
+  const line = { x: [], y: [], customdata: [] };
   for (const [first, last] of stretches(columns, name, breakAt)) {
     for (let i = first; i <= last; i++) {
-      line.x.push(columns.frame[i]);
-      line.y.push(unscaled(columns[name][i]));
+      line.x.push(columns.time[i]);
+      line.y.push(UNSCALED[name](columns[name][i]));
+      line.customdata.push(columns.frame[i]);
     }
-    line.x.push(null);
-    line.y.push(null);
+    for (const values of Object.values(line)) values.push(null);
   }
   return line;
 }
 
-function band(columns, name, unscaled, breakAt) {
+// Makes the outline of the intervals of frames.
+function band(columns, name, breakAt) {
   const area = { x: [], y: [] };
   for (const [first, last] of stretches(columns, name, breakAt)) {
     for (let i = first; i <= last; i++) {
-      area.x.push(columns.frame[i]);
-      area.y.push(unscaled(columns[`${name}_hi`][i]));
+      area.x.push(columns.time[i]);
+      area.y.push(UNSCALED[name](columns[`${name}_hi`][i]));
     }
     for (let i = last; i >= first; i--) {
-      area.x.push(columns.frame[i]);
-      area.y.push(unscaled(columns[`${name}_lo`][i]));
+      area.x.push(columns.time[i]);
+      area.y.push(UNSCALED[name](columns[`${name}_lo`][i]));
     }
     area.x.push(null);
     area.y.push(null);
+  }
+  return area;
+}
+
+// Makes the outline of the intervals of segments; empty where there are none.
+function segmentBand(columns, segments, name) {
+  const area = { x: [], y: [] };
+  for (const s of segments.filter((segment) => Number.isFinite(segment[`${name}_lo`]))) {
+    const [left, right] = [s.frame_start - 0.5, s.frame_end + 0.5].map((frame) => frame * columns.dt);
+    const [low, high] = ["lo", "hi"].map((end) => UNSCALED[name](s[`${name}_${end}`]));
+    area.x.push(left, right, right, left, null);
+    area.y.push(high, high, low, low, null);
   }
   return area;
 }

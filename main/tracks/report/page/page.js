@@ -1,7 +1,9 @@
 // Starts the page after the browser has shown the summary: first the map, then the figures, then the other columns.
 
 const byId = (name) => document.getElementById(name);
-const VALUES = ["k", "k_lo", "k_hi", "alpha", "alpha_lo", "alpha_hi"];
+const SCALES = ["msd_1", "k", "alpha"];
+const VALUES = SCALES.flatMap((name) => [name, `${name}_lo`, `${name}_hi`]);
+const MEASURED = { net_speed: "net speed", confinement_radius: "confinement radius" }; // columns of segments
 const report = { ready: false };
 
 async function start() {
@@ -9,7 +11,7 @@ async function start() {
   report.data = data;
   if (data.tracks.ids.length) {
     await readTracks(data);
-    report.points = await decodeAll(data.points, ["x", "y", "frame", "state", "k", "alpha"]);
+    report.points = await decodeAll(data.points, ["x", "y", "frame", "state", ...SCALES]);
     makeMap(data);
     await nextFrame();
     await loadPlotly();
@@ -54,15 +56,15 @@ function makeMap(data) {
   const { points } = report;
   const { colours } = data;
   points.stateCode = Uint8Array.from(points.state);
-  for (const name of ["k", "alpha"]) {
+  for (const name of SCALES) {
     const { low, high, colours: { length } } = colours[name];
     const step = (high - low) / length;
     points[`${name}Code`] = Uint8Array.from(points[name], (value) =>
       (Number.isNaN(value) ? length : Math.min(length - 1, Math.max(0, Math.floor((value - low) / step)))));
   }
-  const palettes = { state: colours.state, k: [...colours.k.colours, colours.trapped],
-    alpha: [...colours.alpha.colours, colours.trapped] };
-  report.map = new TrackMap(byId("map"), points, report.first, palettes, data.positionUnit, data.breakAt,
+  const palettes = { state: colours.state };
+  for (const name of SCALES) palettes[name] = [...colours[name].colours, colours.trapped];
+  report.map = new TrackMap(byId("map"), points, report.first, palettes, data.units.x, data.breakAt,
     (track) => { if (report.ready) choose(track); },
     (every) => {
       byId("map-note").textContent = every > 1
@@ -102,8 +104,8 @@ function showLegend() {
   bar.className = "ramp";
   bar.style.background = `linear-gradient(90deg, ${ramp.join(", ")})`;
   const title = document.createElement("span");
-  title.innerHTML = mode === "k" ? `K (${units.k})` : "α"; // the unit was escaped where it was made
-  const ends = mode === "k" ? [10 ** low, 10 ** high].map((value) => value.toPrecision(2)) : [low, high];
+  title.innerHTML = mode === "alpha" ? "α" : `${NAMES[mode]} (${units[mode]})`; // escaped where it was made
+  const ends = [low, high].map((value) => UNSCALED[mode](value).toPrecision(2));
   scale.append(title, ` ${short(ends[0])}`, bar, short(ends[1]));
   legend.replaceChildren(scale, swatch(colours.trapped, "trapped"));
 }
@@ -120,6 +122,8 @@ function choose(track) {
   for (const name of ["frame", ...VALUES, ...data.states.map((s) => `p_${s}`)]) {
     if (points[name]) values[name] = points[name].slice(first[track], first[track + 1]);
   }
+  values.dt = data.frameIntervals[report.fileOf[track]] ?? 1;
+  values.time = values.frame.map((frame) => frame * values.dt);
   const segments = segmentsOf(track);
   const id = data.tracks.ids[track];
   const { source } = data.tracks;
@@ -128,7 +132,7 @@ function choose(track) {
     + `${segments.length} segment${segments.length > 1 ? "s" : ""}`;
   byId("track-id").value = id;
   drawTrace("trace", values, segments, data);
-  listSegments(segments);
+  listSegments(segments, values.dt);
 }
 
 function segmentsOf(track) {
@@ -137,30 +141,39 @@ function segmentsOf(track) {
     Object.fromEntries(Object.entries(report.segments).map(([name, column]) => [name, column[range[0] + i]])));
 }
 
-function listSegments(segments) {
-  const { states, units } = report.data;
+function listSegments(segments, dt) {
+  const { states, units, timeUnit } = report.data;
   const format = (value) => (Number.isNaN(value) ? "–" : short(value.toPrecision(3)));
-  const between = (s, name, unscaled) => (s[`${name}_lo`] === undefined || Number.isNaN(s[name]) ? ""
-    : ` (${format(unscaled(s[`${name}_lo`]))} to ${format(unscaled(s[`${name}_hi`]))})`);
-  const power = (v) => 10 ** v;
-  const same = (v) => v;
-  const rows = segments.map((s) => [`${s.frame_start} to ${s.frame_end}`, states[s.state],
-    format(power(s.k)) + between(s, "k", power), format(s.alpha) + between(s, "alpha", same)]);
-  const line = (cells, tag) => {
-    const row = document.createElement("tr");
-    for (const text of cells) {
-      const cell = document.createElement(tag);
-      cell.textContent = text;
-      row.append(cell);
-    }
-    return row;
+  const between = (s, name, same = (v) => v) => {
+    const ends = [s[`${name}_lo`], s[`${name}_hi`]].map((end) => format(same(end ?? NaN)));
+    const known = Number.isFinite(s[name]) && ends[0] !== "–";
+    return [format(same(s[name])), ...(known ? [`${ends[0]} to ${ends[1]}`] : [])];
   };
-  const head = document.createElement("thead");
-  head.append(line(["frames", "state", "", "α (90 % interval)"], "th"));
-  head.querySelectorAll("th")[2].innerHTML = `K (90 % interval), ${units.k}`; // escaped where it was made
-  const body = document.createElement("tbody");
-  body.append(...rows.map((cells) => line(cells, "td")));
-  byId("track-segments").replaceChildren(head, body);
+  const columns = [["frames", (s) => [`${s.frame_start} to ${s.frame_end}`]]];
+  if (timeUnit === "s") columns.push(["duration (s)", (s) => [format((s.frame_end - s.frame_start + 1) * dt)]]);
+  columns.push(["state", (s) => [states[s.state]]]);
+  for (const name of SCALES) {
+    const unit = name === "alpha" ? "" : ` (${units[name]})`;
+    columns.push([`${NAMES[name]}${unit}`, (s) => between(s, name, UNSCALED[name])]);
+  }
+  for (const [name, title] of Object.entries(MEASURED)) {
+    if (report.segments[name]) columns.push([`${title} (${units[name] ?? "?"})`, (s) => between(s, name)]);
+  }
+  const element = (tag, ...content) => {
+    const made = document.createElement(tag);
+    made.append(...content);
+    return made;
+  };
+  const titles = columns.map(([title]) => {
+    const cell = element("th");
+    cell.innerHTML = title; // units were escaped where they were made
+    return cell;
+  });
+  const lines = segments.map((s) => element("tr", ...columns.map(([, read]) => {
+    const [value, interval] = read(s);
+    return element("td", value, ...(interval ? [element("small", interval)] : []));
+  })));
+  byId("track-segments").replaceChildren(element("thead", element("tr", ...titles)), element("tbody", ...lines));
 }
 
 function fillSelect(select, names) {
