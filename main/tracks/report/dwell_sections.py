@@ -7,6 +7,7 @@ from markupsafe import Markup
 from main.tracks.kinetics.dwells import MIN_DWELL_FRAMES
 from main.tracks.kinetics.rates import MIN_EVENTS, MIN_FILES, Estimate
 from main.tracks.report.html import element, format_number, format_percent, format_unit, make_list, make_table
+from main.tracks.results.left_out import describe_left_out
 from simulations.parameters import STATES, TRAPPED
 
 DWELL_LIMITS = (
@@ -123,26 +124,32 @@ def list_dwell_limits(estimate: Estimate, record: dict) -> Markup:
     return make_list(lines)
 
 
-def make_comparison(differences: pd.DataFrame, units: dict[str, str], time_unit: str) -> Markup:
+def make_comparison(differences: pd.DataFrame, record: dict, time_unit: str) -> Markup:
     """Make the table of differences and ratios between each condition and the first.
+
+    Rows are greyed out, with the reason, where the analysed tracks of one of the two conditions do not stand for those
+    that were left out.
 
     Parameters
     ----------
     differences : pandas.DataFrame
         As returned by `main.tracks.kinetics.rates.compare_conditions`.
-    units : dict
-        As under "units" in run.json.
+    record : dict
+        Contents of run.json.
     time_unit : str
         Of mean dwell times.
     """
     names = {
-        "occupancy_frames": "share of frames (0 to 1)",
+        "msd_1_frames": Markup("MSD at one frame ({})").format(format_unit(record["units"]["msd_1"])),
         "alpha_frames": "α",
+        "occupancy_frames": "share of labelled frames (0 to 1)",
         "mean_dwell": f"mean dwell time ({time_unit})",
-        "msd_1_frames": Markup("MSD at one frame ({})").format(format_unit(units["msd_1"])),
     }
     first, rows = differences["reference"].iloc[0], []
-    for _, row in differences[differences["quantity"].isin(names)].iterrows():
+    doubtful = [name for name in describe_left_out(record) if name == first or name in set(differences["condition"])]
+    shown = differences[differences["quantity"].isin(names)]
+    shown = shown.sort_values("quantity", key=lambda column: column.map(list(names).index), kind="stable")
+    for _, row in shown.iterrows():
         ends = [
             "–" if np.isnan(row[f"{name}_low"]) else f"{format_number(row[name])} ({format_interval(row, name)})"
             for name in ("difference", "ratio")
@@ -161,5 +168,19 @@ def make_comparison(differences: pd.DataFrame, units: dict[str, str], time_unit:
         f"Tracks of one recording are alike. If a condition has fewer than {MIN_FILES} files, tracks are resampled, "
         "and the intervals do not include the differences between recordings."
     )
-    parts = [element("h3", "Conditions compared"), make_table(header, rows, caption)]
+    grey = [i for i, name in enumerate(shown["condition"]) if first in doubtful or name in doubtful]
+    parts = [element("h3", "Conditions compared"), *warn_of_remainders(doubtful)]
+    parts.append(make_table(header, rows, caption, grey))
     return Markup("").join([*parts, element("p", note, class_="note")] if "tracks" in resampled else parts)
+
+
+def warn_of_remainders(doubtful: list[str]) -> list[Markup]:
+    """Say why comparisons with these conditions are greyed out; nothing if there are none."""
+    if not doubtful:
+        return []
+    text = (
+        f"Greyed out: comparisons with {', '.join(doubtful)}. Less than half of its points were analysed, or the "
+        "tracks left out move differently (the numbers stand in the first lines of this page): a difference can come "
+        "from what was left out."
+    )
+    return [element("p", text, class_="warning")]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
@@ -24,11 +25,28 @@ def element(tag: str, *content, **attributes) -> Markup:
     return Markup("<{0}{1}>{2}</{0}>").format(tag, listed, Markup("").join(content))
 
 
-def make_table(header: list, rows: list[list], caption: str = "") -> Markup:
-    """Make a table that scrolls sideways if it is wider than the page; the first cell of a row is its heading."""
+def make_table(header: list, rows: list[list], caption: str = "", grey=()) -> Markup:
+    """Make a table that scrolls sideways if it is wider than the page.
+
+    Parameters
+    ----------
+    header : list of str or Markup
+        Empty for a table without one.
+    rows : list of list
+        The first cell of a row is its heading.
+    caption : str or Markup
+    grey : collection of int
+        Numbers of the rows that are greyed out.
+    """
     head = element("thead", element("tr", *(element("th", cell, scope="col") for cell in header))) if header else ""
     lines = (
-        element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
+        element(
+            "tr",
+            element("th", row[0], scope="row"),
+            *(element("td", cell) for cell in row[1:]),
+            **({"class_": "grey"} if i in grey else {}),
+        )
+        for i, row in enumerate(rows)
     )
     body = element("tbody", *lines)
     title = element("p", caption, class_="caption") if caption else Markup()
@@ -69,6 +87,11 @@ def format_quantity(value, unit: str = "", digits: int = 3) -> Markup:
 def format_unit(unit: str) -> Markup:
     """Write a unit of the tables ("um^2/s^alpha") as HTML, which plotly's texts read too."""
     return escape(unit).replace("um", "µm").replace("^alpha", Markup("<sup>α</sup>")).replace("^2", "²")
+
+
+def format_sentence(text: str) -> Markup:
+    """Write a sentence of run.json with its units as in the rest of the page: "um^2/s" becomes "µm²/s"."""
+    return Markup(re.sub(r"\bum\b|\^alpha|\^2", lambda unit: format_unit(unit[0]), escape(text)))
 
 
 def make_json_script(name: str, content) -> Markup:

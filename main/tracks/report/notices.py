@@ -5,8 +5,9 @@ from collections import Counter
 import pandas as pd
 from markupsafe import Markup
 
-from main.tracks.report.html import element, format_number, format_quantity, make_list, make_table
+from main.tracks.report.html import element, format_number, format_quantity, format_sentence, make_list, make_table
 from main.tracks.report.overview import describe_localization
+from main.tracks.results.left_out import PARTS
 from main.tracks.results.tables import MANY_GAPS, NOISE_ALPHA
 from simulations.parameters import LONGEST_GAP
 
@@ -35,41 +36,44 @@ def make_notices(tracks: pd.DataFrame, record: dict) -> Markup:
         Contents of run.json.
     """
     counts = Counter(name for names in tracks["warnings"] for name in names.split(";") if name)
-    warnings = (
-        element("div", make_list(record["warnings"]), class_="warning")
-        if record["warnings"]
-        else element("p", "The run has no warning.", class_="note")
-    )
+    if record["warnings"]:
+        warnings = element("div", make_list(map(format_sentence, record["warnings"])), class_="warning")
+    else:
+        warnings = element("p", "The run has no warning.")
     rows = [[name, f"{n:,}", WARNINGS.get(name, "")] for name, n in counts.most_common()]
-    of_tracks = make_table(["warning", f"of {len(tracks):,} tracks", "meaning"], rows, "Tracks with a warning")
-    left = of_tracks if rows else element("p", "No track has a warning.", class_="note")
-    columns = element("div", element("div", make_base_table(tracks, record)), element("div", left), class_="pair")
-    return warnings + columns
+    header = ["warning", f"of {len(tracks):,} tracks", "meaning"]
+    of_tracks = make_table(header, rows, "Tracks with a warning") if rows else element("p", "No track has a warning.")
+    left = element("div", make_left_out_table(record), make_microscope_table(tracks, record))
+    return warnings + element("div", left, element("div", of_tracks), class_="pair")
 
 
-def make_base_table(tracks: pd.DataFrame, record: dict) -> Markup:
-    """Make the table of what the numbers rest on: tracks used and left out, localisation error, exposure, drift."""
-    return make_table(
-        [],
-        [*list_left_out(record), ["Localisation error (standard deviation)", describe_localization(tracks, record)]],
-        "What the numbers rest on",
-    )
+def make_microscope_table(tracks: pd.DataFrame, record: dict) -> Markup:
+    """Make the table of what the microscope adds to the motion: localisation error, exposure, drift."""
+    rows = [["Localisation error (standard deviation)", describe_localization(tracks, record)]]
+    return make_table([], rows, "What the microscope adds to the motion")
 
 
-def list_left_out(record: dict) -> list[list]:
-    """Make the rows on what was analysed and what was left out, of all tracks; none where run.json does not say it."""
-    entries = record.get("left_out") or []
-    if not entries:
-        return []
-    entry, unit, rows = entries[-1], record["units"]["d_cve"], []  # the last one is of all tracks
-    for part, name in (("used", "Analysed"), ("left_out", "Left out")):
-        if not entry[f"tracks_{part}"] and not entry[f"points_{part}"]:
-            rows.append([name, "nothing"])
-            continue
-        text = f"{entry[f'points_{part}']:,} points in {entry[f'tracks_{part}']:,} tracks"
-        d, low, high = (entry[f"d_cve_{part}{end}"] for end in ("", "_lo", "_hi"))
-        if d is not None:
-            ends = Markup("") if low is None else f" ({format_number(low)} to {format_number(high)})"
-            text = Markup("{} <small>classical D {}{}</small>").format(text, format_quantity(d, unit), ends)
-        rows.append([name, text])
-    return rows
+def make_left_out_table(record: dict) -> Markup:
+    """Make the table of what was analysed and left out, of each condition and of all tracks.
+
+    Empty where run.json does not say it.
+    """
+    entries = [entry for entry in record.get("left_out", []) if entry["file"] is None]
+    rows = [
+        [entry["condition"] or "all tracks", *(describe_part(entry, part, record["units"]) for part in PARTS)]
+        for entry in entries
+    ]
+    caption = "Points that were analysed and that were left out, and the classical D of their tracks (90 % interval)"
+    return make_table(["", "analysed", "left out"], rows, caption) if rows else Markup()
+
+
+def describe_part(entry: dict, part: str, units: dict[str, str]) -> Markup:
+    """Write how many points and tracks were used, or left out, and how they diffuse."""
+    if not entry[f"points_{part}"]:
+        return Markup("nothing")
+    text = Markup("{:,} points in {:,} tracks").format(entry[f"points_{part}"], entry[f"tracks_{part}"])
+    d, low, high = (entry[f"d_cve_{part}{end}"] for end in ("", "_lo", "_hi"))
+    if d is None:
+        return text
+    ends = f" ({format_number(low)} to {format_number(high)})" if low is not None else ""
+    return text + Markup(" <small>{}{}</small>").format(format_quantity(d, units["d_cve"]), ends)

@@ -184,7 +184,7 @@ def compare_groups(estimates: dict[str, Estimate], by: str, segments: pd.DataFra
     differences = compare_conditions(estimates, record)
     if differences.empty:
         return Markup()
-    return make_comparison(differences, record["units"], estimates[differences["reference"].iloc[0]].time_unit)
+    return make_comparison(differences, record, estimates[differences["reference"].iloc[0]].time_unit)
 
 
 def make_dwell_section(estimates: dict[str, Estimate], record: dict) -> tuple[Markup, Markup, list[dict]]:

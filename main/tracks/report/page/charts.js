@@ -62,7 +62,7 @@ function drawTrace(target, columns, segments, data) {
   const range = [columns.time[0] - 0.5 * dt, columns.time[columns.time.length - 1] + 0.5 * dt];
   const log = (name, yaxis, domain) => logAxis(`${NAMES[name]}<br>(${units[name]})`,
     traces.filter((t) => t.yaxis === yaxis).flatMap((t) => t.y), { domain });
-  Plotly.react(target, traces, layout({ shapes, hovermode: "x", margin: { l: 84, r: 12, t: 34, b: 48 },
+  Plotly.react(target, traces, layout({ shapes, hovermode: "x", margin: { l: 100, r: 12, t: 34, b: 48 },
     xaxis: axis(data.timeUnit === "s" ? "time (s)" : "frame", { range, anchor: "y4" }),
     yaxis: log("msd_1", "y", [0.76, 1]), yaxis2: log("k", "y2", [0.51, 0.72]),
     yaxis3: axis("α", { range: [-0.03, 2.03], domain: [0.26, 0.47] }),
