@@ -13,7 +13,7 @@ from main.tracks.inference.predictor import load_predictor
 from main.tracks.options import DEFAULT_WEIGHTS, MIN_LENGTH, check_values
 from main.tracks.pieces import cut_pieces, every_frame
 from main.tracks.reading.formats import read_table
-from main.tracks.results.tables import Results, points_and_segments, track_rows
+from main.tracks.results.tables import Results, add_motion, points_and_segments, track_rows
 from main.tracks.samples.read import analyse_sample
 from main.tracks.table import Tracks, with_units
 from main.utils.errors import InputError
@@ -105,6 +105,7 @@ def analyse_tracks(
         segmented = segment_many(predictions, config)
     segmented = intervals_of_tracks(predictions, segmented, config.get("calibration", {}))
     points, segments = points_and_segments(tracks.table, analysed, predictions, segmented)
+    segments = add_motion(points, segments, sigmas)
     by_track = track_rows(tracks, pieces, points, segments, sigmas, config)
     return Results(points, segments, by_track, sample).in_units(tracks.units)
 

@@ -86,6 +86,8 @@ class Units:
             "k_lo": k,
             "k_hi": k,
             "msd_1": f"{self.length}^2",
+            **dict.fromkeys(("net_speed", "net_speed_lo", "net_speed_hi"), f"{self.length}/{self.time}"),
+            **dict.fromkeys(("confinement_radius", "confinement_radius_lo", "confinement_radius_hi"), self.length),
             "d_cve": f"{self.length}^2/{self.time}",
         }
 

@@ -20,6 +20,7 @@ from main.tracks.pieces import bridge, cut_pieces, every_frame
 from main.tracks.pipeline import infer_files
 from main.tracks.reading.formats import read_tracks
 from main.tracks.results.record import Tally
+from main.tracks.results.tables import NET_SPEED, RADIUS
 from main.utils.weights import WEIGHTS_DIR, save_weights
 
 POINTS = [
@@ -47,9 +48,9 @@ SEGMENTS = [
     "frame_start",
     "frame_end",
     "n_frames",
+    "msd_1",
     "k",
     "alpha",
-    "msd_1",
     "state",
     "left_censored",
     "right_censored",
@@ -59,6 +60,12 @@ SEGMENTS = [
     "alpha_hi",
     "p_change_start",
     "change_width",
+    "net_speed",
+    "net_speed_lo",
+    "net_speed_hi",
+    "confinement_radius",
+    "confinement_radius_lo",
+    "confinement_radius_hi",
 ]
 TRACKS = ["track_id", "n_frames", "n_gaps", "n_segments", "warnings"]
 OPTIONS = {
@@ -117,8 +124,10 @@ def test_units_scale_k_and_nothing_else(walks, weights, tmp_path):
     px, um = read(tmp_path / "px", "segments"), read(tmp_path / "um", "segments")
     assert np.allclose(um["k"], px["k"] * 0.16**2 / 0.00748 ** px["alpha"], rtol=1e-9)
     assert np.allclose(um["msd_1"], 4 * um["k"] * 0.00748 ** um["alpha"])
-    physical = ["k", "msd_1", "k_lo", "k_hi"]
+    physical = ["k", "msd_1", "k_lo", "k_hi", *NET_SPEED, *RADIUS]
     pd.testing.assert_frame_equal(um.drop(columns=physical), px.drop(columns=physical))
+    assert np.allclose(um[list(NET_SPEED)], px[list(NET_SPEED)] * 0.16 / 0.00748, equal_nan=True)
+    assert np.allclose(um[list(RADIUS)], px[list(RADIUS)] * 0.16, equal_nan=True)
     d_px, d_um = read(tmp_path / "px", "tracks")["d_cve"], read(tmp_path / "um", "tracks")["d_cve"]
     assert np.allclose(d_um, d_px * 0.16**2 / 0.00748, equal_nan=True)
 
@@ -294,9 +303,9 @@ def test_outside_training_range(walks, weights, tmp_path):
     assert warnings == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 2 + ["outside_training_range"]
 
 
-def test_noise_larger_than_the_steps_is_outside_training_range(walks, weights, tmp_path):
+def test_an_error_above_the_steps_has_a_warning_of_its_own(walks, weights, tmp_path):
     done = infer_files(walks, tmp_path / "out", weights=weights, localization_error=160.0)
-    assert done.record["counts"]["warnings"]["outside_training_range"] == 3
+    assert done.record["counts"]["warnings"] == {"too_short": 4, "error_above_steps": 3, "outside_training_range": 1}
 
 
 def test_all_tracks_too_short(tmp_path, weights):

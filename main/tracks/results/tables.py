@@ -7,10 +7,13 @@ import pandas as pd
 
 from main.tracks.inference.calibration import INTERVALS
 from main.tracks.inference.segments import TRAPPED
+from main.tracks.results.motion import confinement_radii, net_speeds
 from main.utils.estimators import cve_by_track, steps_by_track
 
 MANY_GAPS = 0.1  # share of missing frames above which a track gets the warning many_gaps
 NOISE_ALPHA = 0.2  # below it, noise cannot be told from subdiffusion while the localisation error is unknown
+NET_SPEED = ("net_speed", "net_speed_lo", "net_speed_hi")
+RADIUS = ("confinement_radius", "confinement_radius_lo", "confinement_radius_hi")
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
 FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
 SEGMENT_COLUMNS = [
@@ -19,15 +22,17 @@ SEGMENT_COLUMNS = [
     "frame_start",
     "frame_end",
     "n_frames",
+    "msd_1",
     "k",
     "alpha",
-    "msd_1",
     "state",
     "left_censored",
     "right_censored",
     *INTERVALS,
     "p_change_start",
     "change_width",
+    *NET_SPEED,
+    *RADIUS,
 ]
 
 
@@ -49,7 +54,7 @@ class Results:
     sample: dict | None = None
 
     def in_units(self, units):
-        """These tables, whose K is in position unit^2/frame^alpha, with K in `units` and the column msd_1 added.
+        """These tables in `units` instead of the unit of x and frames, with the column msd_1 added.
 
         The ends of the interval of K are converted with the alpha of their row, as K is. K of the components of a
         sample is converted too.
@@ -59,6 +64,8 @@ class Results:
         for rows in (points, segments):
             for name in ("k", "k_lo", "k_hi"):
                 rows[name] = units.convert_k(rows[name], rows["alpha"])
+        segments[list(NET_SPEED)] *= units.scale / units.dt
+        segments[list(RADIUS)] *= units.scale
         sample = self.sample
         if sample and "components" in sample:
             components = [c | {"k": float(units.convert_k(c["k"], c["alpha"]))} for c in sample["components"]]
@@ -143,6 +150,31 @@ def _segments(points, observed, segmented) -> pd.DataFrame:
     return segments
 
 
+def add_motion(points: pd.DataFrame, segments: pd.DataFrame, sigmas: pd.Series) -> pd.DataFrame:
+    """Add the net speed and the radius of confinement, measured from the points of each segment.
+
+    Parameters
+    ----------
+    points, segments : pandas.DataFrame
+        As returned by `points_and_segments`.
+    sigmas : pandas.Series
+        Localisation error of each track, unit of x; NaN where it is unknown.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `segments` with the columns of `NET_SPEED` (unit of x per frame) and `RADIUS` (unit of x), of which the ends of
+        90 % intervals are `_lo` and `_hi`. Trapped segments have no radius.
+    """
+    n_points = segments["n_frames"].to_numpy(dtype=np.int64)
+    rows = points["frame"].to_numpy(), points[["x", "y"]].to_numpy(), np.cumsum(n_points) - n_points, n_points
+    columns = np.zeros((len(NET_SPEED) + len(RADIUS), 0))
+    if len(segments):
+        radii = confinement_radii(*rows, sigmas[segments["track_id"]].to_numpy(dtype=float))
+        columns = np.concatenate([net_speeds(*rows), np.where(segments["state"] == TRAPPED, np.nan, radii)])
+    return segments.assign(**dict(zip((*NET_SPEED, *RADIUS), columns, strict=True)))
+
+
 def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
     """Table of tracks: one row for every track of the file, with the names of its warnings joined by semicolons.
 
@@ -170,14 +202,16 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
     n_points, n_span = by_track["n_points"].sum(), by_track["n_span"].sum()
     lengths = pieces[pieces["analysed"]].groupby("track_id")["n_span"].agg(["min", "max"]).reindex(n_points.index)
     fewest, most = config.get("training_range", {}).get("n_frames", [2, np.inf])
-    impossible = sigmas**2 > steps_by_track(tracks.table)["square"]  # noise alone would make larger steps
+    # Localisation error alone makes <dx^2> = 2 sigma^2; tracks of 20 points fall below half of it once in 1,000.
+    small_steps = sigmas**2 > steps_by_track(tracks.table)["square"]
     slow = (points["alpha"] < NOISE_ALPHA) & (points["state"] != TRAPPED)
     noisy = slow.groupby(points["track_id"]).mean()
     index = n_points.index
     warnings = {
         "too_short": n_analysed == 0,
         "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
-        "outside_training_range": (lengths["min"] < fewest) | (lengths["max"] > most) | (impossible & (n_analysed > 0)),
+        "outside_training_range": (lengths["min"] < fewest) | (lengths["max"] > most),
+        "error_above_steps": small_steps & (n_analysed > 0),
         "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
     }
