@@ -125,6 +125,21 @@ class Tracks:
         return (same & (step > 1)).groupby(self.table["track_id"]).sum()
 
 
+def warn_of_depth(z, source) -> list[str]:
+    """Return one warning if positions along z vary, since they are not used; else none.
+
+    Parameters
+    ----------
+    z : pandas.Series, shape (N,)
+        Any dtype; what is no number counts as unknown.
+    source : str or Path
+        File, for the warning.
+    """
+    if pd.to_numeric(z, errors="coerce").nunique() < 2:
+        return []
+    return [f"{source}: z varies but is not used, because the analysis is two-dimensional."]
+
+
 def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float | None) -> Tracks:
     """Complete a file's units by the options. Positions are never rescaled.
 

@@ -13,7 +13,7 @@ from main.tracks.reading.trackmate import (
     read_trackmate_csv,
     read_trackmate_xml,
 )
-from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, validate
+from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
 from main.utils.errors import InputError
 
 SPELLINGS = {  # names of columns in files, in lower case, the first found is taken
@@ -36,6 +36,7 @@ SPELLINGS = {  # names of columns in files, in lower case, the first found is ta
     "x": ("x", "pos_x", "position_x", "x_pos", "x_position", "xpos"),
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
 }
+DEPTH_SPELLINGS = ("z", "pos_z", "position_z", "z_pos", "z_position", "zpos")  # not used; a warning if it varies
 ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # not sigma: often the width of the spot
 CHUNK_CHARACTERS = 2**20  # read at a time
 LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
@@ -219,10 +220,7 @@ def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str],
     InputError
         If a column is missing, or x and y have different units.
     """
-    spelled = {}
-    for name in header:
-        plain = LENGTH_UNIT.sub("", str(name).lower().strip())
-        spelled.setdefault(plain.replace(" ", "_"), name)
+    spelled = spell_columns(header)
     columns = {role: next((spelled[s] for s in SPELLINGS[role] if s in spelled), None) for role in COLUMNS}
     columns.update(given)
     missing = [role for role in COLUMNS if columns[role] is None]
@@ -235,6 +233,15 @@ def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str],
     if len(units) > 1:
         raise InputError(f"{source}: columns '{columns['x']}' and '{columns['y']}' have different units, expected one.")
     return columns, units.pop()
+
+
+def spell_columns(header) -> dict[str, str]:
+    """Return column names without units, in lower case and with underscores -> the first column of this name."""
+    spelled = {}
+    for name in header:
+        plain = LENGTH_UNIT.sub("", str(name).lower().strip())
+        spelled.setdefault(plain.replace(" ", "_"), name)
+    return spelled
 
 
 def _find_declared_unit(name: str) -> str:
@@ -274,7 +281,12 @@ def _make_tracks(raw, path, columns, format, units=None, keep=None, reason="") -
     named = list(columns.values())
     extra = kept.drop(columns=[name for name in (*COLUMNS, "sigma") if name in kept and name not in named])
     table = validate(extra if sigma is None else extra.assign(sigma=sigma), path, columns)
-    return Tracks(table, units, Path(path), format, dropped, _warn_of_sigma(kept, sigma, named, path))
+    warnings = _warn_of_sigma(kept, sigma, named, path)
+    spelled = spell_columns(raw.columns)
+    depth = next((spelled[name] for name in DEPTH_SPELLINGS if name in spelled), None)
+    if depth not in (None, *named):
+        warnings += warn_of_depth(kept[depth], path)
+    return Tracks(table, units, Path(path), format, dropped, warnings)
 
 
 def _warn_of_sigma(raw, sigma, named, path) -> list[str]:
@@ -303,10 +315,7 @@ def _read_napari(raw, path, columns) -> Tracks:
     """Read napari's tracks: columns ID, T, (Z,) Y, X, where T is the frame."""
     lower = {str(name).lower(): name for name in raw.columns}
     names = {"track_id": "id", "frame": "t", "x": "x", "y": "y"}
-    tracks = _make_tracks(raw, path, {role: lower.get(name, name) for role, name in names.items()} | columns, "napari")
-    if "z" in lower and pd.to_numeric(raw[lower["z"]], errors="coerce").nunique() > 1:
-        tracks.warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
-    return tracks
+    return _make_tracks(raw, path, {role: lower.get(name, name) for role, name in names.items()} | columns, "napari")
 
 
 def _read_saspt(raw, path, columns) -> Tracks:

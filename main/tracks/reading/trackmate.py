@@ -9,7 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse, parse
 
 from main.tracks.reading.trackmate_session import read_session
-from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate
+from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
 from main.utils.errors import InputError
 
 LENGTHS = {  # TrackMate's word for a length unit -> unit of `main.tracks.table.Units`
@@ -107,6 +107,8 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
         )
     table = validate(spots[linked.to_numpy()], path, columns)
     units, warnings = _find_csv_units(described, spots, columns, upper.get("POSITION_T"), path)
+    if "POSITION_Z" in upper:
+        warnings += warn_of_depth(spots[upper["POSITION_Z"]][linked.to_numpy()], path)
     dropped = {"unlinked": int((~linked).sum())} if not linked.all() else {}
     return Tracks(table, units, Path(path), "trackmate-csv", dropped, warnings)
 
@@ -210,8 +212,7 @@ def read_trackmate_xml(path) -> Tracks:
     columns = {"track_id": "particle", "frame": "t", "x": "x", "y": "y"}
     table = validate(raw, path, columns).drop(columns="z")
     warnings = _warn_of_counts(root, particles, path)
-    if pd.to_numeric(raw["z"], errors="coerce").nunique() > 1:
-        warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
+    warnings += warn_of_depth(raw["z"], path)
     declared = (
         root.get(name, other) for name, other in (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
     )

@@ -8,7 +8,7 @@ from defusedxml.ElementTree import iterparse
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from main.tracks.table import Tracks, parse_whole_numbers, validate
+from main.tracks.table import Tracks, parse_whole_numbers, validate, warn_of_depth
 from main.utils.errors import InputError
 
 COLUMNS = {"track_id": "track_id", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
@@ -57,8 +57,7 @@ def read_session(path, find_units) -> Tracks:
     splits, merges = (int((np.unique(ends, return_counts=True)[1] > 1).sum()) for ends in (source, target))
     if splits or merges:
         warnings.append(f"{path}: tracks were cut at {splits} splits and {merges} merges.")
-    if spots["POSITION_Z"].iloc[linked].nunique() > 1:
-        warnings.append(f"{path}: z varies but is not used, because the analysis is two-dimensional.")
+    warnings += warn_of_depth(spots["POSITION_Z"].iloc[linked], path)
     units = find_units(model.get("spatialunits", "pixel"), model.get("timeunits", ""), image.get("timeinterval", "nan"))
     return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings)
 
