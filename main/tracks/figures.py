@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from main.tracks.inference.segments import true_changepoints
+from main.tracks.report.units import convert_points, name_length_unit
 from main.tracks.results.record import read_record
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import (
@@ -33,15 +34,15 @@ TRAPPED_GREY = STATE_COLOURS[0]
 K_UNIT = "px^2/frame^alpha"
 
 
-def plot_results(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, str]) -> dict[str, Figure]:
+def plot_results(points: pd.DataFrame, segments: pd.DataFrame, record: dict) -> dict[str, Figure]:
     """Plot maps of the tracks by state, K and alpha, and the track with most segments over time.
 
     Parameters
     ----------
     points, segments : DataFrame
         Tables of one file, as `infer.py` writes them.
-    units : dict
-        Column -> unit, as under "units" in run.json.
+    record : dict
+        Contents of run.json. Lengths are in um and times in s where it holds the pixel size and the frame interval.
 
     Returns
     -------
@@ -50,12 +51,18 @@ def plot_results(points: pd.DataFrame, segments: pd.DataFrame, units: dict[str, 
     """
     if points.empty:
         return {}
-    maps = {f"tracks_{by}": plot_tracks(points, by, units["x"], units["k"]) for by in ("state", "k", "alpha")}
+    k_unit, unit = record["units"]["k"], name_length_unit(record)
+    points = convert_points(points, record)
+    maps = {f"tracks_{by}": plot_tracks(points, by, unit, k_unit) for by in ("state", "k", "alpha")}
     track_id = segments.groupby("track_id").size().idxmax()
-    return maps | {"track_over_time": plot_result_track(points, segments, track_id, units["k"])}
+    intervals = {given["path"]: given["frame_interval_s"] for given in record["inputs"]}
+    interval = intervals[points["file"].iloc[0]] if "file" in points else next(iter(intervals.values()))
+    return maps | {"track_over_time": plot_result_track(points, segments, track_id, k_unit, interval)}
 
 
-def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str) -> Figure:
+def plot_result_track(
+    points: pd.DataFrame, segments: pd.DataFrame, track_id: int, k_unit: str, frame_interval_s: float | None = None
+) -> Figure:
     """Plot the points and segments of one track over time; K (in `k_unit`) and alpha are blank where trapped."""
     track_points = points[points["track_id"] == track_id].sort_values("frame")
     track_segments = segments[segments["track_id"] == track_id].sort_values("frame_start")
@@ -69,7 +76,12 @@ def plot_result_track(points: pd.DataFrame, segments: pd.DataFrame, track_id: in
     spans = track_segments.assign(start=track_segments["frame_start"], end=track_segments["frame_end"] + 1).itertuples()
     changepoints = track_segments["frame_start"].to_numpy()[1:]
     return plot_track_over_time(
-        prediction, changepoints, segments=spans, frames=track_points["frame"].to_numpy(), k_unit=k_unit
+        prediction,
+        changepoints,
+        segments=spans,
+        frames=track_points["frame"].to_numpy(),
+        k_unit=k_unit,
+        frame_interval_s=frame_interval_s,
     )
 
 
@@ -92,14 +104,14 @@ def draw_results(folder: str | Path) -> list[Path]:
         If the folder holds no results.
     """
     folder = Path(folder)
-    units = read_record(folder)["units"]
+    record = read_record(folder)
     points, segments = (pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments"))
     if "file" not in points:
-        figures = plot_results(points, segments, units)
+        figures = plot_results(points, segments, record)
         return [save(fig, name, folder / "figures") for name, fig in figures.items()]
     written = []
     for i, (file, file_points) in enumerate(points.groupby("file", sort=False)):
-        figures = plot_results(file_points, segments[segments["file"] == file], units)
+        figures = plot_results(file_points, segments[segments["file"] == file], record)
         written += [save(fig, f"{name}_{i}", folder / "figures") for name, fig in figures.items()]
     return written
 
@@ -209,14 +221,20 @@ def plot_tracks(points: pd.DataFrame, by: str = "state", unit: str = "px", k_uni
     return fig
 
 
-def _mark_changepoints(ax, changepoints, **options):
-    for frame in changepoints:
-        ax.axvline(frame, **options)
+def _mark_changepoints(ax, times, **options):
+    for time in times:
+        ax.axvline(time, **options)
 
 
 @styled
 def plot_track_over_time(
-    prediction, changepoints, truth=None, segments=None, frames=None, k_unit: str = K_UNIT
+    prediction,
+    changepoints,
+    truth=None,
+    segments=None,
+    frames=None,
+    k_unit: str = K_UNIT,
+    frame_interval_s: float | None = None,
 ) -> Figure:
     """Plot K, alpha and state of one track over time, with predicted and true changepoints.
 
@@ -232,23 +250,26 @@ def plot_track_over_time(
         start, end (exclusive), k, alpha of each predicted segment, drawn thick.
     frames : array (T,), optional
         Frame number of each prediction, by default 0 to T-1. Changepoints and segments use the same numbers.
+    frame_interval_s : float, optional
+        Seconds between frames; without it time is shown in frames.
     """
     fig, axes = new_figure(6.4, 5.2, 4, 1, sharex=True, height_ratios=[1, 1, 0.8, 0.6])
     axes = axes[:, 0]
-    frames = np.arange(len(prediction.alpha)) if frames is None else np.asarray(frames)
-    axes[0].semilogy(frames, 10.0 ** np.asarray(prediction.log10_k), color=COLOURS["k"])
-    axes[1].plot(frames, prediction.alpha, color=COLOURS["alpha"])
-    axes[2].stackplot(frames, np.asarray(prediction.state_probs).T, colors=STATE_COLOURS, alpha=0.85)
-    axes[3].plot(frames, prediction.p_change, color=CHANGE_COLOUR)
+    dt = frame_interval_s or 1.0
+    times = dt * (np.arange(len(prediction.alpha)) if frames is None else np.asarray(frames))
+    axes[0].semilogy(times, 10.0 ** np.asarray(prediction.log10_k), color=COLOURS["k"])
+    axes[1].plot(times, prediction.alpha, color=COLOURS["alpha"])
+    axes[2].stackplot(times, np.asarray(prediction.state_probs).T, colors=STATE_COLOURS, alpha=0.85)
+    axes[3].plot(times, prediction.p_change, color=CHANGE_COLOUR)
     for segment in segments or ():
         if segment.k > 0:
-            span = [segment.start - 0.5, segment.end - 0.5]
+            span = [dt * (segment.start - 0.5), dt * (segment.end - 0.5)]
             axes[0].plot(span, [segment.k] * 2, color=COLOURS["k"], lw=4, alpha=0.45, solid_capstyle="butt")
             axes[1].plot(span, [segment.alpha] * 2, color=COLOURS["alpha"], lw=4, alpha=0.45, solid_capstyle="butt")
     if truth is not None:
-        _draw_truth(axes, frames, truth)
+        _draw_truth(axes, times, truth)
     for ax in axes:
-        _mark_changepoints(ax, changepoints, color=CHANGE_COLOUR, ls="--", lw=1)
+        _mark_changepoints(ax, dt * np.asarray(changepoints), color=CHANGE_COLOUR, ls="--", lw=1)
     for ax, label in zip(axes, (f"K ({pretty_unit(k_unit)})", "α", "P(state)", "P(change)"), strict=True):
         ax.set_ylabel(label)
     low, high = axes[0].get_ylim()
@@ -257,21 +278,22 @@ def plot_track_over_time(
     axes[1].set_ylim(-0.05, 2.05)
     axes[2].set_ylim(0, 1)
     axes[3].set_ylim(0, 1.02)
-    axes[3].set(xlabel="frame", xlim=(frames[0] - 0.5, frames[-1] + 0.5))
+    label = "frame" if frame_interval_s is None else "time (s)"
+    axes[3].set(xlabel=label, xlim=(times[0] - 0.5 * dt, times[-1] + 0.5 * dt))
     fig.align_ylabels()
     _time_legend(fig, truth is not None, segments is not None)
     return fig
 
 
-def _draw_truth(axes, frames, truth):
+def _draw_truth(axes, times, truth):
     state = np.asarray(truth["state"])
     moving = state != 0
     for ax, name in ((axes[0], "k"), (axes[1], "alpha")):
-        ax.step(frames, np.where(moving, truth[name], np.nan), where="mid", color=TRUTH_COLOUR, lw=1)
+        ax.step(times, np.where(moving, truth[name], np.nan), where="mid", color=TRUTH_COLOUR, lw=1)
     axes[2].scatter(
-        frames, np.full(len(frames), 1.06), c=np.asarray(STATE_COLOURS)[state], marker="s", s=9, clip_on=False
+        times, np.full(len(times), 1.06), c=np.asarray(STATE_COLOURS)[state], marker="s", s=9, clip_on=False
     )
-    _mark_changepoints(axes[3], frames[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
+    _mark_changepoints(axes[3], times[true_changepoints(truth)], color=TRUTH_COLOUR, ls=":", lw=1.6)
 
 
 def _time_legend(fig, with_truth: bool, with_segments: bool):
