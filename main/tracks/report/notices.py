@@ -15,7 +15,7 @@ WARNINGS = {
     "too_short": "The track has fewer points than --min-length. It has no segments, only a classical diffusion "
     "coefficient (d_cve).",
     "outside_training_range": "The networks were not trained on tracks of this length.",
-    "error_above_steps": "The given localisation error alone would make larger steps than the track has: it is too "
+    "error_above_steps": "The localisation error alone would make larger steps than the track has: it is too "
     "large for this track, and its K and α are not to be read.",
     "many_gaps": f"More than {100 * MANY_GAPS:g} % of the frames are missing. K and α are less certain.",
     "partly_analysed": f"The track was cut at gaps of more than {LONGEST_GAP} missing frames, and some pieces were too "

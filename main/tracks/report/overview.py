@@ -5,6 +5,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from main.tracks.kinetics.rates import MIN_EVENTS, MIN_FILES, sum_motion
+from main.tracks.report.components import make_components
 from main.tracks.report.html import (
     element,
     format_number,
@@ -23,7 +24,7 @@ K_NOTE = (
 
 
 def make_summary(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> Markup:
-    """Make the summary: what was found in words, then the numbers of the motion and of what was read.
+    """Make the summary: what was found in words, components, the numbers of the motion and of what was read.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def make_summary(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> 
     note = element("p", K_NOTE, class_="note") if len(segments) else Markup()
     columns = element("div", motion, note), element("div", make_count_numbers(tracks, segments, record))
     lead = element("p", describe_run(tracks, segments, record), class_="lead")
-    return lead + element("div", *columns, class_="pair")
+    return lead + make_components(record) + element("div", *columns, class_="pair")
 
 
 def describe_run(tracks: pd.DataFrame, segments: pd.DataFrame, record: dict) -> str:

@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from main.tracks.kinetics.figures import MAX_GROUPS
 from main.tracks.kinetics.rates import Estimate, compare_conditions, estimate_groups, tabulate_kinetics
-from main.tracks.report.components import make_components
 from main.tracks.report.data import (
     MAX_STEP_FRAMES,
     compress,
@@ -102,7 +101,7 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
         + (" …" if len(record["inputs"]) > 3 else ""),
         style=Markup(read_page_file("style.css")),
         notices=make_notices(tracks, record),
-        summary=make_summary(tracks, segments, record) + make_components(record),
+        summary=make_summary(tracks, segments, record),
         k_note=K_NOTE,
         map_note=describe_map(tracks, every),
         groups_note=describe_groups(names, by, record),

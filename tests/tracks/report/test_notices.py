@@ -1,0 +1,108 @@
+"""First lines and units of a report: warnings, what was left out, components, comparisons of remainders."""
+
+import re
+
+import numpy as np
+import pytest
+from report_tables import INTERVAL, make_tables, segments_and_tracks, split_into, write_results
+
+from main.tracks.report.data import pack_points, pack_tracks
+from main.tracks.report.html import format_sentence
+from main.tracks.report.notices import make_notices
+from main.tracks.report.overview import estimate_moving_means
+from main.tracks.report.units import convert_points
+from main.tracks.report.write import write_report
+from main.tracks.results.components import tabulate_components
+
+PARTS = {"tracks_used": 3, "points_used": 90, "tracks_left_out": 70, "points_left_out": 700}
+PARTS |= {"d_cve_used": 0.2, "d_cve_used_lo": 0.1, "d_cve_used_hi": 0.3}
+PARTS |= {"d_cve_left_out": 4.0, "d_cve_left_out_lo": 3.5, "d_cve_left_out_hi": 4.5}
+COMPONENT = {"state": "free", "share": 0.4, "share_lo": 0.3, "share_hi": 0.5, "k": 0.5, "alpha": 0.8, "dwell": 30.0}
+COMPONENT |= {"log10_k_sd": 0.1, "alpha_sd": 0.05}
+
+
+def read_body(path):
+    """Text of the page without scripts."""
+    return re.sub(r"<script.*?</script>", "", path.read_text(encoding="utf-8"), flags=re.S)
+
+
+def test_first_lines_hold_warnings_counts_and_what_was_left_out():
+    _, _, tracks, record = make_tables()
+    tracks.loc[:2, "warnings"] = ["too_short", "too_short;many_gaps", "many_gaps"]
+    record["warnings"] = ["D is 0.2 um^2/s in <b>"]
+    record["left_out"] = [{"file": None, "condition": None, "reasons": ["few_points"]} | PARTS]
+    text = str(make_notices(tracks, record))
+    assert text.index("0.2 µm²/s in &lt;b&gt;") < text.index("700 points in 70 tracks") < text.index("too_short")
+    assert "4.00 µm²/s (3.50 to 4.50)" in text and "0.0120 µm" in text
+    assert re.search(r"many_gaps</th><td>2</td><td>More than 10 %", text)
+
+
+def test_units_in_a_sentence_are_those_of_the_page():
+    assert format_sentence("a number of um^2/s^alpha & a column") == "a number of µm²/s<sup>α</sup> &amp; a column"
+
+
+def test_positions_are_in_micrometres_and_msd_1_is_that_of_the_segments():
+    points, segments, _, record = make_tables()
+    converted = convert_points(points, record)
+    assert np.allclose(converted["x"], 0.1 * points["x"]) and np.allclose(converted["y"], 0.1 * points["y"])
+    moving = converted[converted["state"] > 0]
+    assert np.allclose(moving["msd_1"], 4 * moving["k"] * INTERVAL ** moving["alpha"])
+    assert (converted.loc[converted["state"] == 0, "msd_1"] == 0).all() and "msd_1" in pack_points(converted)
+    measured = segments.assign(net_speed=0.5, net_speed_lo=0.1, net_speed_hi=0.9, confinement_radius=np.nan)
+    packed = pack_tracks(converted, measured, [])["segments"]
+    assert {"msd_1", "msd_1_lo", "msd_1_hi", "net_speed", "net_speed_hi"} <= set(packed)
+    assert "confinement_radius" not in packed  # none was measured
+
+
+def test_files_of_several_pixel_sizes():
+    *tables, record = make_tables()
+    points, _, _, record = split_into(["a.csv", "b.csv"], "file", tables, record)
+    record["inputs"][1] |= {"um_per_unit": 0.2, "frame_interval_s": 0.04}
+    ratio = (convert_points(points, record)["x"] / points["x"]).groupby(points["file"]).mean()
+    assert ratio.to_dict() == pytest.approx({"a.csv": 0.1, "b.csv": 0.2})
+
+
+def test_means_over_moving_frames_are_inside_their_intervals():
+    points, segments, *_ = make_tables(60)
+    means = estimate_moving_means(segments)
+    moving = segments[segments["state"] > 0]
+    expected = np.exp(np.average(np.log(moving["msd_1"]), weights=moving["n_frames"]))
+    assert means["msd_1_frames"][0] == pytest.approx(expected)
+    assert all(low < value < high for value, low, high in means.values())
+    few = segments[segments["track_id"] < 3]
+    assert np.isnan(estimate_moving_means(few)["msd_1_frames"][1])
+    by_file = segments.assign(file=(segments["track_id"] % 5).astype(str))
+    assert estimate_moving_means(by_file)["msd_1_frames"][1:] != means["msd_1_frames"][1:]
+
+
+def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path):
+    *tables, record = make_tables()
+    record["samples"] = [{"mixture": True, "reason": "12 tracks were decoded", "components": [COMPONENT]}]
+    table = tabulate_components(record)
+    assert table["msd_1"].tolist() == pytest.approx([4 * 0.5 * INTERVAL**0.8])
+    assert table["dwell"].tolist() == pytest.approx([30 * INTERVAL]) and table["k_lo"].isna().all()
+    text = read_body(write_report(write_results(tmp_path / "used", *tables, record)))
+    assert text.index("a motion that no particle has") < text.index("every frame counts alike")
+    assert re.search(r"1 free</th><td>40 % <small>30 % to 50 %</small></td><td>0\.0875", text) and "0.600" in text
+    record["samples"][0]["mixture"] = False
+    assert tabulate_components(record).empty
+    text = read_body(write_report(write_results(tmp_path / "not", *tables, record)))
+    assert "12 tracks were decoded" in text and "1 free" not in text
+
+
+@pytest.mark.parametrize(("reasons", "grey"), [(["few_points"], True), ([], False)])
+def test_a_comparison_of_a_remainder_is_greyed_out(tmp_path, reasons, grey):
+    *tables, record = make_tables(40)
+    record |= {"inputs": [record["inputs"][0] | {"condition": "wild"}]}
+    *tables, record = split_into(["wild", "mutant"], "condition", tables, record)
+    record["left_out"] = [{"file": None, "condition": "mutant", "reasons": reasons} | PARTS]
+    text = read_body(write_report(write_results(tmp_path / "out", *tables, record)))
+    assert ("Greyed out: comparisons with mutant" in text) == grey == ('<tr class="grey">' in text)
+
+
+def test_tables_without_the_newer_columns_are_shown(tmp_path):
+    points, *_, record = make_tables()
+    segments, tracks = segments_and_tracks(points)
+    old = segments.drop(columns=["msd_1_lo", "msd_1_hi"])
+    text = read_body(write_report(write_results(tmp_path / "out", points, old, tracks, record)))
+    assert "K of one segment" in text and "MSD at one frame of one segment" not in text
