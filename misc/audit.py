@@ -127,8 +127,8 @@ def measure_missing(names: list[str], settings: dict, store: Path) -> tuple[dict
 
 
 def format_number(value: float) -> str:
-    """Format with three significant digits."""
-    return f"{value:.3f}" if 0.0995 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
+    """Format with three decimals, or with three significant digits where these would say too little."""
+    return f"{value:.3f}" if 0.01 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
 def format_target(target) -> str:
@@ -144,7 +144,8 @@ def format_target(target) -> str:
 def format_row(row: Row) -> str:
     """Format one line of the table."""
     value = row.measured
-    measured = f"{format_number(value.value)} ({format_number(value.low)} to {format_number(value.high)}), {value.n:,}"
+    ends = f" ({format_number(value.low)} to {format_number(value.high)}), {value.n:,}" if value.n > 1 else ""
+    measured = format_number(value.value) + ends
     measured += f"; {row.note}" if row.note else ""
     verdict = f"**{row.verdict}**" if row.verdict == "missed" else row.verdict
     return f"| {row.question} | {row.tracks} | {measured} | {format_target(row.target)} | {verdict} |"
