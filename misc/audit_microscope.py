@@ -24,6 +24,7 @@ from audit_rows import (
     run_warns,
     share,
     state_share_of_frames,
+    yes,
 )
 from known_tracks import STEP, beads, blurred, drift, fractional, localise, spike
 
@@ -62,7 +63,7 @@ def measure_exposure(exposure, known, rng, scale) -> list[Row]:
         if alpha == 1:
             rows.append(Row("d_cve / D", text, mean(results.tracks["d_cve"] / D), (0.97, 1.03), float(warned)))
         if exposure == 1:
-            rows.append(Row("warned of the exposure (1: yes)", text, share([warned]), (1, 1)))
+            rows.append(Row("warned of the exposure (1: yes)", text, yes(warned), (1, 1)))
     return rows
 
 
@@ -119,7 +120,7 @@ def measure_drift(name, speed, rng, scale) -> list[Row]:
     results, record = read_files(tracks, sigma)
     warned = run_warns(record, "drift")
     corrected, after = read_files(tracks, sigma, correct_drift=True)
-    rows = [Row("warned of drift (1: yes)", text, share([warned]), (1, 1))]
+    rows = [Row("warned of drift (1: yes)", text, yes(warned), (1, 1))]
     rows += drift_rows(results, name, text, float(warned), judged=False)
     return rows + drift_rows(corrected, name, text + ", --correct-drift", float(run_warns(after, "drift")), judged=True)
 
@@ -196,7 +197,7 @@ def measure_real(rng, scale) -> list[Row]:
     )
     note += f"left out {entry['points_left_out']}"
     warned = bool(entry["reasons"]) and len(run.record["warnings"]) > 0
-    return [Row(question, text, share([warned]), (1, 1), 0.0, note)]
+    return [Row(question, text, yes(warned), (1, 1), 0.0, note)]
 
 
 def list_cells() -> list[Cell]:

@@ -22,6 +22,7 @@ from audit_rows import (
     read_files,
     share,
     state_share_of_frames,
+    yes,
 )
 from known_tracks import FRAME_INTERVAL, STEP, beads, disc, flow, fractional, immobile_phase, localise
 
@@ -200,7 +201,7 @@ def measure_short(frames, rng, scale) -> list[Row]:
         try:
             rows += coverage_rows(read(tracks, sigma, min_length=5), alpha, text, True)
         except InputError as error:
-            rows.append(Row("K, msd_1 and alpha inside, or refused", text, share([True]), (1, 1), 0.0, str(error)))
+            rows.append(Row("K, msd_1 and alpha inside, or refused", text, yes(True), (1, 1), 0.0, str(error)))
     return rows
 
 
@@ -266,7 +267,7 @@ def measure_holds(rng, scale) -> list[Row]:
         float(np.nanmax(np.abs(in_px.segments[name] / results.segments[name] - 1)))
         for name in ("k", "k_lo", "k_hi", "msd_1")
     )
-    one = share([worst <= 1e-5])
+    one = yes(worst <= 1e-5)
     longest = longest_segments(results)
     free = state_share_of_frames(results, FREE)
     unknown = read(tracks).tracks["d_cve"]

@@ -107,6 +107,11 @@ def share(hits) -> Estimate:
     return Estimate(p, float((centre - half) / (1 + z**2 / n)), float((centre + half) / (1 + z**2 / n)), n)
 
 
+def yes(holds: bool) -> Estimate:
+    """1 if something that is asked once holds, else 0; no interval."""
+    return Estimate(float(holds), float(holds), float(holds), 1)
+
+
 def mean(values) -> Estimate:
     """Mean of independent values, with the 90 % interval of its standard error."""
     values = np.asarray(values, float)

@@ -72,9 +72,7 @@ class TestStatistics:
         values = rng.normal(3, 1, 400)
         for estimate in (mean(values), median(values), ratio(values, np.ones(400))):
             assert estimate.low < estimate.value < estimate.high and abs(estimate.value - 3) < 0.2
-            assert (
-                0.1 < estimate.high - estimate.low < 0.3 and estimate.n == 400
-            )  # 2 x 1.64 / 20; the median's is wider
+            assert 0.1 < estimate.high - estimate.low < 0.3 and estimate.n == 400  # 2 x 1.64 / 20, the median's wider
         assert mean([1.0, np.nan, 3.0]).n == 2
 
 
