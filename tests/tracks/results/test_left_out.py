@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from main.tracks.pipeline import infer_files
+from main.tracks.reading import sources
 from main.tracks.results.left_out import PartSums, describe_left_out, list_left_out, summarize_sums, warn_of_left_out
 
 UNIT = "um^2/s"
@@ -87,3 +89,22 @@ def test_nothing_analysed_or_nothing_known_is_said():
     (warning,) = warn_of_left_out(list_left_out({("a.csv", None): add_up(unknown)}), UNIT)
     assert warning.endswith("too short to know whether they move alike.")
     assert warn_of_left_out(list_left_out({("a.csv", None): add_up(rows.assign(n_segments=1))}), UNIT) == []
+
+
+def test_a_run_says_what_it_left_out_whatever_the_blocks(walks, weights, tmp_path, monkeypatch):
+    table = pd.read_csv(walks)
+    short = table[table["track_id"] < 5]
+    files = {"long": tmp_path / "long.csv", "short": tmp_path / "short.csv"}
+    table[table["track_id"] >= 5].to_csv(files["long"], index=False)
+    pd.concat([short.assign(track_id=10 * i + short["track_id"]) for i in range(4)]).to_csv(files["short"], index=False)
+    whole = infer_files(files, tmp_path / "whole", weights=weights, pixel_size=0.1, frame_interval=0.02)
+    monkeypatch.setitem(sources.BLOCK_POINTS, "cpu", 30)
+    blocks = infer_files(files, tmp_path / "blocks", weights=weights, pixel_size=0.1, frame_interval=0.02, device="cpu")
+    assert len(whole.record["left_out"]) == 5
+    pd.testing.assert_frame_equal(*(pd.DataFrame(run.record["left_out"]) for run in (whole, blocks)))
+    total = whole.record["left_out"][-1]
+    assert total["points_used"] + total["points_left_out"] == whole.record["counts"]["points"]
+    assert total["tracks_used"] == whole.record["counts"]["analysed"] == 2 + 4
+    (warning,) = whole.record["warnings"]  # of the short tracks: 80 of 180 points are used
+    assert warning.startswith("short: 44.4 % of the 180 points (in 4 of 20 tracks) were analysed")
+    assert UNIT in warning
