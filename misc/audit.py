@@ -36,11 +36,11 @@ from simulations.files import digest_code, write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "runs" / "audit.json"
 SEED = 20261124  # of the audit; nothing of the project may be tuned on it
-WORKERS = 2  # processes
+WORKERS = 2  # processes, by default
 TABLE_HEAD = "| question | tracks | measured (90 % interval), n | target | verdict |\n|---|---|---|---|---|"
 INTRODUCTION = """# Audit: tracks with known answers
 
-Printed by `{command}` (seed {seed}, scale {scale:g}, repetitions {repetitions}, {minutes:.0f} minutes).
+Printed by `{command}` (seed {seed}, scale {scale:g}, repetitions {repetitions}; {minutes:.0f} minutes of one core).
 
 Tracks come from generators that share nothing with `simulations/` (`misc/known_tracks.py`: exact fractional Brownian
 motion by Cholesky, averages over the exposure, reflecting discs, switching in continuous time), except those of slow
@@ -94,7 +94,7 @@ def rows_of(stored: dict) -> list[Row]:
     return rows
 
 
-def measure_missing(names: list[str], settings: dict, store: Path) -> tuple[dict, dict]:
+def measure_missing(names: list[str], settings: dict, store: Path, workers: int) -> tuple[dict, dict]:
     """Measure the cells that are not stored with these settings, and store each when it is finished.
 
     Returns
@@ -110,7 +110,7 @@ def measure_missing(names: list[str], settings: dict, store: Path) -> tuple[dict
         return stored, failed
     missing.sort(key=lambda name: -stored.get(name, {}).get("seconds", np.inf))  # the longest first
     store.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         options = settings["scale"], settings["repetitions"]
         futures = {pool.submit(measure, name, *options): name for name in missing}
         for future in tqdm(as_completed(futures), total=len(futures), unit="cell", disable=not sys.stderr.isatty()):
@@ -175,7 +175,7 @@ def format_page(stored: dict, names: list[str], failed: dict, settings: dict, co
     introduction = INTRODUCTION.format(
         command=command,
         seed=SEED,
-        minutes=seconds / 60 / WORKERS,
+        minutes=seconds / 60,
         frame_interval=audit_motion.FRAME_INTERVAL,
         step=audit_motion.STEP,
         **{key: settings[key] for key in ("scale", "repetitions")},
@@ -192,6 +192,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--repetitions", type=int, default=100, metavar="N", help="of samples that switch (default: %(default)s)"
     )
+    parser.add_argument("--workers", type=int, default=WORKERS, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="Markdown file for the tables (default: none)")
     parser.add_argument(
         "--store", type=Path, default=STORE, metavar="FILE", help="finished cells (default: %(default)s)"
@@ -214,7 +215,7 @@ def main(arguments=None) -> int:
         print("\n".join(names))
         return 0
     settings = {"scale": args.scale, "repetitions": args.repetitions, "code": digest()}
-    stored, failed = measure_missing(names, settings, args.store)
+    stored, failed = measure_missing(names, settings, args.store, args.workers)
     command = shlex.join(["python", "misc/audit.py", *(sys.argv[1:] if arguments is None else arguments)])
     page = format_page(stored, names, failed, settings, command)
     print(page)

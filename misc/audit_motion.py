@@ -38,9 +38,9 @@ IDEAL_TRACKS = 2000  # for the power of the ideal test
 IDEAL_FALSE_RATE = 0.05  # of immobile tracks that the ideal test calls moving
 
 
-def true_k(alpha: float, step: float = STEP) -> float:
+def true_k(alpha: float) -> float:
     """K of `known_tracks.fractional`, um^2/s^alpha."""
-    return step**2 / (2 * FRAME_INTERVAL**alpha)
+    return STEP**2 / (2 * FRAME_INTERVAL**alpha)
 
 
 def describe(alpha: float, frames: int, noise: float, known: bool, extra: str = "") -> str:
@@ -49,10 +49,10 @@ def describe(alpha: float, frames: int, noise: float, known: bool, extra: str = 
     return f"fractional Brownian motion, alpha {alpha:g}, {frames} frames, noise {noise:g}, sigma {told}{extra}"
 
 
-def coverage_rows(results, alpha: float, text: str, known: bool, step: float = STEP) -> list[Row]:
+def coverage_rows(results, alpha: float, text: str, known: bool) -> list[Row]:
     """Share of the tracks whose 90 % intervals hold K, msd_1 and alpha: the longest segment of each."""
     rows, warned = longest_segments(results), has_warning(results)
-    truths = {"k": true_k(alpha, step), "msd_1": 2 * step**2, "alpha": alpha}
+    truths = {"k": true_k(alpha), "msd_1": MSD_1, "alpha": alpha}
     words = {"k": "K in um^2/s^alpha", "msd_1": "msd_1", "alpha": "alpha"}
     made = []
     for name, truth in truths.items():
@@ -145,6 +145,7 @@ def measure_power(frames, rng, scale) -> list[Row]:
         results = read(localise(fractional(count(POWER_TRACKS, scale), frames, 1.0, rng, step), sigma, rng), sigma)
         moving = 1 - state_share_of_frames(results, TRAPPED)
         note = f"the ideal test (K known, {IDEAL_FALSE_RATE:.0%} of beads wrong): {ideal_power(ratio, frames, rng):.2f}"
+        note += f"; tracks with a warning {has_warning(results).mean():.2f}"
         text = f"free, K dt / sigma^2 = {ratio:g}, {frames} frames, sigma known"
         rows.append(Row("frames not called trapped", text, mean(moving), None, 0.0, note))
     return rows
@@ -199,9 +200,14 @@ def measure_short(frames, rng, scale) -> list[Row]:
         tracks = localise(fractional(count(1000, scale), frames, alpha, rng), sigma, rng)
         text = describe(alpha, frames, 0.2, True, ", --min-length 5")
         try:
-            rows += coverage_rows(read(tracks, sigma, min_length=5), alpha, text, True)
+            results = read(tracks, sigma, min_length=5)
         except InputError as error:
-            rows.append(Row("K, msd_1 and alpha inside, or refused", text, yes(True), (1, 1), 0.0, str(error)))
+            rows.append(Row("refused (1: yes)", text, yes(True), (1, 1), 0.0, str(error)))
+            continue
+        if results.segments["k_lo"].isna().all():
+            rows.append(Row("refused: no intervals (1: yes)", text, yes(True), (1, 1)))
+        else:
+            rows += coverage_rows(results, alpha, text, True)
     return rows
 
 
