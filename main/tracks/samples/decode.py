@@ -11,12 +11,12 @@ from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 from main.tracks.samples.fit import fit_sample
+from main.tracks.samples.likelihood import stretch_likelihood
 from main.tracks.samples.mixture import Mixture, Particles
 from main.tracks.samples.particles import MIN_PARTICLE_SD, decode_particles
+from main.tracks.samples.paths import change_density, filter_paths, label_shares
 from main.tracks.samples.placement import place_changepoints
-from main.tracks.samples.semimarkov import stretch_likelihood
 from main.utils.bootstrap import LEVEL
-from simulations.labels import label_filter
 from simulations.parameters import ALPHA_DIRECTED, CONFINED, DIRECTED, FREE, STATES, TRAPPED
 
 MIN_MIXTURE_TRACKS = 20  # tracks; a smaller sample gets no mixture
@@ -133,24 +133,12 @@ def frame_labels(particles: Particles, preds: list[Prediction]) -> tuple[list[np
         change = change_density(samples)[1:]  # probability that step t + 1 begins a stretch, (T - 2,)
         early, late = early + change @ pred.p_change[1:-1], late + change @ pred.p_change[2:]
     pad = (1, 0) if late > early else (0, 1)
-    paths, likely = [], []
+    n_components, paths, likely = particles.mean.shape[1], [], []
     for samples in particles.samples:
-        labels = np.pad(samples, ((0, 0), pad), mode="edge")
-        labels = np.array([label_filter(row) for row in labels]).astype(int)
-        share = label_shares(labels, particles.mean.shape[1])
+        labels = filter_paths(np.pad(samples, ((0, 0), pad), mode="edge"), n_components)
         paths.append(labels)
-        likely.append(label_filter(share.argmax(1)))
+        likely.append(filter_paths(label_shares(labels, n_components).argmax(1)[None], n_components)[0])
     return paths, likely
-
-
-def change_density(paths: np.ndarray) -> np.ndarray:
-    """Share of the paths (R, T) that change at each frame, (T,)."""
-    return np.pad((paths[:, 1:] != paths[:, :-1]).mean(0), (1, 0))
-
-
-def label_shares(labels: np.ndarray, n_components: int) -> np.ndarray:
-    """Share of the paths (R, T) in each component, (T, C)."""
-    return np.stack([(labels == c).mean(0) for c in range(n_components)], axis=1)
 
 
 def decode_segments(

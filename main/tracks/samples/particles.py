@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from main.tracks.samples.likelihood import MEMORY_STEPS, average_nodes, log_emissions, node_scores
 from main.tracks.samples.mixture import ALPHA_RANGE, Mixture, Particles, log_prior
-from main.tracks.samples.semimarkov import MEMORY_STEPS, Chain, Decoded, decode, log_emissions, node_scores
+from main.tracks.samples.semimarkov import draw_paths, filter_steps, node_probabilities, smooth_steps
 
-TRACKS_PER_BATCH = 16  # of similar length
+TRACKS_PER_BATCH = 8  # of one thread at a time
 COARSE_GRID_SD = np.linspace(-2, 2, 5)  # nodes along log10 K and alpha, in standard deviations of the component
 LOCAL_GRID_SD = np.linspace(-2, 2, 5)  # the same, in standard deviations of the particle
 COARSE_SD_FACTOR = 0.4  # smallest standard deviation after the coarse grid, in distances between its nodes
@@ -31,7 +36,7 @@ def decode_particles(
 
     First, every stretch may take another node of a coarse grid over the component. From then on, all stretches of one
     component in one track share one K and one alpha. Their posterior is kept on a small grid that moves and narrows
-    from round to round.
+    from round to round. As many threads work as torch uses; the result does not depend on their number.
 
     Parameters
     ----------
@@ -58,48 +63,30 @@ def decode_particles(
 
     Source: Attias, UAI 1999 (variational Bayes); the hidden Markov chain is that of `main.tracks.samples.semimarkov`.
     """
-    n, c = len(tracks), len(mixture)
-    result = Particles(
-        mean=np.empty((n, c, 2)),
-        sd=np.empty((n, c, 2)),
-        evidence=np.empty(n),
-        occupied=np.empty((n, c)),
-        moves=np.empty((n, c, c)),
-        first=np.empty((n, c)),
-        component=[None] * n,
-        samples=[None] * n,
-    )
-    rng = np.random.default_rng(seed)
-    order = np.argsort([len(track) for track in tracks], kind="stable")
-    for i in tqdm(range(0, n, TRACKS_PER_BATCH), "decoding", unit="batch", disable=not progress):
-        rows = order[i : i + TRACKS_PER_BATCH]
-        steps, lengths = pad_steps([tracks[row] for row in rows])
+    steps = [np.ascontiguousarray(np.diff(track, axis=0)) for track in tracks]
+
+    def decode_batch(first: int) -> list[tuple]:
+        rows = np.arange(first, min(first + TRACKS_PER_BATCH, len(tracks)))
+        batch = [steps[row] for row in rows]
         if start is None:
-            mean, sd = coarse_posterior(steps, lengths, sigma[rows], mixture)
+            mean, sd = coarse_posterior(batch, sigma[rows], mixture)
         else:
             mean, sd = start.mean[rows], start.sd[rows]
-        for rounds_left in range(n_rounds - 1, -1, -1):
-            draw = 0 if rounds_left else n_samples
-            mean, sd, evidence, decoded = share_node(steps, lengths, sigma[rows], mixture, mean, sd, memory, draw, rng)
-        component = decoded.age.sum(-1)  # (B, n, C)
-        valid = np.arange(steps.shape[1]) < lengths[:, None]
-        result.mean[rows], result.sd[rows], result.evidence[rows] = mean, sd, evidence
-        result.occupied[rows] = (component * valid[..., None]).sum(1)
-        result.moves[rows], result.first[rows] = decoded.moves, component[:, 0]
-        if n_samples:
-            for b, row in enumerate(rows):
-                result.component[row] = component[b, : lengths[b]]
-                result.samples[row] = decoded.samples[b, :, : lengths[b]]
-    return result
+        for _ in range(n_rounds - 1):
+            mean, sd, _ = share_node(batch, sigma[rows], mixture, mean, sd, memory)
+        uniforms = [np.random.default_rng((seed, row)).random((n_samples, len(steps[row]), 2)) for row in rows]
+        mean, sd, decoded = share_node(batch, sigma[rows], mixture, mean, sd, memory, uniforms if n_samples else None)
+        return [(*values, *rest) for *values, rest in zip(mean, sd, decoded, strict=True)]
 
-
-def pad_steps(tracks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of the tracks (B, n, 2) float32, right-padded, and their numbers (B,)."""
-    lengths = np.array([len(track) - 1 for track in tracks])
-    steps = np.zeros((len(tracks), lengths.max(), 2), dtype=np.float32)
-    for row, track in zip(steps, tracks, strict=True):
-        row[: len(track) - 1] = np.diff(track, axis=0)
-    return steps, lengths
+    batches = range(0, len(tracks), TRACKS_PER_BATCH)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        found = tqdm(
+            pool.map(decode_batch, batches), "decoding", len(batches), unit="batch", leave=True, disable=not progress
+        )
+        columns = list(zip(*(row for batch in found for row in batch), strict=True))
+    lists = {"component": list, "samples": list}
+    named = zip((field.name for field in fields(Particles)), columns, strict=True)
+    return Particles(**{name: lists.get(name, np.array)(column) for name, column in named})
 
 
 def make_grid(
@@ -120,7 +107,8 @@ def make_grid(
         log10 K and alpha of the nodes.
     mass : numpy.ndarray, shape (B, S)
         Log-prior mass of the nodes.
-    component : numpy.ndarray of int, shape (S,)
+    first_node : numpy.ndarray of int, shape (C + 1,)
+        First node of each component, then the number of nodes.
     """
     offset = np.stack(np.meshgrid(place, place, indexing="ij"), -1).reshape(-1, 2)  # (M^2, 2)
     values = mean[:, :, None] + sd[:, :, None] * offset  # (B, C, M^2, 2)
@@ -131,71 +119,76 @@ def make_grid(
     mass[:, mixture.trapped] = 0.0
     keep = np.ones(mass.shape[1:], bool)
     keep[mixture.trapped, 1:] = False
-    return values[:, keep], mass[:, keep], np.repeat(np.arange(len(mixture)), keep.sum(1))
+    return values[:, keep], mass[:, keep], np.concatenate([[0], keep.sum(1).cumsum()])
 
 
-def node_probabilities(log_mass: np.ndarray, chain: Chain) -> np.ndarray:
-    """Probability of each node within its component, (B, S), from log masses (B, S), which are changed in place."""
-    for c in range(len(chain.start)):
-        nodes = chain.component == c
-        log_mass[:, nodes] -= log_mass[:, nodes].max(1, keepdims=True)
-    mass = np.exp(log_mass)
-    return mass / chain.sums(mass)[:, chain.component]
-
-
-def node_moments(values: np.ndarray, weight: np.ndarray, chain: Chain) -> tuple[np.ndarray, np.ndarray]:
+def node_moments(values: np.ndarray, weight: np.ndarray, first_node: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (B, C, 2) of values (B, S, 2) under weights (B, S)."""
-
-    def average(v):
-        return chain.sums((weight[..., None] * v).transpose(0, 2, 1)).transpose(0, 2, 1)
-
-    values = np.where(np.isfinite(values), values, 0.0)
-    mean = average(values)
-    return mean, np.sqrt(average((values - mean[:, chain.component]) ** 2))
+    values, weight = np.where(np.isfinite(values), values, 0.0), weight[..., None]
+    mean = np.add.reduceat(weight * values, first_node[:-1], axis=1)
+    away = values - np.repeat(mean, np.diff(first_node), axis=1)
+    return mean, np.sqrt(np.add.reduceat(weight * away**2, first_node[:-1], axis=1))
 
 
-def coarse_posterior(
-    steps: np.ndarray, lengths: np.ndarray, sigma: np.ndarray, mixture: Mixture
-) -> tuple[np.ndarray, np.ndarray]:
+def coarse_posterior(steps: list[np.ndarray], sigma: np.ndarray, mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (B, C, 2) of log10 K and alpha of each particle, from stretches taken one by one."""
     shape = (len(steps), *mixture.mean.shape)
     around = np.broadcast_to(mixture.mean, shape), np.broadcast_to(mixture.sd, shape)
-    values, mass, component = make_grid(mixture, *around, COARSE_GRID_SD)
-    chain = Chain(component, mixture.start, mixture.transition)
-    emission = log_emissions(steps, lengths, 10.0 ** values[..., 0], values[..., 1], sigma, COARSE_MEMORY_STEPS)
-    decoded = decode(emission, lengths, chain, node_probabilities(mass.copy(), chain))
-    score = node_scores(decoded.age, emission, component)
-    mean, sd = node_moments(values, node_probabilities(mass + score, chain), chain)
+    values, mass, first_node = make_grid(mixture, *around, COARSE_GRID_SD)
+    k, log_weight, weight = 10.0 ** values[..., 0], np.log(node_probabilities(mass[0], first_node)), []
+    for b, one in enumerate(steps):
+        emission = log_emissions(one, k[b], values[b, :, 1].copy(), sigma[b], COARSE_MEMORY_STEPS)
+        filtered = filter_steps(emission, first_node, log_weight, mixture.start, mixture.transition)
+        age, _ = smooth_steps(filtered, first_node, mixture.transition)
+        weight.append(node_probabilities(mass[b] + node_scores(age, emission, first_node), first_node))
+    mean, sd = node_moments(values, np.array(weight), first_node)
     return mean, np.maximum(sd, COARSE_SD_FACTOR * (COARSE_GRID_SD[1] - COARSE_GRID_SD[0]) * mixture.sd)
 
 
 def share_node(
-    steps, lengths, sigma, mixture, mean, sd, memory, n_samples, rng
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Decoded]:
+    steps: list[np.ndarray], sigma: np.ndarray, mixture: Mixture, mean, sd, memory: int, uniforms=None
+) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """Do one round: the path of each particle given its K and alpha, then K and alpha given the path.
+
+    Parameters
+    ----------
+    steps : list of (n, 2) array
+        Of B particles.
+    sigma : (B,) array
+    mixture : Mixture
+    mean, sd : (B, C, 2) array
+        log10 K and alpha around which the grid is laid.
+    memory : int
+    uniforms : list of (R, n, 2) array, optional
+        Random numbers with which to draw R paths.
 
     Returns
     -------
-    tuple
-        mean, sd (B, C, 2), evidence (B,), Decoded.
+    mean, sd : numpy.ndarray, shape (B, C, 2)
+    decoded : list of tuple
+        Of each particle: evidence, occupied, moves, first, component and samples, see `Particles`.
     """
-    values, mass, component = make_grid(mixture, mean, np.maximum(sd, MIN_PARTICLE_SD), LOCAL_GRID_SD)
-    chain = Chain(component, mixture.start, mixture.transition)
-    single = Chain(np.arange(len(mixture)), mixture.start, mixture.transition)
-    emission = log_emissions(steps, lengths, 10.0 ** values[..., 0], values[..., 1], sigma, memory)
-    offset = (values - mean[:, component]) / np.maximum(sd, MIN_PARTICLE_SD)[:, component]
-    offset[:, mixture.trapped[component]] = 0.0
-    weight = node_probabilities(-0.5 * (offset**2).sum(-1), chain)
-    for last in (False, True):
-        average = np.stack(
-            [
-                np.einsum("bs,bnsa->bna", weight[:, component == c], emission[:, :, component == c])
-                for c in range(len(mixture))
-            ],
-            axis=2,
-        )
-        decoded = decode(average.astype(np.float32), lengths, single, n_samples=n_samples * last, rng=rng)
-        gap = (weight * (np.log(np.maximum(weight, 1e-300)) - mass)).sum(1)
-        evidence = decoded.log_likelihood - gap
-        weight = node_probabilities(mass + node_scores(decoded.age, emission, component), chain)
-    return *node_moments(values, weight, chain), evidence, decoded
+    sd = np.maximum(sd, MIN_PARTICLE_SD)
+    values, mass, first_node = make_grid(mixture, mean, sd, LOCAL_GRID_SD)
+    n_nodes = np.diff(first_node)
+    offset = (values - np.repeat(mean, n_nodes, axis=1)) / np.repeat(sd, n_nodes, axis=1)
+    offset[:, np.repeat(mixture.trapped, n_nodes)] = 0.0
+    log_weight = -0.5 * (offset**2).sum(-1)
+    k, alone, certain = 10.0 ** values[..., 0], np.arange(len(mixture) + 1), np.zeros(len(mixture))
+    weights, decoded = [], []
+    for b, one in enumerate(steps):
+        emission = log_emissions(one, k[b], values[b, :, 1].copy(), sigma[b], memory)
+        weight = node_probabilities(log_weight[b], first_node)
+        for _ in range(2):
+            average = average_nodes(emission, weight, first_node)
+            filtered = filter_steps(average, alone, certain, mixture.start, mixture.transition)
+            age, moves = smooth_steps(filtered, alone, mixture.transition)
+            gap = weight @ (np.log(np.maximum(weight, 1e-300)) - mass[b])
+            weight = node_probabilities(mass[b] + node_scores(age, emission, first_node), first_node)
+        component = age.sum(1)  # (n, C)
+        paths = None if uniforms is None else draw_paths(filtered, alone, mixture.transition, uniforms[b])
+        kept = None if uniforms is None else component
+        occupied = component.sum(0)
+        decoded.append((filtered.log_likelihood - gap, occupied, moves, component[0], kept, paths))
+        weights.append(weight)
+    return *node_moments(values, np.array(weights), first_node), decoded

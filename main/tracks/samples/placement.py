@@ -8,14 +8,16 @@ scorer of the challenge.
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from main.tracks.evaluation.errors import CP_TOLERANCE
 from main.tracks.inference.changepoints import MIN_SEGMENT_FRAMES
+from main.utils.compiled import compiled
 
 TOLERANCE_FRAMES = CP_TOLERANCE - 1  # the official scorer counts pairs less than CP_TOLERANCE apart
 CANDIDATE_THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6)  # expected changes near a frame that make it a candidate
-PADDING_FRAME = 10**6  # later than every changepoint; pads lists of changepoints
 MAX_TRIED_PLACES = 25  # about, for one more changepoint
 N_JACCARD_ROUNDS = 4  # of Dinkelbach's method
 FIRST_JACCARD = 0.7  # with which it starts
@@ -36,26 +38,32 @@ def count_matches(first, second, tolerance: int = TOLERANCE_FRAMES) -> np.ndarra
     numpy.ndarray of int, shape (P, Q)
         Sizes of the largest one-to-one pairings. They are found greedily from the left, which is optimal on a line.
     """
-    a, b = _padded(first), _padded(second)  # (P, m + 1), (Q, n + 1)
-    rows, columns = np.arange(len(a))[:, None], np.arange(len(b))
-    i, j, hits = (np.zeros((len(a), len(b)), int) for _ in range(3))
-    for _ in range(a.shape[1] + b.shape[1] - 2):
-        x, y = a[rows, i], b[columns, j]
-        hit = (np.abs(x - y) <= tolerance) & (x < PADDING_FRAME)
-        hits += hit
-        i += hit | (x < y)
-        j += hit | (y < x)
-        np.minimum(i, a.shape[1] - 1, out=i)
-        np.minimum(j, b.shape[1] - 1, out=j)
+    return _count_pairs(*_joined(first), *_joined(second), tolerance)
+
+
+def _joined(lists) -> tuple[np.ndarray, np.ndarray]:
+    """All values of some lists in a row, and the place of the first one of each list, then the number of values."""
+    return np.fromiter(chain.from_iterable(lists), np.int64), np.cumsum([0, *map(len, lists)])
+
+
+@compiled
+def _count_pairs(a, a_edges, b, b_edges, tolerance):
+    """Do the work of `count_matches`."""
+    hits = np.zeros((len(a_edges) - 1, len(b_edges) - 1), np.int64)
+    for p in range(len(hits)):
+        for q in range(hits.shape[1]):
+            i, j = a_edges[p], b_edges[q]
+            while i < a_edges[p + 1] and j < b_edges[q + 1]:
+                distance = a[i] - b[j]
+                if abs(distance) <= tolerance:
+                    hits[p, q] += 1
+                    i += 1
+                    j += 1
+                elif distance < 0:
+                    i += 1
+                else:
+                    j += 1
     return hits
-
-
-def _padded(lists) -> np.ndarray:
-    """Lists of changepoints as rows that end with one PADDING_FRAME or more."""
-    rows = np.full((len(lists), 1 + max(map(len, lists), default=0)), PADDING_FRAME)
-    for row, values in zip(rows, lists, strict=True):
-        row[: len(values)] = values
-    return rows
 
 
 def expected_counts(candidates: list[list[int]], paths: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +174,8 @@ def place_changepoints(
     for labels, likely in zip(paths_of_tracks, likely_of_tracks, strict=True):
         changed = labels[:, 1:] != labels[:, :-1]
         density = np.concatenate([[0.0], changed.mean(0)])
-        drawn.append([(np.flatnonzero(row) + 1).tolist() for row in changed])
+        path, frame = np.nonzero(changed)
+        drawn.append([places.tolist() for places in np.split(frame + 1, np.searchsorted(path, range(1, len(labels))))])
         most_probable = (np.flatnonzero(np.diff(likely)) + 1).tolist()
         candidates.append([most_probable, *(place_densely(density, t) for t in CANDIDATE_THRESHOLDS), *drawn[-1]])
         counts.append(expected_counts(candidates[-1], drawn[-1]))

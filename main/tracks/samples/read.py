@@ -8,7 +8,6 @@ from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS, Prediction, Predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.pieces import bridge
-from main.tracks.samples.decode import decode_sample
 from simulations.parameters import TRAPPED
 
 
@@ -42,6 +41,8 @@ def analyse_sample(
         networks and mixture (bool: whether they analysed the tracks together), reason (one sentence), and what else
         `decode_sample` reports.
     """
+    from main.tracks.samples.decode import decode_sample  # imports numba, which takes half a second
+
     reads = predictor.reads_samples and len(tracks) >= MIN_SAMPLE_TRACKS
     preds = predictor.predict(tracks, sigma, progress, np.zeros(len(tracks), int) if reads else None)
     segments, report = decode_sample(draw_missing(tracks, preds, sigma), preds, sigma, config, progress=progress)

@@ -9,6 +9,13 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal
 
 from main.tracks.inference.segments import Segment
+from main.tracks.samples.likelihood import (
+    average_nodes,
+    log_emissions,
+    node_scores,
+    step_covariance,
+    stretch_likelihood,
+)
 from main.tracks.samples.mixture import (
     ALPHA_RANGE,
     Mixture,
@@ -17,15 +24,10 @@ from main.tracks.samples.mixture import (
     mixture_of_segments,
     update_mixture,
 )
+from main.tracks.samples.paths import filter_paths
 from main.tracks.samples.placement import count_matches, expected_counts, place_changepoints, place_densely
-from main.tracks.samples.semimarkov import (
-    Chain,
-    decode,
-    log_emissions,
-    node_scores,
-    step_covariance,
-    stretch_likelihood,
-)
+from main.tracks.samples.semimarkov import draw_paths, filter_steps, node_probabilities, smooth_steps
+from simulations.labels import label_filter
 from simulations.parameters import FREE, TRAPPED
 
 SIGMA = 0.3
@@ -35,7 +37,7 @@ NODES = [(0.4, 0.6), (2.0, 1.5), (0.0, 1.0)]  # K, alpha
 def dense_log_density(steps, k, alpha):
     """Log-density of the steps (n, 2) of one stretch, by the full covariance."""
     n = len(steps)
-    row = step_covariance([k], [alpha], SIGMA, n)[0]
+    row = step_covariance(k, alpha, SIGMA, n)
     cov = row[np.abs(np.arange(n)[:, None] - np.arange(n))]
     return sum(multivariate_normal(np.zeros(n), cov).logpdf(steps[:, i]) for i in range(2))
 
@@ -64,45 +66,73 @@ def enumerated():
     return steps, start, transition, *enumerate_paths(steps, start, transition)
 
 
-def emissions(steps, memory=8, extra=0):
-    """Of one track, right-padded by `extra` steps."""
-    k, alpha = np.array(NODES).T[:, None]
-    padded = np.pad(steps, ((0, extra), (0, 0)))[None]
-    return log_emissions(padded, [len(steps)], k, alpha, np.array([SIGMA]), memory)
+def emissions(steps, memory=8):
+    """Of one track."""
+    return log_emissions(steps, *np.array(NODES).T.copy(), SIGMA, memory)
 
 
-@pytest.mark.parametrize("extra", [0, 3])
-def test_decoding_equals_enumeration(enumerated, extra):
+def decode(emission, first_node, start, transition, weight=None):
+    """Filtered probabilities, and what `smooth_steps` returns."""
+    log_weight = np.zeros(emission.shape[2]) if weight is None else np.log(weight)
+    filtered = filter_steps(emission, first_node, log_weight, start, transition)
+    return filtered, *smooth_steps(filtered, first_node, transition)
+
+
+def test_decoding_equals_enumeration(enumerated):
     steps, start, transition, paths, values = enumerated
-    decoded = decode(emissions(steps, extra=extra), np.array([6]), Chain(np.arange(3), start, transition))
+    filtered, age, moves = decode(emissions(steps), np.arange(4), start, transition)
     total = np.logaddexp.reduce(values)
     probability = np.exp(values - total)
     expected = np.stack([(probability[:, None] * (paths == c)).sum(0) for c in range(3)], 1)
-    moves = np.zeros((3, 3))
+    expected_moves = np.zeros((3, 3))
     for path, p in zip(paths, probability, strict=True):
-        np.add.at(moves, (path[:-1], path[1:]), p * (path[:-1] != path[1:]))
-    assert decoded.log_likelihood[0] == pytest.approx(total, abs=1e-4)
-    np.testing.assert_allclose(decoded.age[0, :6].sum(-1), expected, atol=1e-4)
-    np.testing.assert_allclose(decoded.moves[0], moves, atol=1e-4)
+        np.add.at(expected_moves, (path[:-1], path[1:]), p * (path[:-1] != path[1:]))
+    assert filtered.log_likelihood == pytest.approx(total, abs=1e-4)
+    np.testing.assert_allclose(age.sum(1), expected, atol=1e-5)
+    np.testing.assert_allclose(moves, expected_moves, atol=1e-5)
 
 
 def test_paths_are_drawn_as_often_as_they_are_probable(enumerated):
     steps, start, transition, paths, values = enumerated
     probability = np.exp(values - np.logaddexp.reduce(values))
-    chain = Chain(np.arange(3), start, transition)
+    uniforms = np.random.default_rng(0).random((4000, 6, 2))
     for memory in (8, 3):  # 3: the age of a stretch is capped
-        drawn = decode(emissions(steps, memory), np.array([6]), chain, n_samples=4000, rng=np.random.default_rng(0))
-        code = drawn.samples[0].astype(int) @ 3 ** np.arange(6)[::-1]
+        filtered, age, _ = decode(emissions(steps, memory), np.arange(4), start, transition)
+        drawn = draw_paths(filtered, np.arange(4), transition, uniforms)
+        code = drawn.astype(int) @ 3 ** np.arange(6)[::-1]
         often = np.bincount(code, minlength=len(paths)) / 4000
         assert np.abs(often - probability).sum() < (0.15 if memory == 8 else 0.4)
-        np.testing.assert_allclose(
-            [(drawn.samples[0] == c).mean(0) for c in range(3)], drawn.age[0].sum(-1).T, atol=0.03
-        )
+        np.testing.assert_allclose([(drawn == c).mean(0) for c in range(3)], age.sum(1).T, atol=0.03)
+
+
+def test_what_is_nearly_impossible_stays_finite():
+    """Steps of very different size, and a jump, in components none of which can make them."""
+    rng = np.random.default_rng(7)
+    steps = rng.normal(0, 1, (60, 2)) * np.repeat([1e-2, 1e3, 1e-2], 20)[:, None]
+    steps[50] = 1e5
+    k, alpha = np.array([1e-3, 1e-2, 1e5]), np.array([1.9, 0.4, 1.0])
+    emission = log_emissions(steps, k, alpha, 1e-2, 16)
+    for first_node, start in ((np.array([0, 3]), np.ones(1)), (np.array([0, 2, 3]), np.array([0.999, 0.001]))):
+        n = len(start)
+        transition = np.ones((1, 1)) if n == 1 else np.array([[1 - 1e-9, 1e-9], [1e-6, 1 - 1e-6]])
+        filtered, age, moves = decode(emission, first_node, start, transition, np.full(3, 0.3))
+        assert np.isfinite(filtered.log_likelihood) and np.isfinite(moves).all()
+        np.testing.assert_allclose(age.sum((1, 2)), 1.0, atol=1e-4)
+
+
+def test_one_node_explains_a_whole_track_of_one_component():
+    """Each half of the track makes the node of the other half impossible; the better one must win."""
+    rng = np.random.default_rng(8)
+    steps = rng.normal(0, 1, (100, 2)) * np.repeat([1e-2, 1e2], 50)[:, None]
+    emission = log_emissions(steps, np.array([5e-5, 5e3]), np.ones(2), 1e-3, 16)
+    filtered, age, _ = decode(emission, np.array([0, 2]), np.ones(1), np.ones((1, 1)), np.array([0.5, 0.5]))
+    scores = node_scores(age, emission, np.array([0, 2]))
+    assert filtered.log_likelihood == pytest.approx(scores.max() + np.log(0.5), rel=1e-5)
 
 
 def test_short_memory_changes_long_stretches_little():
     rng = np.random.default_rng(2)
-    row = step_covariance([1.0], [1.6], SIGMA, 150)[0]
+    row = step_covariance(1.0, 1.6, SIGMA, 150)
     steps = rng.multivariate_normal(np.zeros(150), row[np.abs(np.arange(150)[:, None] - np.arange(150))], 2).T
     whole = dense_log_density(steps, 1.0, 1.6)
     segments = [Segment(0, 151, k=1.0, alpha=1.6, state=FREE)]
@@ -112,14 +142,18 @@ def test_short_memory_changes_long_stretches_little():
 
 
 def test_nodes_of_one_component_share_its_probability(enumerated):
-    steps, start, transition, *_ = enumerated
-    emission = emissions(steps)
-    chain = Chain(np.array([0, 0, 1]), np.array([0.6, 0.4]), np.array([[0.9, 0.1], [0.2, 0.8]]))
-    decoded = decode(emission, np.array([6]), chain, np.array([[0.5, 0.5, 1.0]]))
-    np.testing.assert_allclose(decoded.age.sum((2, 3)), 1.0, atol=1e-5)
-    score = node_scores(decoded.age, emission, chain.component)
-    by_hand = (decoded.age[0, :, 0][:, None] * emission[0, :, :2]).sum((0, 2))
-    np.testing.assert_allclose(score[0, :2], by_hand, rtol=1e-4)
+    steps, *_ = enumerated
+    emission, first_node = emissions(steps), np.array([0, 2, 3])
+    weight, transition = np.array([0.5, 0.5, 1.0]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    _, age, _ = decode(emission, first_node, np.array([0.6, 0.4]), transition, weight)
+    np.testing.assert_allclose(age.sum((1, 2)), 1.0, atol=1e-5)
+    possible = np.arange(8) <= np.arange(6)[:, None]  # a stretch is not older than the track
+    by_hand = np.einsum("nac,nas->cs", age, np.where(possible[..., None], emission, 0.0))
+    score = node_scores(age, emission, first_node)
+    np.testing.assert_allclose(score, [*by_hand[0, :2], by_hand[1, 2]], rtol=1e-4)
+    average = average_nodes(emission, weight, first_node)
+    np.testing.assert_allclose(average[5, :6, 0], emission[5, :6, :2].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(node_probabilities(np.log([1e-5, 3e-5, 7.0]), first_node), [0.25, 0.75, 1.0])
 
 
 def test_deconvolution_finds_the_spread_behind_the_errors():
@@ -174,6 +208,14 @@ def test_update_takes_means_spread_and_rates_of_what_was_seen():
     assert new.mean[1] == pytest.approx(mixture.mean[1])  # of one particle alone nothing is learned
     assert new.transition[0, 1] == pytest.approx(10.1 / 2001)
     assert new.transition[1, 0] == pytest.approx(10.1 / 1001)
+
+
+def test_filtered_paths_equal_the_label_filter():
+    rng = np.random.default_rng(6)
+    for n, longest in ((1, 1), (2, 1), (4, 2), (60, 4), (60, 9)):
+        stretches = (np.repeat(rng.integers(0, 4, n), rng.integers(1, longest + 1, n))[:n] for _ in range(100))
+        paths = np.array(list(stretches))
+        np.testing.assert_array_equal(filter_paths(paths, 4), [label_filter(path) for path in paths])
 
 
 def test_matches_is_the_largest_pairing():
