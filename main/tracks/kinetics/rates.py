@@ -20,7 +20,8 @@ from simulations.parameters import STATES, TRAPPED
 
 MIN_EVENTS = 5  # events; of fewer, a bootstrap interval is too narrow, and none is given
 MIN_FILES = 5  # files of a condition; of fewer, tracks are resampled instead of files
-INTERVAL_SCALES = {  # see `main.utils.bootstrap.bootstrap_interval`; all other quantities are positive: "log"
+INTERVAL_SCALES = {
+    "occupancy": "share",  # see `main.utils.bootstrap.bootstrap_interval`; all other quantities are positive: "log"
     "occupancy_frames": "share",
     "occupancy_tracks": "share",
     "alpha_frames": "plain",
@@ -65,6 +66,23 @@ class Estimate:
     def time_unit(self) -> str:
         """ "s", or "frames" where the frame interval is not known."""
         return name_time_unit(self.frame_interval_s)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states."""
+        return STATES
+
+    def list_quantities(self) -> list[tuple[int, str]]:
+        """List the pairs of state and quantity that have a meaning.
+
+        Left out are rates from a state to itself, and the motion of trapped particles.
+        """
+        return [
+            (i, name)
+            for i, state in enumerate(STATES)
+            for name in self.value
+            if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(MOTION_PREFIXES))
+        ]
 
 
 def sum_dwells(dwells: pd.DataFrame) -> np.ndarray:
@@ -284,12 +302,12 @@ def tabulate_kinetics(estimate: Estimate) -> pd.DataFrame:
         `MIN_EVENTS`.
     """
     rows = []
-    for i, name in list_quantities(estimate):
+    for i, name in estimate.list_quantities():
         value = estimate.value[name][i]
         known = np.isfinite(value) and estimate.n[name][i] >= MIN_EVENTS
         drawn, scale = estimate.resampled[name][:, i], INTERVAL_SCALES.get(name, "log")
         ends = bootstrap_interval(value, drawn, estimate.n_drawn, scale) if known else (np.nan, np.nan)
-        rows.append((STATES[i], name, value, *ends, int(estimate.n[name][i]), estimate.resampled_unit))
+        rows.append((estimate.states[i], name, value, *ends, int(estimate.n[name][i]), estimate.resampled_unit))
     return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n", "resampled"])
 
 
@@ -307,7 +325,7 @@ def compare_estimates(reference: Estimate, other: Estimate) -> pd.DataFrame:
         times and rates if they are in frames in one and in seconds in the other.
     """
     rows, n_drawn = [], min(reference.n_drawn, other.n_drawn)
-    for i, name in list_quantities(reference):
+    for i, name in reference.list_quantities():
         if name.startswith("msd_1") and reference.frame_interval_s != other.frame_interval_s:
             continue
         if name.startswith(TIME_PREFIXES) and reference.time_unit != other.time_unit:
@@ -321,7 +339,7 @@ def compare_estimates(reference: Estimate, other: Estimate) -> pd.DataFrame:
             ratio = b / a
             ends = bootstrap_interval(b - a, y - x, n_drawn, "plain"), bootstrap_interval(ratio, y / x, n_drawn, "log")
         resampled_unit = " and ".join(dict.fromkeys((reference.resampled_unit, other.resampled_unit)))
-        rows.append((STATES[i], name, a, b, b - a, *ends[0], ratio, *ends[1], resampled_unit))
+        rows.append((reference.states[i], name, a, b, b - a, *ends[0], ratio, *ends[1], resampled_unit))
     columns = [f"{name}{end}" for name in ("difference", "ratio") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=["state", "quantity", "value_reference", "value", *columns, "resampled"])
 
@@ -350,16 +368,3 @@ def compare_conditions(estimates: dict[str, Estimate], record: dict) -> pd.DataF
         compare_estimates(estimates[first], estimates[name]).assign(condition=name, reference=first) for name in others
     ]
     return pd.concat(tables, ignore_index=True)
-
-
-def list_quantities(estimate: Estimate) -> list[tuple[int, str]]:
-    """List the pairs of state and quantity that have a meaning.
-
-    Left out are rates from a state to itself, and the motion of trapped particles.
-    """
-    return [
-        (i, name)
-        for i, state in enumerate(STATES)
-        for name in estimate.value
-        if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(MOTION_PREFIXES))
-    ]
