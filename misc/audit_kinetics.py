@@ -6,6 +6,7 @@ from audit_rows import Cell, Row, count, make_cell, mean, median, read_files, sh
 from known_tracks import FRAME_INTERVAL, STEP, localise, switching
 
 from main.tracks.kinetics.describe import describe_kinetics
+from main.tracks.kinetics.likelihood import fit_tracks
 
 D = STEP**2 / (2 * FRAME_INTERVAL)  # um^2/s
 SWITCHING = (  # mean dwells of the free and of the immobile state, s; frames
@@ -62,9 +63,7 @@ def look_up(table: pd.DataFrame, state: str, quantity: str) -> tuple[float, floa
 
 def measure_fit(dwells, frames, noise, ratio, repetitions, rng, scale) -> list[Row]:
     """The likelihood fit of tracks that switch; `ratio` is D of the slow over D of the fast state."""
-    from main.tracks.kinetics.likelihood import fit_tracks  # being written
-
-    sigma, tables, warned, n = noise * STEP, [], [], count(N_TRACKS, scale)
+    sigma, tables, warned, n = noise * STEP, [], [], N_TRACKS
     for _ in range(count(repetitions, scale)):
         tracks, _ = switching(n, frames, dwells, rng, (D, ratio * D))
         fit = fit_tracks(localise(tracks, sigma, rng), sigma, frame_interval=FRAME_INTERVAL)
@@ -77,7 +76,7 @@ def measure_fit(dwells, frames, noise, ratio, repetitions, rng, scale) -> list[R
 
 def measure_product(adapt, dwells, frames, noise, ratio, repetitions, rng, scale) -> list[Row]:
     """The same through infer.py and kinetics.py, from a CSV file."""
-    sigma, tables, n = noise * STEP, [], count(N_TRACKS, scale)
+    sigma, tables, n = noise * STEP, [], N_TRACKS
     for _ in range(count(repetitions, scale)):
         tracks, _ = switching(n, frames, dwells, rng, (D, ratio * D))
         tracks = localise(tracks, sigma, rng)

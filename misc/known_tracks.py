@@ -28,7 +28,7 @@ def fractional(n: int, frames: int, alpha: float, rng, step: float = STEP) -> li
     power = t**alpha
     covariance = 0.5 * step**2 * (power[:, None] + power - np.abs(t[:, None] - t) ** alpha)
     root = np.linalg.cholesky(covariance + 1e-12 * step**2 * np.eye(len(t)))
-    paths = np.einsum("ts,nsd->ntd", root, rng.normal(size=(n, frames - 1, 2)))
+    paths = np.einsum("ts,nsd->ntd", root, rng.normal(size=(n, frames - 1, 2)), optimize=True)  # as a matrix product
     return [np.vstack([np.zeros((1, 2)), path]) for path in paths]
 
 
