@@ -10,6 +10,7 @@ from scipy.special import ndtr
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
+from main.tracks.samples.describe import describe_components
 from main.tracks.samples.fit import fit_sample
 from main.tracks.samples.likelihood import stretch_likelihood
 from main.tracks.samples.mixture import Mixture, Particles
@@ -206,21 +207,3 @@ def mixture_quantiles(mean: np.ndarray, sd: np.ndarray, weight: np.ndarray) -> l
     x = np.linspace((mean - 4 * sd).min(), (mean + 4 * sd).max(), 500)
     below = weight @ ndtr((x - mean[:, None]) / np.maximum(sd[:, None], MIN_PARTICLE_SD))
     return np.interp(INTERVAL_SHARES, below, x).tolist()
-
-
-def describe_components(mixture: Mixture, states: np.ndarray, particles: Particles) -> list[dict]:
-    """Components as plain numbers for `run.json`: K in (unit of the positions)^2/frame^alpha, rates per frame."""
-    share = particles.occupied.sum(0) / particles.occupied.sum()
-    moves = states != TRAPPED
-    columns = {
-        "share": share,
-        "k": np.where(moves, 10.0 ** mixture.mean[:, 0], 0.0),
-        "log10_k_sd": np.where(moves, mixture.sd[:, 0], 0.0),
-        "alpha": np.where(moves, mixture.mean[:, 1], 0.0),
-        "alpha_sd": np.where(moves, mixture.sd[:, 1], 0.0),
-        "start": mixture.start,
-        "rates": mixture.transition,
-    }
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    named = (dict(zip(columns, row, strict=True)) for row in rows)
-    return [{"state": STATES[state]} | row for state, row in zip(states, named, strict=True)]

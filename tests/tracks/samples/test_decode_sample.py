@@ -3,17 +3,24 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from main.tracks.benchmark.scores import fast_scores
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
+from main.tracks.results.tables import SEGMENT_COLUMNS, Results
 from main.tracks.samples import decode, fit
 from main.tracks.samples.decode import decode_sample
+from main.tracks.samples.describe import describe_components
+from main.tracks.samples.mixture import Mixture
+from main.tracks.samples.particles import decode_particles
 from main.tracks.samples.read import analyse_sample
+from main.tracks.table import Units
 from simulations.batched import simulate_batched
 from simulations.experiments import EXPERIMENTS
+from simulations.parameters import FREE
 
 BLUR = 21  # frames over which the stand-in for a network averages the truth
 
@@ -159,3 +166,50 @@ def test_nothing_moves():
     assert not report["mixture"]
     assert "no segment moves" in report["reason"]
     assert segments[0][0].state == 0
+
+
+def two_kinds(n, rng):
+    """Brownian tracks of 60 frames that alternate between K = .05 and .5, K .1 decades apart between particles."""
+    tracks, labels = [], []
+    for _ in range(n):
+        edges = np.cumsum(rng.geometric(1 / 15, 60))
+        label = (np.searchsorted(edges, np.arange(60), side="right") + rng.integers(2)) % 2
+        k = (np.array([0.05, 0.5]) * 10 ** rng.normal(0, 0.1, 2))[label]
+        steps = rng.normal(size=(60, 2)) * np.sqrt(2 * k)[:, None]
+        tracks.append(np.cumsum(steps, axis=0) + rng.normal(0, 0.1, (60, 2)))
+        labels.append(label[1:])
+    return tracks, np.array(labels)
+
+
+def test_components_are_described_within_their_intervals():
+    """The fitted mixture is off on purpose: one Newton step must find the way, intervals must say how sure it is."""
+    rng, n = np.random.default_rng(0), 120
+    tracks, labels = two_kinds(n, rng)
+    mixture = Mixture(
+        mean=np.array([[-1.22, 0.95], [-0.33, 1.04]]),
+        sd=np.full((2, 2), 0.1),
+        state=np.full(2, FREE),
+        start=np.full(2, 0.5),
+        transition=np.array([[0.95, 0.05], [0.08, 0.92]]),
+    )
+    particles = decode_particles(tracks, np.full(n, 0.1), mixture, None, 2, 20)
+    slow, fast = describe_components(mixture, mixture.state, particles)
+    for component, k, share in ((slow, 0.05, (labels == 0).mean()), (fast, 0.5, (labels == 1).mean())):
+        for name, true in (("k", k), ("alpha", 1.0), ("dwell", 15.0), ("share", share)):
+            low, high = component[name + "_lo"], component[name + "_hi"]
+            margin = 0.3 * (high - low)  # eight intervals of 90 % at once
+            assert low - margin < true < high + margin, (name, component)
+            assert low < component[name] < high
+        assert component["k_hi"] / component["k_lo"] < 1.5 and component["dwell_hi"] / component["dwell_lo"] < 2
+
+
+def test_components_in_physical_units():
+    component = {"k": 0.5, "k_lo": 0.4, "k_hi": 0.6, "alpha": 0.9, "alpha_lo": 0.8, "alpha_hi": 1.0, "correlation": 0.5}
+    none = pd.DataFrame(columns=[*SEGMENT_COLUMNS, "correlation"], dtype=float)
+    results = Results(none, none, none, {"components": [component | {"dwell": 30.0, "dwell_lo": None}]})
+    (found,) = results.in_units(Units("px", 0.1, 0.02)).sample["components"]
+    assert found["k"] == pytest.approx(0.5 * 0.01 / 0.02**0.9)
+    assert (found["msd_1_lo"], found["msd_1_hi"]) == (pytest.approx(4 * 0.004), pytest.approx(4 * 0.006))
+    wider = np.log(found["k_hi"] / found["k_lo"]) / np.log(0.6 / 0.4)
+    assert 2 < wider < 3  # alpha's error counts log10(50) times
+    assert (found["dwell"], found["dwell_lo"]) == (30.0, None)
