@@ -1,4 +1,4 @@
-"""Estimate dwell times, transition rates, occupancy and mean motion of the states from the results of `infer.py`.
+"""Estimate occupancy, dwell times, transition rates and mean motion of states from the results of `infer.py`.
 
 With conditions, also compare each with the first: `python main/kinetics.py RESULTS`.
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 from main.tracks.kinetics.describe import describe_kinetics
 from main.utils.errors import InputError
 
-DESCRIPTION = """Estimate dwell times, transition rates, occupancy (share of the time in each state) and mean motion of
-the states from the results of infer.py, with 90 % intervals. Prints the table and writes it to RESULTS/kinetics.csv,
-and figures to RESULTS/figures. If infer.py was given conditions, each is compared with the first one
-(RESULTS/comparison.csv)."""
+DESCRIPTION = """Estimate occupancy (share of the time in each state, for example the bound fraction), mean dwell times,
+transition rates and diffusion coefficients by likelihood, from the positions in the results of infer.py, and the mean
+motion of the states that the networks label, all with 90 % intervals. Prints which model was used, warnings and the
+table, and writes it to RESULTS/kinetics.csv, and figures to RESULTS/figures. If infer.py was given conditions, each is
+compared with the first one (RESULTS/comparison.csv)."""
 
 
 def main(arguments=None, prog=None) -> int:

@@ -18,6 +18,7 @@ RATE_LIMITS = (1e-5, 20.0)  # per frame; rates beyond them cannot be told from 0
 MAX_LOGIT = 9.0  # of an occupancy: e^-9 is .0001
 VARIANCE_LIMITS = (1e-5, 1e3)  # of a step in a state, over the mean of all; beyond them, it cannot be told from 0
 RIDGE = 1e-6  # added to the information matrix, share of its diagonal
+MAX_POINTS_OF_CHOICE = 20_000  # of a group; its models differ by hundreds of nats by then, or hardly matter
 WINDOW_STEPS = 8  # over which variances of steps are averaged for the start of the search
 START_RATES = (0.03, 0.2)  # per frame; of the start of the search
 SCREENING_SHARE = 0.5  # of the penalty of three states that a rough fit must bring for a refined one
@@ -102,6 +103,13 @@ class Positions:
     def estimates_noise(self) -> bool:
         """Whether the localisation error of some tracks is not known; it is then a parameter, common to them."""
         return bool(np.isnan(self.noise).any())
+
+    def thin(self, max_points: int) -> "Positions":
+        """Every k-th track, so that about `max_points` points are left at most."""
+        every = max(1, -(-len(self.x) // max_points))
+        kept = self.track % every == 0
+        columns = {name: getattr(self, name)[kept] for name in ("x", "y", "interval", "noise")}
+        return replace(self, track=self.track[kept] // every, **columns) if every > 1 else self
 
     def measure_steps(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps over the square root of their frames, (S, 2), and the track of each."""
@@ -264,7 +272,8 @@ def refine_fit(rough: ModelFit, positions: Positions) -> ModelFit:
 def choose_model(groups: list[Positions]) -> tuple[list[ModelFit], dict[Model, float]]:
     """Choose one model for all groups by the Bayesian information criterion, and fit it to each group.
 
-    Three states take ten times as long as two. They are refined only where the rough fits promise a gain.
+    Three states take ten times as long as two. They are refined only where the rough fits promise a gain. Large groups
+    are thinned to `MAX_POINTS_OF_CHOICE` for the choice, not for the fit.
 
     Parameters
     ----------
@@ -277,6 +286,7 @@ def choose_model(groups: list[Positions]) -> tuple[list[ModelFit], dict[Model, f
     scores : dict of Model -> float
         Log-likelihood minus p/2 log(number of steps), summed over groups, nats; the chosen model has the largest.
     """
+    whole, groups = groups, [group.thin(MAX_POINTS_OF_CHOICE) for group in groups]
     fits = {}
     for model in MODELS[:-1]:
         fits[model] = [refine_fit(search_model(model, group, {}), group) for group in groups]
@@ -297,8 +307,11 @@ def choose_model(groups: list[Positions]) -> tuple[list[ModelFit], dict[Model, f
         scores[three] = score_model(three, fits[three], groups)
     else:
         scores[three] = min(scores[three], scores[two])
-    best = max(fits, key=scores.get)
-    return fits[best], scores
+    best = fits[max(fits, key=scores.get)]
+    return [
+        fit if thinned is group else refine_fit(fit, group)
+        for fit, thinned, group in zip(best, groups, whole, strict=True)
+    ], scores
 
 
 def score_model(model: Model, fits: list[ModelFit], groups: list[Positions]) -> float:

@@ -6,24 +6,39 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from main.tracks.figures import STATE_COLOURS
+from main.tracks.figures import STATE_COLOURS, TRAPPED_GREY
 from main.tracks.kinetics.distributions import WEIGHTINGS, count_motion
 from main.utils.plotting import new_figure, pretty_unit, styled
 
+MODEL_COLOURS = (
+    TRAPPED_GREY,
+    "#009E73",
+    "#CC79A7",
+)  # of the states of a model, none of them that of a label that moves
+MODEL_STYLES = ("-", "--", ":")  # of lines, for up to three states
+N_CURVE_POINTS = 200
 MAX_GROUPS = 8  # conditions or files in one figure; more cannot be told apart
 
 
 @styled
 def plot_survival(
-    curves: dict[str, pd.DataFrame], frame_interval: float = 1.0, unit: str = "frames", title: str | None = None
+    curves: dict[str, pd.DataFrame],
+    mean_dwells: dict[str, float],
+    frame_interval: float = 1.0,
+    unit: str = "frames",
+    title: str | None = None,
 ) -> Figure:
-    """Plot the share of dwells that last longer than a time, a line for each state, with 90 % bands.
+    """Plot the share of counted dwells that last longer than a time, with 90 % bands, and the exponentials of a model.
+
+    Counted dwells are those of the networks' labels: short ones are missed.
 
     Parameters
     ----------
     curves : dict of str -> DataFrame
         State -> frames, survival, low, high, as returned by `main.tracks.kinetics.dwells.estimate_survival`. States
         whose table is empty are left out.
+    mean_dwells : dict of str -> float
+        State of the model -> mean dwell time in `unit`, from the likelihood; may be empty.
     frame_interval : float
         Time from frame to frame, in `unit`.
     unit : str
@@ -38,9 +53,12 @@ def plot_survival(
             values = {name: np.concatenate([[1.0], curve[name].to_numpy()]) for name in ("survival", "low", "high")}
             ax.step(time, values["survival"], where="post", color=colour, label=state)
             ax.fill_between(time, values["low"], values["high"], step="post", color=colour, alpha=0.2, lw=0)
-    ax.set(xlabel=f"dwell time ({unit})", ylabel="share of dwells that last longer", ylim=(0, 1.02))
+    time = np.linspace(0, ax.get_xlim()[1], N_CURVE_POINTS)
+    for style, (state, mean) in zip(MODEL_STYLES, mean_dwells.items(), strict=False):
+        ax.plot(time, np.exp(-time / mean), color="k", ls=style, lw=1, label=f"model, {state}: mean {mean:.3g} {unit}")
+    ax.set(xlabel=f"dwell time ({unit})", ylabel="share of counted dwells that last longer", ylim=(0, 1.02))
     ax.set_xlim(left=0)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, fontsize=7)
     return fig
 
 

@@ -30,7 +30,7 @@ from main.utils.errors import InputError
 from simulations.parameters import LONGEST_GAP
 
 ALL_TRACKS = "all tracks"  # name of the one group where there are no conditions and no files to tell apart
-MAX_POINTS = 100_000  # of a group; of more, tracks are drawn at random. Their error is below 2 % by then
+MAX_POINTS = 100_000  # of a group; of more, tracks are drawn at random: dwells are known to 2 % by then
 MIN_STEPS = 100  # of a group; fewer do not tell states apart
 MAX_SHIFT = 3.0  # of a logarithm or log-odds, in a resample: one Newton step does not reach further
 MIN_NOISE = 1e-3  # localisation error over a step; keeps positions without any from infinite likelihoods

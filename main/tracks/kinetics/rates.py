@@ -1,11 +1,8 @@
-"""Occupancy, mean dwell times, rates and mean motion of the four states, with bootstrap intervals.
+"""Share of labelled frames and mean motion of the four states of the networks, with bootstrap intervals; tables.
 
-Dwells whose start was not seen are left out and counted, because their full length is not known. Dwells that end with
-their track are censored. Two limits remain, and no estimator removes them:
-
-- Where a track ends because of what the particle does (bleaching while it is trapped, leaving the field of view while
-  it moves), censoring depends on the state, and dwell times and rates are biased.
-- Stays shorter than 3 frames are not seen. Two dwells with such a stay between them are counted as one.
+The labels are those of the networks, counted. They miss short stays. Therefore their share of frames is not a bound
+fraction; occupancy, dwell times and rates are estimated by likelihood (`main.tracks.kinetics.likelihood`). The tables
+and comparisons here serve both.
 """
 
 from dataclasses import dataclass
@@ -13,27 +10,27 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from main.tracks.kinetics.dwells import MIN_DWELL_FRAMES, find_dwells, find_frame_interval, name_time_unit
+from main.tracks.kinetics.dwells import find_dwells, find_frame_interval, name_time_unit
 from main.utils.bootstrap import N_RESAMPLES, bootstrap_interval, resample_totals
 from main.utils.errors import InputError
 from simulations.parameters import STATES, TRAPPED
 
 MIN_EVENTS = 5  # events; of fewer, a bootstrap interval is too narrow, and none is given
 MIN_FILES = 5  # files of a condition; of fewer, tracks are resampled instead of files
-INTERVAL_SCALES = {
-    "occupancy": "share",  # see `main.utils.bootstrap.bootstrap_interval`; all other quantities are positive: "log"
-    "occupancy_frames": "share",
-    "occupancy_tracks": "share",
+INTERVAL_SCALES = {  # see `main.utils.bootstrap.bootstrap_interval`; all other quantities are positive: "log"
+    "occupancy": "share",
+    "labelled_share_frames": "share",
+    "labelled_share_tracks": "share",
     "alpha_frames": "plain",
     "alpha_tracks": "plain",
 }
 MOTION_PREFIXES = ("msd_1", "k_", "alpha")  # of the quantities that only a moving particle has
-TIME_PREFIXES = ("mean_dwell", "rate")  # of the quantities in units of time
+TIME_QUANTITIES = ("mean_dwell", "rate_to_", "d")  # beginnings of the names of quantities in units of time
 
 
 @dataclass
 class Estimate:
-    """Quantities of one condition, or of one file, with their bootstrap resamples.
+    """Labelled shares and mean motion of one condition, or of one file, with their bootstrap resamples.
 
     Parameters
     ----------
@@ -41,8 +38,7 @@ class Estimate:
         Quantity -> value of each state.
     resampled : dict of str -> (n_resamples, 4) array
     n : dict of str -> (4,) array
-        Events behind each value. Occupancies: dwells. mean_dwell: dwells seen to start and to end. Rates: changes of
-        that kind, or dwells seen to start and to end, whichever are fewer. Motion: segments.
+        Events behind each value. Labelled shares: dwells. Motion: segments.
     resampled_unit : {"tracks", "files"}
         What each resample draws.
     n_drawn : int
@@ -73,46 +69,28 @@ class Estimate:
         return STATES
 
     def list_quantities(self) -> list[tuple[int, str]]:
-        """List the pairs of state and quantity that have a meaning.
-
-        Left out are rates from a state to itself, and the motion of trapped particles.
-        """
+        """List the pairs of state and quantity that have a meaning: no motion of trapped particles."""
         return [
             (i, name)
-            for i, state in enumerate(STATES)
+            for i in range(len(STATES))
             for name in self.value
-            if name != f"rate_to_{state}" and not (i == TRAPPED and name.startswith(MOTION_PREFIXES))
+            if not (i == TRAPPED and name.startswith(MOTION_PREFIXES))
         ]
 
 
-def sum_dwells(dwells: pd.DataFrame) -> np.ndarray:
-    """Sum dwells over each track, as `compute_rates` needs them.
-
-    Parameters
-    ----------
-    dwells : pandas.DataFrame
-        As returned by `find_dwells`.
+def sum_frames(segments: pd.DataFrame) -> np.ndarray:
+    """Sum the frames of each state over each track.
 
     Returns
     -------
-    numpy.ndarray, shape (N tracks, 4 states, 8)
-        The last axis: frames; share of the track's frames; ends seen of dwells whose start was seen; frames in which
-        such an end could have been seen (frames at risk); changes to each of the four states.
-
-        The first `MIN_DWELL_FRAMES` - 1 frames of a dwell are not at risk, because shorter dwells are not seen. The
-        last `MIN_DWELL_FRAMES` frames of a censored dwell are not at risk, because the rest of the track would be too
-        short to be seen as a dwell.
+    numpy.ndarray, shape (N tracks, 4 states, 2)
+        The last axis: frames, bridged gaps included, and share of the track's frames.
     """
-    track, n_tracks = dwells["track_id"].astype("category").cat.codes.to_numpy(), dwells["track_id"].nunique()
-    state, frames = dwells["state"].to_numpy(int), dwells["frames"].to_numpy(float)
-    started, ended = (dwells[name].to_numpy(bool) for name in ("start_seen", "end_seen"))
-    at_risk = np.maximum(frames - (MIN_DWELL_FRAMES - 1) - MIN_DWELL_FRAMES * ~ended, 0)
-    sums = np.zeros((n_tracks, len(STATES), 4 + len(STATES)))
-    np.add.at(sums, (track, state, 0), frames)
+    track, n_tracks = segments["track_id"].astype("category").cat.codes.to_numpy(), segments["track_id"].nunique()
+    frames = (segments["frame_end"] - segments["frame_start"] + 1).to_numpy(float)
+    sums = np.zeros((n_tracks, len(STATES), 2))
+    np.add.at(sums[..., 0], (track, segments["state"].to_numpy(int)), frames)
     sums[..., 1] = sums[..., 0] / sums[..., 0].sum(1, keepdims=True)
-    np.add.at(sums, (track, state, 2), started & ended & (frames >= MIN_DWELL_FRAMES))
-    np.add.at(sums, (track, state, 3), started * at_risk)
-    np.add.at(sums, (track[ended], state[ended], 4 + dwells["next_state"].to_numpy(int)[ended]), 1)
     return sums
 
 
@@ -149,32 +127,21 @@ def weigh_segments(segments: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return frames, frames / segments.groupby("track_id")["n_frames"].transform("sum").to_numpy(dtype=float)
 
 
-def compute_rates(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute occupancy, mean dwell times and rates from sums of dwells.
+def compute_shares(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the labelled shares of frames from sums of frames.
 
     Parameters
     ----------
-    sums : numpy.ndarray, shape (..., 4, 8)
-        As returned by `sum_dwells`, summed over tracks.
+    sums : numpy.ndarray, shape (..., 4, 2)
+        As returned by `sum_frames`, summed over tracks.
 
     Returns
     -------
     dict of str -> (..., 4) array
-        occupancy_frames (share of the frames: every frame counts alike), occupancy_tracks (every track counts alike),
-        mean_dwell (frames), rate_to_trapped ... rate_to_directed (per frame).
-
-        With p the chance per frame to leave a state, the rate is -log(1 - p), and the mean dwell time its inverse. The
-        chance is taken as independent of the time spent in the state. Where no end was seen, the rate is 0 and the
-        mean dwell time infinite. nan where no dwell of a state was seen to start.
+        labelled_share_frames (every frame counts alike), labelled_share_tracks (every track counts alike).
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = -np.log1p(-sums[..., 2] / sums[..., 3])
-        rate = np.where(sums[..., 2] < sums[..., 3], rate, np.nan)  # if every dwell ends at once, no rate can be told
-        share = sums[..., 4:] / sums[..., 4:].sum(-1, keepdims=True)
-        occupied = sums[..., :2] / sums[..., :2].sum(-2, keepdims=True)
-        mean_dwell = 1 / rate
-    result = {"occupancy_frames": occupied[..., 0], "occupancy_tracks": occupied[..., 1], "mean_dwell": mean_dwell}
-    return result | {f"rate_to_{name}": rate * share[..., i] for i, name in enumerate(STATES)}
+    shares = sums / sums.sum(-2, keepdims=True)
+    return {"labelled_share_frames": shares[..., 0], "labelled_share_tracks": shares[..., 1]}
 
 
 def compute_motion_means(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -204,7 +171,7 @@ def compute_motion_means(sums: np.ndarray) -> dict[str, np.ndarray]:
 def estimate_kinetics(
     segments: pd.DataFrame, frame_interval_s: float | None = None, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """Estimate all quantities of one condition, with bootstrap resamples.
+    """Estimate labelled shares and mean motion of one condition, with bootstrap resamples.
 
     Tracks of one recording are alike. Therefore files are resampled where there are `MIN_FILES` or more, else tracks.
 
@@ -213,17 +180,17 @@ def estimate_kinetics(
     segments : pandas.DataFrame
         The segments table of `infer.py`, of one condition.
     frame_interval_s : float, optional
-        Seconds between frames. Without it, times are in frames and rates per frame.
+        Seconds between frames.
     n_resamples, seed : int
 
     Returns
     -------
     Estimate
-        The quantities of `compute_rates` (times in s or frames, rates per s or frame) and `compute_motion_means`.
+        The quantities of `compute_shares` and `compute_motion_means`.
     """
     dwells = find_dwells(segments)
-    dwell_sums, motion_sums = sum_dwells(dwells), sum_motion(segments)
-    drawn = np.concatenate([part.reshape(len(part), -1) for part in (dwell_sums, motion_sums)], axis=1)
+    frame_sums, motion_sums = sum_frames(segments), sum_motion(segments)
+    drawn = np.concatenate([part.reshape(len(part), -1) for part in (frame_sums, motion_sums)], axis=1)
     resampled_unit = "tracks"
     if "file" in segments and segments["file"].nunique() >= MIN_FILES:
         file = segments.groupby("track_id")["file"].first().astype("category").cat.codes.to_numpy()
@@ -232,32 +199,19 @@ def estimate_kinetics(
         np.add.at(drawn, file, per_track)
 
     def compute_all(total):
-        first, second = np.split(total, [dwell_sums[0].size], axis=-1)
-        found = compute_rates(first.reshape(*total.shape[:-1], *dwell_sums.shape[1:]))
-        found |= compute_motion_means(second.reshape(*total.shape[:-1], *motion_sums.shape[1:]))
-        return {name: value * time_factor(name, frame_interval_s or 1.0) for name, value in found.items()}
+        first, second = np.split(total, [frame_sums[0].size], axis=-1)
+        found = compute_shares(first.reshape(*total.shape[:-1], *frame_sums.shape[1:]))
+        return found | compute_motion_means(second.reshape(*total.shape[:-1], *motion_sums.shape[1:]))
 
-    total = dwell_sums.sum(0)
-    n_dwells = np.bincount(dwells["state"], minlength=len(STATES))
-    n = {"occupancy_frames": n_dwells, "occupancy_tracks": n_dwells, "mean_dwell": total[:, 2]}
-    n |= {f"rate_to_{name}": np.minimum(total[:, 4 + i], total[:, 2]) for i, name in enumerate(STATES)}
     value = compute_all(drawn.sum(0))
-    for name in value:
-        if name.startswith(TIME_PREFIXES):
-            value[name] = np.where(total[:, 2] > 0, value[name], np.nan)  # no end was seen
-        elif name.startswith(MOTION_PREFIXES):
-            n[name] = np.bincount(segments["state"], minlength=len(STATES))
+    n_dwells, n_segments = (np.bincount(table["state"], minlength=len(STATES)) for table in (dwells, segments))
+    n = {name: n_segments if name.startswith(MOTION_PREFIXES) else n_dwells for name in value}
     resampled = compute_all(resample_totals(drawn, n_resamples, seed))
     return Estimate(value, resampled, n, resampled_unit, len(drawn), frame_interval_s, segments, dwells)
 
 
-def time_factor(name: str, frame_interval: float) -> float:
-    """Factor that converts a quantity from frames to the unit of the frame interval."""
-    return {"mean_dwell": frame_interval}.get(name, 1 / frame_interval if name.startswith("rate") else 1.0)
-
-
 def estimate_groups(segments: pd.DataFrame, labels, record: dict, pool_intervals: bool = False) -> dict[str, Estimate]:
-    """Estimate the kinetics of every condition, or of every file, of a run.
+    """Estimate labelled shares and mean motion of every condition, or of every file, of a run.
 
     Parameters
     ----------
@@ -291,15 +245,18 @@ def estimate_groups(segments: pd.DataFrame, labels, record: dict, pool_intervals
     return found
 
 
-def tabulate_kinetics(estimate: Estimate) -> pd.DataFrame:
+def tabulate_kinetics(estimate) -> pd.DataFrame:
     """Make a table of all quantities of all states, with 90 % intervals.
+
+    Parameters
+    ----------
+    estimate : Estimate or main.tracks.kinetics.likelihood.KineticsFit
 
     Returns
     -------
     pandas.DataFrame
-        state, quantity, value, low, high, n (events, see `Estimate`), resampled ("tracks" or "files"). The value is
-        nan where no dwell of the state was seen to start and to end; the interval is nan where n is below
-        `MIN_EVENTS`.
+        state, quantity, value, low, high, n (events), resampled ("tracks" or "files"). The value is nan for states that
+        do not occur; the interval is nan where n is below `MIN_EVENTS`.
     """
     rows = []
     for i, name in estimate.list_quantities():
@@ -311,10 +268,15 @@ def tabulate_kinetics(estimate: Estimate) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["state", "quantity", "value", "low", "high", "n", "resampled"])
 
 
-def compare_estimates(reference: Estimate, other: Estimate) -> pd.DataFrame:
+def compare_estimates(reference, other) -> pd.DataFrame:
     """Compare a condition with a reference, with 90 % intervals.
 
     The resamples of the two are independent of each other.
+
+    Parameters
+    ----------
+    reference, other : Estimate or main.tracks.kinetics.likelihood.KineticsFit
+        Both of one kind and with the same states.
 
     Returns
     -------
@@ -322,13 +284,13 @@ def compare_estimates(reference: Estimate, other: Estimate) -> pd.DataFrame:
         state, quantity, value_reference, value, difference (value - value_reference), difference_low, difference_high,
         ratio (value / value_reference), ratio_low, ratio_high, resampled. Rows only for what was seen in both. The
         intervals are nan where n is below `MIN_EVENTS` in one of the two. No msd_1 if the frame intervals differ; no
-        times and rates if they are in frames in one and in seconds in the other.
+        times, rates and D if time is in frames in one and in seconds in the other.
     """
     rows, n_drawn = [], min(reference.n_drawn, other.n_drawn)
     for i, name in reference.list_quantities():
         if name.startswith("msd_1") and reference.frame_interval_s != other.frame_interval_s:
             continue
-        if name.startswith(TIME_PREFIXES) and reference.time_unit != other.time_unit:
+        if name.startswith(TIME_QUANTITIES) and reference.time_unit != other.time_unit:
             continue
         a, b = reference.value[name][i], other.value[name][i]
         n = min(one.n[name][i] for one in (reference, other))
@@ -344,12 +306,12 @@ def compare_estimates(reference: Estimate, other: Estimate) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["state", "quantity", "value_reference", "value", *columns, "resampled"])
 
 
-def compare_conditions(estimates: dict[str, Estimate], record: dict) -> pd.DataFrame:
+def compare_conditions(estimates: dict, record: dict) -> pd.DataFrame:
     """Compare every condition with the first one of the command line.
 
     Parameters
     ----------
-    estimates : dict of str -> Estimate
+    estimates : dict of str -> Estimate, or of str -> main.tracks.kinetics.likelihood.KineticsFit
         By condition.
     record : dict
         Contents of run.json, which lists the conditions in order.

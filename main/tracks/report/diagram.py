@@ -5,13 +5,12 @@ import math
 import pandas as pd
 from markupsafe import Markup
 
-from main.tracks.figures import STATE_COLOURS
+from main.tracks.kinetics.figures import MODEL_COLOURS
 from main.tracks.report.html import element, format_number, format_percent
-from simulations.parameters import STATES
 
 # All lengths are in SVG units, of which the drawing is 500 wide.
 WIDTH, HEIGHT = 500, 390
-STATE_PLACES = ((105, 310), (105, 90), (395, 90), (395, 310))  # centres of the discs
+STATE_PLACES = ((105, 90), (395, 90), (250, 310))  # centres of the discs
 MAX_RADIUS = 52  # of a state that takes all the time
 MIN_RADIUS = 5
 MAX_LINE_WIDTH = 9.0
@@ -22,26 +21,28 @@ LABEL_PLACE, LEVEL_LABEL_PLACE = 0.36, 0.46  # shares of an arrow's length, of a
 def draw_diagram(rates: pd.DataFrame, unit: str) -> Markup:
     """Draw states as discs and transitions as arrows.
 
-    The area of a disc is proportional to the share of frames, the width of an arrow grows with the rate.
+    The area of a disc is proportional to the occupancy, the width of an arrow grows with the rate.
 
     Parameters
     ----------
     rates : pandas.DataFrame
-        As returned by `main.tracks.kinetics.rates.tabulate_kinetics`.
+        Of a `main.tracks.kinetics.likelihood.KineticsFit`, as returned by
+        `main.tracks.kinetics.rates.tabulate_kinetics`.
     unit : str
         Of the rates.
     """
     values = rates.set_index(["state", "quantity"])
-    shares = [float(values.loc[(name, "occupancy_frames"), "value"]) for name in STATES]
+    states = list(dict.fromkeys(rates["state"]))
+    shares = [float(values.loc[(name, "occupancy"), "value"]) for name in states]
     radii = [max(MIN_RADIUS, MAX_RADIUS * math.sqrt(share)) if share > 0 else 0 for share in shares]
-    changes = find_changes(values)
+    changes = find_changes(values, states)
     largest = max((change["rate"] for change in changes), default=1.0)
     arrows = [draw_arrow(change, radii, largest) for change in changes]
-    discs = [draw_state(i, radius, share) for i, (radius, share) in enumerate(zip(radii, shares, strict=True))]
-    text = "; ".join(f"{STATES[c['from']]} to {STATES[c['to']]}: {format_number(c['rate'])} {unit}" for c in changes)
+    discs = [draw_state(i, *state) for i, state in enumerate(zip(states, radii, shares, strict=True))]
+    text = "; ".join(f"{states[c['from']]} to {states[c['to']]}: {format_number(c['rate'])} {unit}" for c in changes)
     return element(
         "svg",
-        element("title", f"Transitions between the states. {text or 'No change was seen'}."),
+        element("title", f"Transitions between the states. {text or 'No change is expected'}."),
         *(line for line, _ in arrows),
         *discs,
         *(label for _, label in arrows),
@@ -51,26 +52,26 @@ def draw_diagram(rates: pd.DataFrame, unit: str) -> Markup:
     )
 
 
-def find_changes(values: pd.DataFrame) -> list[dict]:
-    """Find the changes that were seen: numbers of the states (from, to), rate, n (number of changes)."""
+def find_changes(values: pd.DataFrame, states: list[str]) -> list[dict]:
+    """Find the changes that are expected: numbers of the states (from, to), rate, n (number of changes)."""
     found = []
-    for i, start in enumerate(STATES):
-        for j, end in enumerate(STATES):
+    for i, start in enumerate(states):
+        for j, end in enumerate(states):
             row = values.loc[(start, f"rate_to_{end}")] if i != j else None
             if row is not None and row["n"] > 0 and math.isfinite(row["value"]) and row["value"] > 0:
                 found.append({"from": i, "to": j, "rate": float(row["value"]), "n": int(row["n"])})
     return found
 
 
-def draw_state(state: int, radius: float, share: float) -> Markup:
-    """Draw the disc of a state, and write its name and its share of frames outside of it."""
+def draw_state(state: int, name: str, radius: float, share: float) -> Markup:
+    """Draw the disc of a state, and write its name and its occupancy outside of it."""
     x, y = STATE_PLACES[state]
     outwards = -1 if y < HEIGHT / 2 else 1
     text_y = y + outwards * (max(radius, MIN_RADIUS) + (8 if outwards < 0 else 18))
-    fill = {"fill": STATE_COLOURS[state]} if share > 0 else {"fill": "none", "stroke": STATE_COLOURS[state]}
+    fill = {"fill": MODEL_COLOURS[state]} if share > 0 else {"fill": "none", "stroke": MODEL_COLOURS[state]}
     disc = element("circle", cx=x, cy=y, r=f"{max(radius, MIN_RADIUS):.1f}", **fill)
-    name = element("tspan", STATES[state], class_="name")
-    return disc + element("text", name, f" {format_percent(share)}", x=x, y=f"{text_y:.1f}", text_anchor="middle")
+    title = element("tspan", name, class_="name")
+    return disc + element("text", title, f" {format_percent(share)}", x=x, y=f"{text_y:.1f}", text_anchor="middle")
 
 
 def draw_arrow(change: dict, radii: list[float], largest: float) -> tuple[Markup, Markup]:
@@ -85,7 +86,7 @@ def draw_arrow(change: dict, radii: list[float], largest: float) -> tuple[Markup
     tip = move_towards((x1, y1), middle, max(radii[change["to"]], MIN_RADIUS) + 4)
     base = move_towards(tip, middle, head)
     turn = math.degrees(math.atan2(tip[1] - base[1], tip[0] - base[0]))
-    colour = STATE_COLOURS[change["from"]]
+    colour = MODEL_COLOURS[change["from"]]
     path = element(
         "path",
         d=f"M{format_point(start)} Q{format_point(middle)} {format_point(base)}",

@@ -4,82 +4,97 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from main.tracks.kinetics.determined import warn_of_alpha
 from main.tracks.kinetics.dwells import MIN_DWELL_FRAMES
-from main.tracks.kinetics.rates import MIN_EVENTS, MIN_FILES, Estimate
+from main.tracks.kinetics.likelihood import MIN_STEPS, KineticsFit
+from main.tracks.kinetics.rates import MIN_EVENTS, MIN_FILES, Estimate, tabulate_kinetics
 from main.tracks.report.html import element, format_number, format_percent, format_unit, make_list, make_table
 from main.tracks.results.left_out import describe_left_out
 from simulations.parameters import STATES, TRAPPED
 
 DWELL_LIMITS = (
-    "Dwell times and rates are biased if tracks end because of what the particle does, for example if it bleaches "
-    "while it is trapped, or leaves the field of view while it moves. No estimator can correct this.",
-    f"Stays shorter than {MIN_DWELL_FRAMES} frames are not seen. Two dwells with such a stay between them are counted "
-    "as one dwell.",
-    "Rates and mean dwell times assume that the chance to leave a state does not depend on the time already spent in "
-    "it.",
+    "Dwell times, rates and occupancy are biased if tracks end because of what the particle does, for example if it "
+    "bleaches while it is bound, or leaves the field of view while it moves. No estimator can correct this.",
+    "They assume that the motion in each state is Brownian, and that the chance to leave a state does not depend on "
+    "the time already spent in it.",
+    f"The curves are stays counted from the labels of the networks. Stays shorter than {MIN_DWELL_FRAMES} frames are "
+    "not seen in them, and two stays with such a stay between them count as one: the curves show longer dwells than "
+    "the model does.",
 )
 
 
-def make_state_tables(rates: pd.DataFrame, estimate: Estimate, units: dict[str, str]) -> Markup:
-    """Make two tables with 90 % intervals: the states, and the rates between them.
+def make_state_tables(fit: KineticsFit | None, estimate: Estimate, units: dict[str, str]) -> Markup:
+    """Make tables with 90 % intervals: the states of the model, the rates between them, and the labels.
 
     Parameters
     ----------
-    rates : pandas.DataFrame
-        As returned by `main.tracks.kinetics.rates.tabulate_kinetics`.
+    fit : KineticsFit or None
+        None where there are too few steps.
     estimate : Estimate
-        The estimate that they are made of.
+        Labelled shares and motion.
     units : dict
         As under "units" in run.json.
     """
-    values = rates.set_index(["state", "quantity"])
-    dwells, time_unit = estimate.dwells, estimate.time_unit
-    rows, rate_rows = [], []
+    return Markup("").join([*([] if fit is None else make_model_tables(fit)), make_label_table(estimate, units)])
+
+
+def make_model_tables(fit: KineticsFit) -> list[Markup]:
+    """Make the tables of the states of a model and of the rates between them."""
+    values = tabulate_kinetics(fit).set_index(["state", "quantity"])
+    rate_unit, rows, rate_rows = name_rate_unit(fit), [], []
+    for name in fit.states:
+        cells = [
+            format_estimate(values.loc[(name, "d")]) if (name, "d") in values.index else "0 (immobile)",
+            format_estimate(values.loc[(name, "occupancy")], format_percent),
+        ]
+        if len(fit.states) > 1:
+            cells.append(format_estimate(values.loc[(name, "mean_dwell")]))
+            ends = ("" if end == name else format_rate(values.loc[(name, f"rate_to_{end}")]) for end in fit.states)
+            rate_rows.append([f"from {name}", *ends])
+        rows.append([name, *cells])
+    resampled = f"90 % intervals from resampling {fit.resampled_unit}"
+    header = ["state", Markup("D ({})").format(format_unit(fit.d_unit)), "occupancy"]
+    header += [f"mean dwell time ({fit.time_unit})"] if len(fit.states) > 1 else []
+    caption = (
+        f"{fit.model_note} Below each value: {resampled}. No interval is given for fewer than {MIN_EVENTS} events (n)."
+    )
+    tables = [make_table(header, rows, caption)]
+    if rate_rows:
+        rate_header = ["", *(f"to {name} ({rate_unit})" for name in fit.states)]
+        text = f"Rates of changes between states. Below each rate: {resampled}, and the number n of expected changes."
+        tables.append(make_table(rate_header, rate_rows, text))
+    return tables
+
+
+def make_label_table(estimate: Estimate, units: dict[str, str]) -> Markup:
+    """Make the table of the labels of the networks: their shares, motion and counted dwells."""
+    values = tabulate_kinetics(estimate).set_index(["state", "quantity"])
+    dwells, rows = estimate.dwells, []
     for state, name in enumerate(STATES):
-        dwells_in_state = dwells[dwells["state"] == state]
-        cells = [format_estimate(values.loc[(name, f"occupancy_{by}")], format_percent) for by in ("frames", "tracks")]
-        cells += [
+        shares = [values.loc[(name, f"labelled_share_{by}")] for by in ("frames", "tracks")]
+        cells = [
             format_estimate(values.loc[(name, column)]) if state != TRAPPED else "–"
             for column in ("msd_1_frames", "alpha_frames")
         ]
-        cells += [f"{len(dwells_in_state):,}", f"{int((~dwells_in_state['start_seen']).sum()):,}"]
-        rows.append([name, *cells, format_estimate(values.loc[(name, "mean_dwell")])])
-        rate_rows.append(
-            [
-                f"from {name}",
-                *("" if end == name else format_rate(values.loc[(name, f"rate_to_{end}")]) for end in STATES),
-            ]
-        )
+        cells += [format_estimate(share, format_percent) for share in shares]
+        rows.append([name, *cells, f"{int((dwells['state'] == state).sum()):,}"])
     header = [
-        "state",
-        "share of frames",
-        "share, each track counts alike",
+        "label",
         Markup("MSD at one frame ({})").format(format_unit(units["msd_1"])),
         "α",
-        "dwells",
-        "dwells without a seen start",
-        f"mean dwell time ({time_unit})",
+        "share of labelled frames",
+        "share, each track counts alike",
+        "stays",
     ]
-    resampled = f"90 % intervals from resampling {estimate.resampled_unit}"
-    few = f"No interval is given for fewer than {MIN_EVENTS} events (n)."
-    states = make_table(
-        header,
-        rows,
-        Markup(
-            "States. MSD at one frame: geometric mean over the frames of the state of 4 K Δt<sup>α</sup>, with Δt the "
-            "time of one frame. α: mean over the frames of the state. Below each value: {}. {}"
-        ).format(resampled, few),
-    )
-    rate_unit = name_rate_unit(estimate)
-    return states + make_table(
-        ["", *(f"to {name} ({rate_unit})" for name in STATES)],
-        rate_rows,
-        f"Rates of changes between states, per {rate_unit.removeprefix('1/')}. Below each rate: {resampled}, and the "
-        "number n of changes that were seen.",
-    )
+    caption = Markup(
+        "Labels of the networks, counted. The share of labelled frames is not a bound fraction, because short stays "
+        "are missed. MSD at one frame: geometric mean over the frames of the label of 4 K Δt<sup>α</sup>, with Δt the "
+        "time of one frame. α: mean over the frames of the label. Below each value: 90 % intervals from resampling {}."
+    ).format(estimate.resampled_unit)
+    return make_table(header, rows, caption)
 
 
-def name_rate_unit(estimate: Estimate) -> str:
+def name_rate_unit(estimate: Estimate | KineticsFit) -> str:
     """Name the unit of rates: "1/s" where the frame interval is known, else "1/frame"."""
     return "1/s" if estimate.frame_interval_s else "1/frame"
 
@@ -109,16 +124,10 @@ def format_interval(row: pd.Series, name: str = "", form=format_number) -> str:
     return f"{form(low)} to {form(high)}" if np.isfinite(high) else f"{form(low)} or more"
 
 
-def list_dwell_limits(estimate: Estimate, record: dict) -> Markup:
-    """List what dwell times and rates leave out, with the numbers of this run."""
-    start_seen, end_seen = estimate.dwells["start_seen"], estimate.dwells["end_seen"]
-    lines = [
-        f"{int((~start_seen).sum()):,} of {len(start_seen):,} dwells start with their track. Their full length is not "
-        "known, and they are left out of mean dwell times and rates. "
-        f"{int((start_seen & ~end_seen).sum()):,} other dwells end with their track. They count as longer than what "
-        "was seen (censored).",
-        *DWELL_LIMITS,
-    ]
+def list_dwell_limits(fit: KineticsFit | None, estimate: Estimate, record: dict) -> Markup:
+    """List what the data do not determine, and what dwell times and rates assume."""
+    found = [f"Fewer than {MIN_STEPS} steps: no dwell times and rates."] if fit is None else fit.warnings
+    lines = [*found, *warn_of_alpha(estimate.segments), *DWELL_LIMITS]
     if not estimate.frame_interval_s and any(given["frame_interval_s"] for given in record["inputs"]):
         lines.insert(0, "Files of different frame intervals are pooled here. Therefore times are in frames.")
     return make_list(lines)
@@ -142,8 +151,10 @@ def make_comparison(differences: pd.DataFrame, record: dict, time_unit: str) -> 
     names = {
         "msd_1_frames": Markup("MSD at one frame ({})").format(format_unit(record["units"]["msd_1"])),
         "alpha_frames": "α",
-        "occupancy_frames": "share of labelled frames (0 to 1)",
+        "occupancy": "occupancy (0 to 1)",
         "mean_dwell": f"mean dwell time ({time_unit})",
+        "d": Markup("D ({})").format(format_unit(record["units"]["d_cve"])),
+        "labelled_share_frames": "share of labelled frames (0 to 1)",
     }
     first, rows = differences["reference"].iloc[0], []
     doubtful = [name for name in describe_left_out(record) if name == first or name in set(differences["condition"])]

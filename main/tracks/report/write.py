@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from main.tracks.kinetics.figures import MAX_GROUPS
+from main.tracks.kinetics.likelihood import KineticsFit, fit_kinetics
 from main.tracks.kinetics.rates import Estimate, compare_conditions, estimate_groups, tabulate_kinetics
 from main.tracks.report.data import (
     MAX_STEP_FRAMES,
@@ -77,9 +78,11 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
     files = [str(name) for name in tracks["file"].unique()] if "file" in tracks else []
     names, group, by = group_segments(segments, tracks)
     estimates = estimate_groups(segments, np.asarray(names, dtype=object)[group], record, pool_intervals=True)
+    fits = fit_groups(points, tracks, segments["track_id"], np.asarray(names, dtype=object)[group], record)
+    comparison = compare_groups(estimates, fits, by, (points, segments, tracks), record)
     points = convert_points(points, record)
     kept, every = thin_points(points)
-    diagrams, rates, curves = make_dwell_section(estimates, record)
+    diagrams, rates, curves = make_dwell_section(estimates, fits, record)
     data = {
         "points": pack_points(kept),
         **pack_tracks(kept, segments, files),
@@ -107,7 +110,7 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
         groups_note=describe_groups(names, by, record),
         diagrams=diagrams,
         dwells=rates,
-        comparison=compare_groups(estimates, by, segments, record),
+        comparison=comparison,
         units={name: Markup(unit) for name, unit in format_units(record).items()},
         limits=describe_limits(tracks, segments, record, read_training_range(record)),
         origin=describe_origin(record),
@@ -174,32 +177,51 @@ def describe_map(tracks: pd.DataFrame, every: int) -> str:
     return " ".join(notes + [f"This report holds only one in {every} points of each track."] * (every > 1))
 
 
-def compare_groups(estimates: dict[str, Estimate], by: str, segments: pd.DataFrame, record: dict) -> Markup:
+def fit_groups(points, tracks, track_ids: pd.Series, labels: np.ndarray, record: dict) -> dict[str, KineticsFit]:
+    """Estimate dwell times, rates and occupancy by likelihood, for groups of tracks.
+
+    Parameters
+    ----------
+    points, tracks : pandas.DataFrame
+    track_ids, labels : shape (N,)
+        Track of a segment, and name of its group.
+    record : dict
+    """
+    group = points["track_id"].map(dict(zip(track_ids, labels, strict=True)))
+    return fit_kinetics(points.assign(group=group), tracks, record, "group", pool_intervals=True)
+
+
+def compare_groups(estimates: dict[str, Estimate], fits: dict, by: str, tables: tuple, record: dict) -> Markup:
     """Make the comparison of every condition with the first; nothing where there is only one."""
+    points, segments, tracks = tables
     if by != "condition":  # too many conditions are pooled in the figures, but still compared
         if "condition" not in segments or segments["condition"].nunique() < 2:
             return Markup()
-        estimates = estimate_groups(segments, segments["condition"], record, pool_intervals=True)
-    differences = compare_conditions(estimates, record)
-    if differences.empty:
+        labels = segments["condition"].to_numpy(dtype=object)
+        estimates = estimate_groups(segments, labels, record, pool_intervals=True)
+        fits = fit_groups(points, tracks, segments["track_id"], labels, record)
+    compared = [table for table in (compare_conditions(found, record) for found in (fits, estimates)) if len(table)]
+    if not compared:
         return Markup()
+    differences = pd.concat(compared, ignore_index=True)
     return make_comparison(differences, record, estimates[differences["reference"].iloc[0]].time_unit)
 
 
-def make_dwell_section(estimates: dict[str, Estimate], record: dict) -> tuple[Markup, Markup, list[dict]]:
+def make_dwell_section(estimates: dict[str, Estimate], fits: dict, record: dict) -> tuple[Markup, Markup, list[dict]]:
     """Make the diagrams, the tables with notes, and the curves that the browser draws, of every group."""
     diagrams, tables, curves = [], [], []
     for name, estimate in estimates.items():
-        rates, rate_unit = tabulate_kinetics(estimate), name_rate_unit(estimate)
-        caption = element(
-            "figcaption",
-            "Changes between states. Discs: the area is proportional to the share of frames. Arrows: the number is the "
-            f"rate ({rate_unit}), the width grows with it, n counts the changes that were seen; the colour is that of "
-            "the state that the particle leaves.",
-        )
+        fit, rate_unit = fits.get(name), name_rate_unit(estimate)
         shown = {"class_": "group", "data_group": len(curves)}
-        diagrams.append(element("figure", draw_diagram(rates, rate_unit), caption, **shown))
-        parts = make_state_tables(rates, estimate, record["units"]), list_dwell_limits(estimate, record)
+        if fit is not None and len(fit.states) > 1:
+            caption = element(
+                "figcaption",
+                "States of the model. Discs: the area is proportional to the occupancy. Arrows: the number is the rate "
+                f"({rate_unit}), the width grows with it, n counts the changes that are expected in the tracks; the "
+                "colour is that of the state that the particle leaves.",
+            )
+            diagrams.append(element("figure", draw_diagram(tabulate_kinetics(fit), rate_unit), caption, **shown))
+        parts = make_state_tables(fit, estimate, record["units"]), list_dwell_limits(fit, estimate, record)
         tables.append(element("div", *parts, **shown))
         curves.append({"name": name, "unit": estimate.time_unit, "states": pack_dwell_curves(estimate)})
     return Markup("").join(diagrams), Markup("").join(tables), curves
