@@ -21,7 +21,7 @@ INSIDE = (0.83, 0.96)  # share of repetitions whose 90 % intervals hold the trut
 IMMOBILE, TWO_MOBILE = ("immobile", "mobile"), ("slow", "fast")  # names that kinetics gives to the states
 
 
-def kinetics_rows(tables: list[pd.DataFrame], states: tuple, dwells: tuple, text: str, warned) -> list[Row]:
+def kinetics_rows(tables: list[pd.DataFrame], states: tuple, dwells: tuple, text: str, warned, inside) -> list[Row]:
     """Bias and coverage of dwells and occupancy over repetitions.
 
     Parameters
@@ -35,6 +35,8 @@ def kinetics_rows(tables: list[pd.DataFrame], states: tuple, dwells: tuple, text
     text : str
     warned : list of bool
         Whether kinetics warns, for each repetition.
+    inside : (float, float) or None
+        Target of the coverage.
     """
     truths = {(state, "mean_dwell"): dwell for state, dwell in zip(states, dwells, strict=True)}
     truths[states[0], "occupancy"] = dwells[0] / sum(dwells)
@@ -51,7 +53,7 @@ def kinetics_rows(tables: list[pd.DataFrame], states: tuple, dwells: tuple, text
         limits = OCCUPANCY_BIAS if occupancy else DWELL_BIAS
         rows.append(Row(question, text, mean(errors), limits, np.mean(warned), note))
         hits = (found[:, 1] <= truth) & (truth <= found[:, 2])
-        rows.append(Row(f"{words} {state} inside", text, share(hits), INSIDE, np.mean(warned)))
+        rows.append(Row(f"{words} {state} inside", text, share(hits), inside, np.mean(warned)))
     return rows
 
 
@@ -71,11 +73,11 @@ def measure_fit(dwells, frames, noise, ratio, repetitions, rng, scale) -> list[R
         warned.append(bool(fit.warnings))
     states = TWO_MOBILE if ratio else IMMOBILE
     text = f"{describe(dwells, frames, noise, ratio, n)}, likelihood fit of kinetics.py"
-    return kinetics_rows(tables, states, dwells[::-1], text, warned)
+    return kinetics_rows(tables, states, dwells[::-1], text, warned, INSIDE)
 
 
 def measure_product(adapt, dwells, frames, noise, ratio, repetitions, rng, scale) -> list[Row]:
-    """The same through infer.py and kinetics.py, from a CSV file."""
+    """The same through infer.py and kinetics.py, from a CSV file; too few repetitions to judge the coverage."""
     sigma, tables, n = noise * STEP, [], N_TRACKS
     for _ in range(count(repetitions, scale)):
         tracks, _ = switching(n, frames, dwells, rng, (D, ratio * D))
@@ -83,7 +85,7 @@ def measure_product(adapt, dwells, frames, noise, ratio, repetitions, rng, scale
         tables.append(read_files(tracks, sigma, lambda run: describe_kinetics(run.out)[0], adapt=adapt))
     states = TWO_MOBILE if ratio else IMMOBILE
     text = f"{describe(dwells, frames, noise, ratio, n)}, infer.py --adapt {adapt} and kinetics.py"
-    return kinetics_rows(tables, states, dwells[::-1], text, [False])
+    return kinetics_rows(tables, states, dwells[::-1], text, [False], None)
 
 
 def describe(dwells, frames, noise, ratio, n) -> str:
