@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -28,11 +29,14 @@ from main.tracks.features import N_FEATURES, features
 from main.tracks.inference.changepoints import segment_many
 from main.tracks.inference.predictor import Predictor
 from main.tracks.learning.task import TrackOptions, TrackTask
+from main.tracks.samples.decode import MAX_FIT_TRACKS, decode_with_mixture
+from main.tracks.samples.fit import fit_sample
 from main.utils.training import Options, in_precision, update
 from main.utils.weights import load_weights
 from simulations.andi import seeded, simulate_world
 from simulations.batched import simulate_batched
-from simulations.parameters import MODELS, sample_worlds
+from simulations.experiments import EXPERIMENTS
+from simulations.parameters import MODELS, SIGMA_PX, sample_worlds
 from simulations.stream import TrackStream
 
 FRAMES = 200
@@ -253,6 +257,31 @@ def segment_tracks_per_s() -> float:
 
 
 @cache
+def make_sample() -> tuple:
+    """Make 600 tracks of one benchmark experiment with predictions: the arguments of `decode_with_mixture`."""
+    world = replace(EXPERIMENTS[6], n_particles=1200, n_frames=FRAMES)
+    data = simulate_batched(world, torch.Generator().manual_seed(0), min_frames=FRAMES)
+    tracks = list(data["xy"][data["length"] == FRAMES][:600].double().numpy())
+    nets, config = load_weights("fast")
+    preds = Predictor(nets, config).predict(tracks, SIGMA_PX)
+    single, sigma = segment_many(preds, config), np.full(len(tracks), SIGMA_PX)
+    return tracks, preds, sigma, fit_sample(*(v[:MAX_FIT_TRACKS] for v in (tracks, sigma, single, preds))), single
+
+
+def sample_fit_seconds() -> float:
+    """Seconds of fitting the components of a sample, all cores."""
+    tracks, preds, sigma, _, single = make_sample()
+    start = time.perf_counter()
+    fit_sample(*(v[:MAX_FIT_TRACKS] for v in (tracks, sigma, single, preds)))
+    return time.perf_counter() - start
+
+
+def sample_decode_tracks_per_s() -> float:
+    """Tracks/s of decoding a sample with given components, all cores."""
+    return measure_rate(lambda: len(decode_with_mixture(*make_sample())[0]))
+
+
+@cache
 def large_run(n_points: int) -> tuple[float, float]:
     """Measure peak memory (GiB) and tracks/s of `infer.py --weights fast` on a CSV file of 200-frame tracks."""
     with tempfile.TemporaryDirectory() as folder:
@@ -319,6 +348,11 @@ PARTS = {  # row: (what its number is, how it is measured)
     "analyse_fast_tracks_per_s": (
         "tracks/s from a table to the results, weights fast",
         lambda: analyse_tracks_per_s("fast"),
+    ),
+    "sample_fit_seconds": ("seconds to fit the components of a sample, to 80 tracks, all cores", sample_fit_seconds),
+    "sample_decode_tracks_per_s": (
+        "tracks/s of decoding a sample with given components, all cores",
+        sample_decode_tracks_per_s,
     ),
     "infer_1m_points_peak_gib": (
         "GiB of memory of infer.py at its peak, file of 1 million points",

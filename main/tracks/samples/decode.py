@@ -81,6 +81,19 @@ def decode_sample(
     fitted = np.random.default_rng(seed).permutation(len(tracks))[:MAX_FIT_TRACKS]
     some = [[values[i] for i in fitted] for values in (tracks, single, preds)]
     mixture = fit_sample(some[0], sigma[fitted], *some[1:], progress)
+    return decode_with_mixture(tracks, preds, sigma, mixture, single, seed, progress)
+
+
+def decode_with_mixture(
+    tracks: list[np.ndarray],
+    preds: list[Prediction],
+    sigma: np.ndarray,
+    mixture: Mixture,
+    single: list[list[Segment]],
+    seed: int = 0,
+    progress: bool = False,
+) -> tuple[list[list[Segment]], dict]:
+    """Do what `decode_sample` does, with a fitted mixture and the segments (single) of single tracks; sigma (N,)."""
     particles = decode_particles(tracks, sigma, mixture, None, N_GRID_ROUNDS, N_PATHS, seed, progress=progress)
     alone = np.array([stretch_likelihood(*one) for one in zip(tracks, single, sigma, strict=True)])
     gain = {share: float(np.quantile(particles.evidence - alone, share)) for share in MIN_GAIN_NATS}
