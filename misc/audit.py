@@ -48,7 +48,7 @@ dimers, which are the AnDi-2 challenge's own. They are analysed in um and s. Fra
 step has a root mean square of {step:g} um along one axis, and "noise" is the localisation error (sigma) over this step.
 Intervals are 90 % intervals over tracks or over repetitions; n counts these.
 
-A verdict compares the measured value with the target. "flagged": the target is missed, and the tool itself warns of
+A verdict compares the measured value with the target; "above" a coverage of 0.95 means intervals that are too wide. "flagged": the target is missed, and the tool itself warns of
 these tracks. "no target": shown for information.
 """
 
@@ -147,7 +147,10 @@ def format_row(row: Row) -> str:
     ends = f" ({format_number(value.low)} to {format_number(value.high)}), {value.n:,}" if value.n > 1 else ""
     measured = format_number(value.value) + ends
     measured += f"; {row.note}" if row.note else ""
-    verdict = f"**{row.verdict}**" if row.verdict == "missed" else row.verdict
+    verdict = row.verdict
+    if verdict == "missed":
+        low = row.target[0]
+        verdict = f"**missed** ({'below' if low is not None and value.value < low else 'above'})"
     return f"| {row.question} | {row.tracks} | {measured} | {format_target(row.target)} | {verdict} |"
 
 

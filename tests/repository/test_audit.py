@@ -97,7 +97,7 @@ class TestVerdicts:
 
     def test_line_of_the_page(self):
         line = audit.format_row(make_row(0.5, (0.85, None)))
-        assert line == "| question | tracks | 0.500 (0.400 to 0.600), 1,000; a note | >= 0.85 | **missed** |"
+        assert line == "| question | tracks | 0.500 (0.400 to 0.600), 1,000; a note | >= 0.85 | **missed** (below) |"
 
 
 @pytest.fixture
