@@ -9,8 +9,8 @@ from main.tracks.kinetics.figures import MODEL_COLOURS
 from main.tracks.report.html import element, format_number, format_percent
 
 # All lengths are in SVG units, of which the drawing is 500 wide.
-WIDTH, HEIGHT = 500, 390
-STATE_PLACES = ((105, 90), (395, 90), (250, 310))  # centres of the discs
+WIDTH, HEIGHTS = 500, {1: 190, 2: 240, 3: 390}  # by number of states
+STATE_PLACES = ((105, 105), (395, 105), (250, 310))  # centres of the discs
 MAX_RADIUS = 52  # of a state that takes all the time
 MIN_RADIUS = 5
 MAX_LINE_WIDTH = 9.0
@@ -46,7 +46,7 @@ def draw_diagram(rates: pd.DataFrame, unit: str) -> Markup:
         *(line for line, _ in arrows),
         *discs,
         *(label for _, label in arrows),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        viewBox=f"0 0 {WIDTH} {HEIGHTS[len(states)]}",
         role="img",
         class_="diagram",
     )
@@ -66,7 +66,7 @@ def find_changes(values: pd.DataFrame, states: list[str]) -> list[dict]:
 def draw_state(state: int, name: str, radius: float, share: float) -> Markup:
     """Draw the disc of a state, and write its name and its occupancy outside of it."""
     x, y = STATE_PLACES[state]
-    outwards = -1 if y < HEIGHT / 2 else 1
+    outwards = -1 if state < 2 else 1
     text_y = y + outwards * (max(radius, MIN_RADIUS) + (8 if outwards < 0 else 18))
     fill = {"fill": MODEL_COLOURS[state]} if share > 0 else {"fill": "none", "stroke": MODEL_COLOURS[state]}
     disc = element("circle", cx=x, cy=y, r=f"{max(radius, MIN_RADIUS):.1f}", **fill)

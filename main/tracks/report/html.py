@@ -4,6 +4,8 @@ import json
 import math
 import re
 
+import numpy as np
+import pandas as pd
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
@@ -87,6 +89,33 @@ def format_quantity(value, unit: str = "", digits: int = 3) -> Markup:
 def format_unit(unit: str) -> Markup:
     """Write a unit of the tables ("um^2/s^alpha") as HTML, which plotly's texts read too."""
     return escape(unit).replace("um", "µm").replace("^alpha", Markup("<sup>α</sup>")).replace("^2", "²")
+
+
+def format_estimate(row: pd.Series, form=format_number) -> Markup:
+    """Write a value with its interval below it."""
+    if not np.isfinite(row["value"]):
+        return Markup("–")
+    if row["n"] == 0:
+        return Markup(form(row["value"]))
+    if np.isnan(row["low"]):
+        return Markup("{} <small>n = {:,}: no interval</small>").format(form(row["value"]), int(row["n"]))
+    return Markup("{} <small>{}</small>").format(form(row["value"]), format_interval(row, form=form))
+
+
+def format_rate(row: pd.Series) -> Markup:
+    """Write a rate with its interval and the number of changes below it; "–" if none was seen."""
+    if not np.isfinite(row["value"]) or row["n"] == 0:
+        return Markup("–")
+    if np.isnan(row["low"]):
+        return format_estimate(row)
+    value, ends = format_number(row["value"]), format_interval(row)
+    return Markup("{} <small>{}, n = {:,}</small>").format(value, ends, int(row["n"]))
+
+
+def format_interval(row: pd.Series, name: str = "", form=format_number) -> str:
+    """Write the ends of an interval: "a to b", or "a or more" where there is no upper end."""
+    low, high = (row[f"{name}_{end}" if name else end] for end in ("low", "high"))
+    return f"{form(low)} to {form(high)}" if np.isfinite(high) else f"{form(low)} or more"
 
 
 def format_sentence(text: str) -> Markup:

@@ -25,7 +25,7 @@ WARNINGS = {
 }
 
 
-def make_notices(tracks: pd.DataFrame, record: dict) -> Markup:
+def make_notices(tracks: pd.DataFrame, record: dict, fit_warnings: dict[str, list[str]]) -> Markup:
     """Make the first lines: the run's warnings, the warned tracks by name of the warning, what the numbers rest on.
 
     Parameters
@@ -34,10 +34,16 @@ def make_notices(tracks: pd.DataFrame, record: dict) -> Markup:
         Table of `infer.py`.
     record : dict
         Contents of run.json.
+    fit_warnings : dict of str -> list of str
+        What the data of each group do not determine about its states.
     """
+    sentences = [*record["warnings"]]
+    for name, found in fit_warnings.items():
+        group = f" of {name}" if len(fit_warnings) > 1 else ""
+        sentences += [f"Occupancy, dwell times and rates{group}: {text}" for text in found]
     counts = Counter(name for names in tracks["warnings"] for name in names.split(";") if name)
-    if record["warnings"]:
-        warnings = element("div", make_list(map(format_sentence, record["warnings"])), class_="warning")
+    if sentences:
+        warnings = element("div", make_list(map(format_sentence, sentences)), class_="warning")
     else:
         warnings = element("p", "The run has no warning.")
     rows = [[name, f"{n:,}", WARNINGS.get(name, "")] for name, n in counts.most_common()]

@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from main.tracks.kinetics.figures import MAX_GROUPS
-from main.tracks.kinetics.likelihood import KineticsFit, fit_kinetics
-from main.tracks.kinetics.rates import Estimate, compare_conditions, estimate_groups, tabulate_kinetics
+from main.tracks.kinetics.rates import estimate_groups
+from main.tracks.report.comparison import compare_groups
 from main.tracks.report.data import (
     MAX_STEP_FRAMES,
     compress,
@@ -24,9 +24,9 @@ from main.tracks.report.data import (
     pack_tracks,
     thin_points,
 )
-from main.tracks.report.diagram import draw_diagram
-from main.tracks.report.dwell_sections import list_dwell_limits, make_comparison, make_state_tables, name_rate_unit
+from main.tracks.report.fit_sections import fit_groups, list_fit_warnings, make_fit_sections
 from main.tracks.report.html import element, make_json_script
+from main.tracks.report.label_sections import make_label_limits, make_label_tables
 from main.tracks.report.notices import make_notices
 from main.tracks.report.overview import K_NOTE, make_summary
 from main.tracks.report.sections import describe_limits, describe_origin, format_units
@@ -78,11 +78,11 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
     files = [str(name) for name in tracks["file"].unique()] if "file" in tracks else []
     names, group, by = group_segments(segments, tracks)
     estimates = estimate_groups(segments, np.asarray(names, dtype=object)[group], record, pool_intervals=True)
-    fits = fit_groups(points, tracks, segments["track_id"], np.asarray(names, dtype=object)[group], record)
-    comparison = compare_groups(estimates, fits, by, (points, segments, tracks), record)
+    fits, fit_note = fit_groups(points, tracks, segments, np.asarray(names, dtype=object)[group], record)
+    fit_warnings = list_fit_warnings(fits, estimates)
+    conditions = (estimates, fits) if by == "condition" else estimate_conditions(points, tracks, segments, record)
     points = convert_points(points, record)
     kept, every = thin_points(points)
-    diagrams, rates, curves = make_dwell_section(estimates, fits, record)
     data = {
         "points": pack_points(kept),
         **pack_tracks(kept, segments, files),
@@ -97,20 +97,24 @@ def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame
         "groups": names,
         "by": by,
         "histograms": pack_histograms(segments, group, len(names)),
-        "dwells": curves,
+        "dwells": [
+            {"name": name, "unit": estimate.time_unit, "states": pack_dwell_curves(estimate)}
+            for name, estimate in estimates.items()
+        ],
     }
     return load_template().render(
         title=", ".join(Path(i["path"]).name for i in record["inputs"][:3])
         + (" …" if len(record["inputs"]) > 3 else ""),
         style=Markup(read_page_file("style.css")),
-        notices=make_notices(tracks, record),
+        notices=make_notices(tracks, record, fit_warnings),
         summary=make_summary(tracks, segments, record),
         k_note=K_NOTE,
         map_note=describe_map(tracks, every),
         groups_note=describe_groups(names, by, record),
-        diagrams=diagrams,
-        dwells=rates,
-        comparison=comparison,
+        fits=make_fit_sections(fits, fit_warnings, fit_note, record),
+        labels=make_label_tables(estimates, record),
+        label_limits=make_label_limits(estimates),
+        comparison=compare_groups(*conditions, record),
         units={name: Markup(unit) for name, unit in format_units(record).items()},
         limits=describe_limits(tracks, segments, record, read_training_range(record)),
         origin=describe_origin(record),
@@ -177,54 +181,21 @@ def describe_map(tracks: pd.DataFrame, every: int) -> str:
     return " ".join(notes + [f"This report holds only one in {every} points of each track."] * (every > 1))
 
 
-def fit_groups(points, tracks, track_ids: pd.Series, labels: np.ndarray, record: dict) -> dict[str, KineticsFit]:
-    """Estimate dwell times, rates and occupancy by likelihood, for groups of tracks.
+def estimate_conditions(points, tracks, segments: pd.DataFrame, record: dict) -> tuple[dict, dict]:
+    """Estimate labels and states of the conditions, which are compared even where the figures pool them.
 
-    Parameters
-    ----------
-    points, tracks : pandas.DataFrame
-    track_ids, labels : shape (N,)
-        Track of a segment, and name of its group.
-    record : dict
+    Returns
+    -------
+    estimates, fits : dict
+        Both empty where there are fewer than two conditions.
     """
-    group = points["track_id"].map(dict(zip(track_ids, labels, strict=True)))
-    return fit_kinetics(points.assign(group=group), tracks, record, "group", pool_intervals=True)
-
-
-def compare_groups(estimates: dict[str, Estimate], fits: dict, by: str, tables: tuple, record: dict) -> Markup:
-    """Make the comparison of every condition with the first; nothing where there is only one."""
-    points, segments, tracks = tables
-    if by != "condition":  # too many conditions are pooled in the figures, but still compared
-        if "condition" not in segments or segments["condition"].nunique() < 2:
-            return Markup()
-        labels = segments["condition"].to_numpy(dtype=object)
-        estimates = estimate_groups(segments, labels, record, pool_intervals=True)
-        fits = fit_groups(points, tracks, segments["track_id"], labels, record)
-    compared = [table for table in (compare_conditions(found, record) for found in (fits, estimates)) if len(table)]
-    if not compared:
-        return Markup()
-    differences = pd.concat(compared, ignore_index=True)
-    return make_comparison(differences, record, estimates[differences["reference"].iloc[0]].time_unit)
-
-
-def make_dwell_section(estimates: dict[str, Estimate], fits: dict, record: dict) -> tuple[Markup, Markup, list[dict]]:
-    """Make the diagrams, the tables with notes, and the curves that the browser draws, of every group."""
-    diagrams, tables, curves = [], [], []
-    for name, estimate in estimates.items():
-        fit, rate_unit = fits.get(name), name_rate_unit(estimate)
-        shown = {"class_": "group", "data_group": len(curves)}
-        if fit is not None and len(fit.states) > 1:
-            caption = element(
-                "figcaption",
-                "States of the model. Discs: the area is proportional to the occupancy. Arrows: the number is the rate "
-                f"({rate_unit}), the width grows with it, n counts the changes that are expected in the tracks; the "
-                "colour is that of the state that the particle leaves.",
-            )
-            diagrams.append(element("figure", draw_diagram(tabulate_kinetics(fit), rate_unit), caption, **shown))
-        parts = make_state_tables(fit, estimate, record["units"]), list_dwell_limits(fit, estimate, record)
-        tables.append(element("div", *parts, **shown))
-        curves.append({"name": name, "unit": estimate.time_unit, "states": pack_dwell_curves(estimate)})
-    return Markup("").join(diagrams), Markup("").join(tables), curves
+    if "condition" not in segments or segments["condition"].nunique() < 2:
+        return {}, {}
+    labels = segments["condition"].to_numpy(dtype=object)
+    return (
+        estimate_groups(segments, labels, record, pool_intervals=True),
+        fit_groups(points, tracks, segments, labels, record)[0],
+    )
 
 
 def read_training_range(record: dict) -> dict:

@@ -31,7 +31,8 @@ def test_first_lines_hold_warnings_counts_and_what_was_left_out():
     tracks.loc[:2, "warnings"] = ["too_short", "too_short;many_gaps", "many_gaps"]
     record["warnings"] = ["D is 0.2 um^2/s in <b>"]
     record["left_out"] = [{"file": None, "condition": None, "reasons": ["few_points"]} | PARTS]
-    text = str(make_notices(tracks, record))
+    text = str(make_notices(tracks, record, {"all tracks": ["D is uncertain"]}))
+    assert "Occupancy, dwell times and rates: D is uncertain" in text
     assert text.index("0.2 µm²/s in &lt;b&gt;") < text.index("700 points in 70 tracks") < text.index("too_short")
     assert "4.00 µm²/s (3.50 to 4.50)" in text and "0.0120 µm" in text
     assert re.search(r"many_gaps</th><td>2</td><td>More than 10 %", text)

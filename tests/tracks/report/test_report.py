@@ -97,7 +97,9 @@ def test_text_stays_text():
 
 
 def test_the_template_escapes_and_misses_nothing():
-    names = "style notices summary k_note map_note groups_note diagrams dwells comparison limits origin empty data"
+    names = (
+        "style notices summary k_note map_note groups_note fits labels label_limits comparison limits origin empty data"
+    )
     values = dict.fromkeys(["title", *names.split(), "plotly", "scripts"], HOSTILE)
     values["units"] = {"k": HOSTILE, "msd_1": HOSTILE}
     text = load_template().render(values)
@@ -366,7 +368,7 @@ def test_several_files_hostile_names_and_a_telephone(browser, tmp_path):
     assert names == [("…" + HOSTILE[-31:]).replace("&", "&amp;").replace(">", "&gt;"), "b.csv"]
     Select(browser.find_element(By.ID, "group")).select_by_index(1)
     shown = browser.find_elements(By.CSS_SELECTOR, ".group:not([hidden])")
-    assert [part.get_attribute("data-group") for part in shown] == ["1", "1"]
+    assert [part.get_attribute("data-group") for part in shown] == ["1"] * 3
     empty = [t.iloc[:0] for t in tables[:2]]
     show(browser, write_report(write_results(tmp_path / "none", *empty, tables[2].assign(n_segments=0), record)))
     assert "No track was analysed" in browser.find_element(By.ID, "tracks").text

@@ -190,9 +190,9 @@ function drawDwells(target, group, data) {
     traces.push({ ...common, x: [0, ...curve.time], y: [1, ...curve.survival], name: data.states[i],
       line: { shape: "hv", color: colour, width: 2 }, hovertemplate: `%{x:.3g} ${group.unit}: %{y:.2f}` });
   });
-  const none = traces.length ? [] : [{ text: "no dwell was seen to start and to end", showarrow: false, xref: "paper",
+  const none = traces.length ? [] : [{ text: "no stay was seen to start and to end", showarrow: false, xref: "paper",
     yref: "paper", x: 0.5, y: 0.5 }];
   Plotly.react(target, traces, layout({ annotations: none,
-    xaxis: axis(`dwell time (${group.unit})`, { rangemode: "tozero" }),
-    yaxis: axis("share of dwells", { range: [0, 1.03] }) }), CONFIG);
+    xaxis: axis(`length of the labelled stay (${group.unit})`, { rangemode: "tozero" }),
+    yaxis: axis("share of stays", { range: [0, 1.03] }) }), CONFIG);
 }
