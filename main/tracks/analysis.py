@@ -4,14 +4,18 @@
 alone knows the order of the steps.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from main.tracks.inference.calibration import intervals_of_tracks
 from main.tracks.inference.changepoints import segment_many
+from main.tracks.inference.immobile import decide_immobile
 from main.tracks.inference.predictor import load_predictor
-from main.tracks.options import DEFAULT_WEIGHTS, MIN_LENGTH, check_values
+from main.tracks.options import DEFAULT_WEIGHTS, ESTIMATE, MIN_LENGTH, check_values
 from main.tracks.pieces import cut_pieces, every_frame
+from main.tracks.quality.check import check_tracks, warn_of_exposure
 from main.tracks.reading.formats import read_table
 from main.tracks.results.tables import Results, add_motion, points_and_segments, track_rows
 from main.tracks.samples.read import analyse_sample
@@ -25,6 +29,8 @@ def analyse(
     pixel_size_um=None,
     frame_interval_s=None,
     localization_error=None,
+    exposure=0.0,
+    correct_drift=False,
     columns=None,
     weights=None,
     adapt="none",
@@ -43,8 +49,10 @@ def analyse(
         `y [nm]`).
     frame_interval_s : float, optional
         Seconds between frames. Without it times are in frames.
-    localization_error : float, optional
+    localization_error : float or "estimate", optional
         Standard deviation per coordinate, in the unit of x and y. Used instead of the table's error columns.
+    exposure, correct_drift
+        As in `main.tracks.pipeline.infer_files`.
     columns : dict, optional
         track_id, frame, x, y -> column name.
     weights, adapt, min_length, device, progress
@@ -53,22 +61,34 @@ def analyse(
     Returns
     -------
     Results
-        points, segments and tracks as `main/infer.py` writes them.
+        points, segments and tracks as `main/infer.py` writes them; quality is what the tracks show of wrong points,
+        drift and localisation error, with all warnings.
 
     Raises
     ------
     InputError
         One sentence that says what is wrong.
     """
-    check_values(pixel_size_um, frame_interval_s, localization_error, min_length, adapt)
+    check_values(pixel_size_um, frame_interval_s, localization_error, min_length, adapt, exposure)
     tracks = with_units(read_table(table, "the table", columns=columns), pixel_size_um, frame_interval_s)
+    tracks = check_tracks(tracks, localization_error, exposure, correct_drift)
     predictor, config = load_predictor(weights or DEFAULT_WEIGHTS[adapt], device)
     check_features([tracks], config)
-    return analyse_tracks(tracks, predictor, config, min_length, localization_error, progress, adapt == "sample")
+    sigma = None if localization_error == ESTIMATE else localization_error
+    results = analyse_tracks(tracks, predictor, config, min_length, sigma, progress, adapt == "sample", exposure)
+    warnings = tracks.warnings + tracks.quality["warnings"] + warn_of_exposure(exposure)
+    return replace(results, quality=tracks.quality | {"warnings": warnings})
 
 
 def analyse_tracks(
-    tracks: Tracks, predictor, config: dict, min_length=MIN_LENGTH, sigma=None, progress=False, adapt=False
+    tracks: Tracks,
+    predictor,
+    config: dict,
+    min_length=MIN_LENGTH,
+    sigma=None,
+    progress=False,
+    adapt=False,
+    exposure=0.0,
 ) -> Results:
     """Predict, segment and tabulate every track of one file.
 
@@ -86,12 +106,14 @@ def analyse_tracks(
         Show a progress bar.
     adapt : bool
         Analyse all tracks together, as one sample.
+    exposure : float
+        Share of the frame interval during which the shutter is open, for `d_cve`.
 
     Returns
     -------
     Results
-        K, D and MSD in the units of `tracks.units`; x and y as in the file. The ends of the interval of K are
-        converted with the alpha of their row, as K is.
+        K, D and MSD in the units of `tracks.units`; x and y as in the file. The interval of K carries the error of
+        alpha along; that of msd_1, the MSD at one frame, is narrower.
     """
     pieces = cut_pieces(tracks.table, min_length)  # a row for each part of a track between long gaps
     sigmas = track_sigma(tracks, sigma)
@@ -103,10 +125,12 @@ def analyse_tracks(
     else:
         predictions, sample = predictor.predict(paths, errors, progress), None
         segmented = segment_many(predictions, config)
+    predictions, segmented, unclear = decide_immobile(predictions, segmented, paths, errors)
     segmented = intervals_of_tracks(predictions, segmented, config.get("calibration", {}))
     points, segments = points_and_segments(tracks.table, analysed, predictions, segmented)
     segments = add_motion(points, segments, sigmas)
-    by_track = track_rows(tracks, pieces, points, segments, sigmas, config)
+    unclear = analysed.loc[unclear, "track_id"]
+    by_track = track_rows(tracks, pieces, points, segments, sigmas, config, exposure, unclear)
     return Results(points, segments, by_track, sample).in_units(tracks.units)
 
 

@@ -25,6 +25,7 @@ from main.tracks.benchmark.result import CLASSICAL_NAMES, M3_SUFFIX, Benchmark, 
 from main.tracks.benchmark.scores import fast_scores, official_scores, score_methods
 from main.tracks.benchmark.tables import report_numbers, report_text
 from main.tracks.inference.changepoints import segment_many
+from main.tracks.inference.immobile import decide_immobile
 from main.tracks.inference.predictor import Prediction, load_predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.results.andi_files import write_submission
@@ -154,7 +155,8 @@ def analyse_single_tracks(data: BenchmarkData, weights: str, options: BenchmarkO
         config = fit_segmentation(preds, data.tracks, config)
         store_segmentation(weights, config)
     if "network" in options.methods:
-        segments[label] = segment_many(preds, config)
+        decided = decide_immobile(preds, segment_many(preds, config), list(data.tracks["xy"]), SIGMA_PX)
+        preds, segments[label], _ = decided
         print(f"{label}: {len(preds) / (time.perf_counter() - start):.0f} tracks/s")
     if "m3" in options.methods:
         segments[label + M3_SUFFIX] = [segment_m3(pred) for pred in preds]
@@ -169,7 +171,9 @@ def analyse_samples(data: BenchmarkData, weights: str, options: BenchmarkOptions
     start, label = time.perf_counter(), f"{Path(weights).name}+sample"
 
     def analyse(exp, rows):
-        preds, segments, report = analyse_sample(predictor, config, rows["xy"].tolist(), SIGMA_PX, True)
+        paths = rows["xy"].tolist()
+        preds, segments, report = analyse_sample(predictor, config, paths, SIGMA_PX, True)
+        preds, segments, _ = decide_immobile(preds, segments, paths, SIGMA_PX)
         print(f"experiment {exp}: {report['reason']}", flush=True)
         return list(zip(preds, segments, strict=True))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from main.tracks.inference.calibration import INTERVALS
+from main.tracks.inference.calibration import INTERVALS, MAX_ALPHA
 from main.tracks.inference.segments import TRAPPED
 from main.tracks.results.motion import confinement_radii, net_speeds
 from main.utils.estimators import cve_by_track, steps_by_track
@@ -15,7 +15,10 @@ NOISE_ALPHA = 0.2  # below it, noise cannot be told from subdiffusion while the 
 NET_SPEED = ("net_speed", "net_speed_lo", "net_speed_hi")
 RADIUS = ("confinement_radius", "confinement_radius_lo", "confinement_radius_hi")
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
-FRAME_VALUES = ("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi", "state_probs", "p_change")
+FRAME_VALUES = (
+    *("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi"),
+    *("correlation", "state_probs", "p_change"),
+)
 SEGMENT_COLUMNS = [
     "track_id",
     "segment_id",
@@ -23,6 +26,8 @@ SEGMENT_COLUMNS = [
     "frame_end",
     "n_frames",
     "msd_1",
+    "msd_1_lo",
+    "msd_1_hi",
     "k",
     "alpha",
     "state",
@@ -46,31 +51,47 @@ class Results:
         Columns as the README lists them.
     sample : dict, optional
         How the tracks were read together, and why; the report that `main.tracks.samples.read.analyse_sample` returns.
+    quality : dict, optional
+        What `main.tracks.quality.check.check_tracks` found; of `main.tracks.analysis.analyse` only.
     """
 
     points: pd.DataFrame
     segments: pd.DataFrame
     tracks: pd.DataFrame
     sample: dict | None = None
+    quality: dict | None = None
 
     def in_units(self, units):
-        """These tables in `units` instead of the unit of x and frames, with the column msd_1 added.
+        """These tables in `units` instead of the unit of x and frames, with the columns of msd_1 added.
 
-        The ends of the interval of K are converted with the alpha of their row, as K is. K of the components of a
-        sample is converted too.
+        The interval of K carries the error of alpha along (`Units.convert_k_ends`). That of msd_1 does not need it,
+        because msd_1 is K at one frame. The column correlation is used up. K of the components of a sample is
+        converted too.
         """
         points, segments = self.points.copy(), self.segments.copy()
-        segments["msd_1"] = units.msd_1(segments["k"])
         for rows in (points, segments):
-            for name in ("k", "k_lo", "k_hi"):
-                rows[name] = units.convert_k(rows[name], rows["alpha"])
+            for end in ("", "_lo", "_hi"):
+                rows[f"msd_1{end}"] = units.msd_1(rows[f"k{end}"])
+            rows["k_lo"], rows["k_hi"] = units.convert_k_ends(rows)
+            rows["k"] = units.convert_k(rows["k"], rows["alpha"])
+            rows[["alpha_lo", "alpha_hi"]] = rows[["alpha_lo", "alpha_hi"]].clip(0.0, MAX_ALPHA)
+        del points["correlation"]
         segments[list(NET_SPEED)] *= units.scale / units.dt
         segments[list(RADIUS)] *= units.scale
         sample = self.sample
         if sample and "components" in sample:
-            components = [c | {"k": float(units.convert_k(c["k"], c["alpha"]))} for c in sample["components"]]
-            sample = sample | {"components": components}
+            sample = sample | {"components": _convert_components(sample["components"], units)}
         return Results(points, segments[SEGMENT_COLUMNS], self.tracks, sample)
+
+
+def _convert_components(components: list[dict], units) -> list[dict]:
+    """Components of a sample, as `describe_components` gives them, in `units`, with msd_1; dwells are in frames."""
+    rows = pd.DataFrame(components)
+    converted = {f"msd_1{end}": units.msd_1(rows[f"k{end}"]) for end in ("", "_lo", "_hi")}
+    converted |= dict(zip(("k_lo", "k_hi"), units.convert_k_ends(rows), strict=True))
+    converted["k"] = units.convert_k(rows["k"], rows["alpha"])
+    converted |= {name: rows[name].clip(0.0, MAX_ALPHA) for name in ("alpha_lo", "alpha_hi")}
+    return [c | new for c, new in zip(components, pd.DataFrame(converted).to_dict("records"), strict=True)]
 
 
 def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -90,7 +111,8 @@ def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.Dat
     Returns
     -------
     points, segments : pandas.DataFrame
-        One row for each point, and for each segment with at least one point. Missing frames get no row.
+        One row for each point, and for each segment with at least one point. Missing frames get no row. Ends of alpha
+        are not cut at 0 and 2; correlation is that of the errors of log10 K and alpha. `Results.in_units` needs both.
     """
     n_points, n_span = analysed["n_points"].to_numpy(), analysed["n_span"].to_numpy()
     rows = np.repeat(analysed["first"].to_numpy() - np.cumsum(n_points) + n_points, n_points)
@@ -111,6 +133,7 @@ def points_and_segments(table, analysed, predictions, segmented) -> tuple[pd.Dat
     ends = (10.0 ** frames["log10_k_lo"], 10.0 ** frames["log10_k_hi"], frames["alpha_lo"], frames["alpha_hi"])
     for name, end in zip(INTERVALS, ends, strict=True):  # lower ends of trapped frames are 0; NaN stays NaN
         points[name] = np.where(moving, end, 0.0 * end) if name.endswith("lo") else end
+    points["correlation"] = frames["correlation"]
     return points, segments
 
 
@@ -125,7 +148,7 @@ def _stack(predictions, observed) -> dict[str, np.ndarray]:
 
 def _segments(points, observed, segmented) -> pd.DataFrame:
     """Table of segments; adds segment_id to `points`. A segment of missing frames only is left out."""
-    floats = ("k", "alpha", *INTERVALS, "p_change_start", "change_width")
+    floats = ("k", "alpha", *INTERVALS, "correlation", "p_change_start", "change_width")
     rows = [
         (piece, s.n_frames, s.state, *(getattr(s, name) for name in floats))
         for piece, segments in enumerate(segmented)
@@ -175,7 +198,7 @@ def add_motion(points: pd.DataFrame, segments: pd.DataFrame, sigmas: pd.Series) 
     return segments.assign(**dict(zip((*NET_SPEED, *RADIUS), columns, strict=True)))
 
 
-def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame:
+def track_rows(tracks, pieces, points, segments, sigmas, config, exposure=0.0, unclear=()) -> pd.DataFrame:
     """Table of tracks: one row for every track of the file, with the names of its warnings joined by semicolons.
 
     Parameters
@@ -189,13 +212,18 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
         Localisation error of each track, unit of x; NaN where it is unknown.
     config : dict
         Configuration of the weights; "training_range" holds the fewest and the most frames of a track.
+    exposure : float
+        Share of the frame interval during which the shutter is open.
+    unclear : sequence
+        Identifiers of tracks that `main.tracks.inference.immobile.decide_immobile` found unclear.
 
     Returns
     -------
     pandas.DataFrame
         track_id, n_frames, n_gaps, n_segments, warnings, d_cve (result units), localization_error (unit of x). d_cve is
-        the classical D: <dx^2>/2 - sigma^2 where the localisation error is known, else the covariance-based estimator
-        of Vestergaard et al. (2014). Both are unbiased, so D can be negative on short noisy tracks.
+        the classical D: (<dx^2>/2 - sigma^2) / (1 - exposure / 3) where the localisation error is known, else the
+        covariance-based estimator of Vestergaard et al. (2014). Both are unbiased, so D can be negative on short noisy
+        tracks.
     """
     by_track = pieces.groupby("track_id")
     n_analysed, n_pieces = by_track["analysed"].sum(), by_track.size()
@@ -212,8 +240,11 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
         "partly_analysed": (n_analysed > 0) & (n_analysed < n_pieces),
         "outside_training_range": (lengths["min"] < fewest) | (lengths["max"] > most),
         "error_above_steps": small_steps & (n_analysed > 0),
+        "outlier_point": _any_of_track(tracks.table, "skipped"),
+        "jump": _any_of_track(tracks.table, "jump"),
         "many_gaps": (n_span - n_points) > MANY_GAPS * n_span,
         "noise_dominated": (noisy.reindex(index) > 0.5) & sigmas.isna(),
+        "immobile_or_moving_unclear": pd.Series(index.isin(unclear), index),
     }
     named = [np.where(holds.reindex(index).fillna(False), name, "") for name, holds in warnings.items()]
     rows = pd.DataFrame(
@@ -222,9 +253,15 @@ def track_rows(tracks, pieces, points, segments, sigmas, config) -> pd.DataFrame
             "n_gaps": tracks.gaps().astype(np.int32),
             "n_segments": segments.groupby("track_id").size().reindex(index, fill_value=0).astype(np.int32),
             "warnings": [";".join(filter(None, names)) for names in zip(*named, strict=True)],
-            "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas)),
+            "d_cve": tracks.units.convert_d(cve_by_track(tracks.table, sigmas, exposure / 6)),
             "localization_error": sigmas,
         },
         index=index,
     )
     return rows.reset_index()
+
+
+def _any_of_track(table, column) -> pd.Series:
+    """Whether an optional column of bool is true for any point of each track, index track_id."""
+    values = table[column] if column in table else pd.Series(False, table.index)
+    return values.groupby(table["track_id"]).any()

@@ -1,0 +1,219 @@
+"""Immobile or moving: where the localisation error is known, "trapped" is a test of K = 0 on the positions."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import logit, logsumexp
+
+from main.tracks.inference.motion_test import (
+    CRITICAL_NATS,
+    TEST_ALPHAS,
+    is_too_quiet,
+    mode_power,
+    motion_evidence,
+    motion_ratio,
+)
+from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
+from main.tracks.inference.stays import MIN_STAY_FRAMES, find_stays
+from simulations.parameters import TRAPPED
+
+MIN_TEST_FRAMES = 20  # a moving segment of fewer frames is not called immobile by the test alone: it sees too little
+
+# Tuned on immobile phases and on benchmark seed 61501; misc/LOG.md, 2026-11-24 (4).
+MIN_STAY_LOG_ODDS = -0.7  # of K = 0 to slow motion, from which on stays that the networks did not find count
+MIN_STAYING_SHARE = 0.2  # of a segment that networks call trapped, which may hold jumps
+SLOW_K = np.geomspace(0.05, 5, 9)  # of slow motion that a stay may be, in units of sigma^2/frame
+SLOW_RATIO = 0.1  # of the largest K of a track, below which a segment counts as its slow motion
+MIN_CONTRADICTION_NATS = 5.0  # by which positions must prefer K = 0 to the motion decoded with the sample
+INNER_MARGIN_FRAMES = 2  # left out on both sides of a segment of the networks, whose borders are a little off
+NEAR_BORDER_FRAMES = 8  # a changepoint of the networks this close to the border of a stay is the same changepoint
+MIN_ODDS = 2.0  # between being trapped and the most probable other state, in frames whose segment was decided
+
+
+def decide_immobile(preds, segmented, tracks, sigma) -> tuple[list, list[list[Segment]], np.ndarray]:
+    """Decide which stretches of tracks are immobile (trapped), by the test where the localisation error is known.
+
+    A track whose positions are consistent with K = 0 is one trapped segment. In the others, stays are found by
+    `find_stays`, segments that the test rejects move, and segments of 20 frames or more that it does not reject, or
+    that the networks call trapped, are trapped. Changepoints elsewhere stay. Where a track was decoded with its
+    sample, whose components say more than a track alone, its changepoints stay.
+
+    Parameters
+    ----------
+    preds : list of Prediction
+    segmented : list of list of Segment
+        Segments of each track.
+    tracks : list of numpy.ndarray, each shape (T, 2)
+        Positions at successive frames, NaN where the particle was not seen.
+    sigma : None, float or sequence of float
+        Localisation error of all tracks or of each, unit of the positions; None or NaN means unknown.
+
+    Returns
+    -------
+    preds : list of Prediction
+        With probabilities of states that agree with the segments.
+    segmented : list of list of Segment
+    unclear : numpy.ndarray of bool, shape (N,)
+        Whether a track has segments that are not trapped and whose motion its positions do not show: noise of the
+        given, or of any localisation error would explain them.
+    """
+    sigma = np.broadcast_to(np.nan if sigma is None else np.asarray(sigma, dtype=np.float64), len(tracks))
+    rows = [_decide(*row) for row in zip(preds, segmented, tracks, sigma, strict=True)]
+    preds, segmented, unclear = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+    return preds, segmented, np.array(unclear, dtype=bool)
+
+
+def _decide(pred, segments, track, sigma):
+    """`decide_immobile` of one track."""
+    frame = np.flatnonzero(~np.isnan(track[:, 0]))
+    xy = track[frame] - track[frame].mean(axis=0)
+    if not sigma > 0 or is_too_quiet(mode_power(xy) / sigma**2):
+        return pred, segments, _is_unclear(xy, frame, segments, np.nan)
+    xy /= sigma
+    if any(s.is_decoded for s in segments):
+        segments = _test_decoded(pred, segments, xy, frame, sigma)
+        stays = [(s.start, s.end) for s in segments if s.state == TRAPPED]
+    else:
+        moves = motion_evidence(xy, 1.0) > CRITICAL_NATS
+        stays = _trapped_stretches(pred, segments, xy, frame, sigma) if moves else [(0, len(track))]
+        if stays != [(s.start, s.end) for s in segments if s.state == TRAPPED]:
+            segments = _segment_again(pred, segments, stays)
+    return _agree(pred, stays), segments, _is_unclear(xy, frame, segments, 1.0)
+
+
+def _test_decoded(pred, segments, xy, frame, sigma) -> list[Segment]:
+    """Segments of a track decoded with its sample, with the states that the test of K = 0 leaves.
+
+    A trapped segment that moves gets the values of the networks. One that was decoded as moving is trapped only if its
+    positions show no motion and contradict the decoded one.
+    """
+    found = _stays_between(pred, segments, xy, frame, sigma)
+    moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
+    tested = []
+    for segment, value in zip(segments, moving, strict=True):
+        slow = _inner_evidence(segment, xy, frame) <= CRITICAL_NATS
+        if segment.state == TRAPPED:
+            tested.append(segment if slow or _stands_mostly(segment, found) else value)
+            continue
+        rows = slice(*np.searchsorted(frame, (segment.start, segment.end)))
+        k, alpha = segment.k / sigma**2, np.abs(np.array(TEST_ALPHAS) - segment.alpha).argmin()
+        if slow and motion_ratio(xy[rows], np.array([k]), alpha)[0] < -MIN_CONTRADICTION_NATS:
+            segment = replace(segment, k=0.0, alpha=0.0, state=TRAPPED, decoded_log10_k=None, decoded_alpha=None)
+        tested.append(segment)
+    return merge_trapped(tested)
+
+
+def _evidence_within(xy, frame, start, end, sigma) -> float:
+    """`motion_evidence` of the positions in the frames from start to end (exclusive); 0 for fewer than two."""
+    rows = slice(*np.searchsorted(frame, (start, end)))
+    return motion_evidence(xy[rows], sigma) if rows.stop - rows.start > 1 else 0.0
+
+
+def _is_unclear(xy, frame, segments, sigma) -> bool:
+    """Whether a segment is said to move and its positions do not show it."""
+    moving = (s for s in segments if s.state != TRAPPED)
+    return any(_evidence_within(xy, frame, s.start, s.end, sigma) <= CRITICAL_NATS for s in moving)
+
+
+def _trapped_stretches(pred, segments, xy, frame, sigma) -> list[tuple[int, int]]:
+    """Immobile stretches of a track that moves, in frames (first, last + 1), in order; xy in units of sigma."""
+    found = _stays_between(pred, segments, xy, frame, sigma)
+    stays, unseen = [], []
+    for segment in segments:
+        if _is_slow(segment, xy, frame) or (segment.state == TRAPPED and _stands_mostly(segment, found)):
+            (stays if segment.state == TRAPPED else unseen).append((segment.start, segment.end))
+    new = [(a, b) for a, b in found if not any(a > c - MIN_STAY_FRAMES and b < d + MIN_STAY_FRAMES for c, d in stays)]
+    new += [(a, b) for a, b in unseen if not any(a < d and c < b for c, d in new)]
+    if new and _log_odds_of_stays(pred, segments, xy, frame, new) > MIN_STAY_LOG_ODDS:
+        for a, b in new:
+            over = [(c, d) for c, d in stays if c < b and a < d]
+            stays = [stay for stay in stays if stay not in over]
+            stays.append((min([a, *(c for c, _ in over)]), max([b, *(d for _, d in over)])))
+    return _join(sorted(stays), len(pred.alpha))
+
+
+def _stays_between(pred, segments, xy, frame, sigma) -> list[tuple[int, int]]:
+    """Stays by `find_stays`, in frames; segments whose motion is not seen count as the nearest one that moves."""
+    fast = np.flatnonzero([s.state != TRAPPED and _inner_evidence(s, xy, frame) > CRITICAL_NATS for s in segments])
+    if not len(fast):
+        return []
+    moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
+    nearest = fast[np.abs(fast[None] - np.arange(len(segments))[:, None]).argmin(axis=1)]
+    k = np.array([moving[i].k for i in nearest]) / sigma**2
+    alpha = np.array([moving[i].alpha for i in nearest])
+    edges = np.array([s.start for s in segments] + [segments[-1].end])
+    return [(int(frame[a]), int(frame[b - 1]) + 1) for a, b in find_stays(xy, frame, edges, k, alpha)]
+
+
+def _stands_mostly(segment, found) -> bool:
+    """Whether stays fill enough of a segment that is called trapped: between them the particle jumps."""
+    inside = sum(max(0, min(b, segment.end) - max(a, segment.start)) for a, b in found)
+    return inside > MIN_STAYING_SHARE * segment.n_frames
+
+
+def _log_odds_of_stays(pred, segments, xy, frame, stays) -> float:
+    """Log odds of K = 0 to one slow motion in all stays.
+
+    Those of the networks, times the likelihood ratio averaged over K. Segments that move much more slowly than the
+    fastest of the track count with the stays, because a particle that has a slow motion probably shows it again.
+    """
+    certain = [s for s in segments if s.state != TRAPPED]
+    fastest = max((s.k for s in certain), default=0.0)
+    slow = [(s.start, s.end) for s in certain if s.k < SLOW_RATIO * fastest]
+    slow = [(a, b) for a, b in slow if not any(c < b and a < d for c, d in stays)]
+    rows = [slice(*np.searchsorted(frame, stay)) for stay in [*stays, *slow]]
+    motion = sum(motion_ratio(xy[row], SLOW_K, TEST_ALPHAS.index(1.0)) for row in rows)
+    trapped = np.concatenate([pred.state_probs[a:b, TRAPPED] for a, b in stays])
+    return float(logit(np.clip(trapped, 1e-6, 1 - 1e-6)).mean() - logsumexp(motion) + np.log(len(SLOW_K)))
+
+
+def _is_slow(segment, xy, frame) -> bool:
+    """Whether the test finds no motion in a segment that has enough frames for it, or that is called trapped."""
+    enough = segment.state == TRAPPED or segment.n_frames >= MIN_TEST_FRAMES
+    return enough and _inner_evidence(segment, xy, frame) <= CRITICAL_NATS
+
+
+def _inner_evidence(segment, xy, frame) -> float:
+    """Evidence without the frames at the borders, where the networks place a changepoint a little off."""
+    margin = min(INNER_MARGIN_FRAMES, segment.n_frames // 4)
+    return _evidence_within(xy, frame, segment.start + margin, segment.end - margin, 1.0)
+
+
+def _join(stays, n_frames) -> list[tuple[int, int]]:
+    """Stays, joined where too few frames for a segment are between them, and extended to an end that is as near."""
+    joined = []
+    for a, b in stays:
+        a, b = a if a >= MIN_STAY_FRAMES else 0, b if b <= n_frames - MIN_STAY_FRAMES else n_frames
+        if joined and a - joined[-1][1] < MIN_STAY_FRAMES:
+            joined[-1] = (joined[-1][0], b)
+        else:
+            joined.append((a, b))
+    return joined
+
+
+def _segment_again(pred, segments, stays) -> list[Segment]:
+    """Segments of which the stays are the trapped ones; the other changepoints stay, unless they are near a border."""
+    borders = {border for stay in stays for border in stay if 0 < border < len(pred.alpha)}
+    kept = [
+        s.start
+        for s in segments[1:]
+        if all(s.start < a - NEAR_BORDER_FRAMES or s.start > b + NEAR_BORDER_FRAMES for a, b in stays)
+    ]
+    values = segment_values(pred, sorted(borders.union(kept)), trapped_odds=0.0)
+    trapped = {a for a, _ in stays}
+    values = [replace(s, k=0.0, alpha=0.0, state=TRAPPED) if s.start in trapped else s for s in values]
+    return add_change(pred, values)
+
+
+def _agree(pred, stays):
+    """Predictions in which trapped is the most probable state of a frame within stays, and of no other frame."""
+    inside = np.zeros(len(pred.alpha), dtype=bool)
+    for a, b in stays:
+        inside[a:b] = True
+    trapped, other = pred.state_probs[:, TRAPPED], np.delete(pred.state_probs, TRAPPED, axis=1).max(axis=1)
+    wanted = np.where(inside, np.maximum(trapped, MIN_ODDS * other), np.minimum(trapped, other / MIN_ODDS))
+    if (wanted == trapped).all():
+        return pred
+    probs = pred.state_probs.copy()
+    probs[:, TRAPPED] = wanted
+    return replace(pred, state_probs=probs / probs.sum(axis=1, keepdims=True))
