@@ -269,6 +269,11 @@ def refine_fit(rough: ModelFit, positions: Positions) -> ModelFit:
     return ModelFit(rough.model, *climb(rough.parameters, rough.model, positions, N_AGES, MIN_GAIN_NATS))
 
 
+def fit_model(model: Model, positions: Positions) -> ModelFit:
+    """Fit a model by maximum likelihood."""
+    return refine_fit(search_model(model, positions, {}), positions)
+
+
 def choose_model(groups: list[Positions]) -> tuple[list[ModelFit], dict[Model, float]]:
     """Choose one model for all groups by the Bayesian information criterion, and fit it to each group.
 
@@ -289,7 +294,7 @@ def choose_model(groups: list[Positions]) -> tuple[list[ModelFit], dict[Model, f
     whole, groups = groups, [group.thin(MAX_POINTS_OF_CHOICE) for group in groups]
     fits = {}
     for model in MODELS[:-1]:
-        fits[model] = [refine_fit(search_model(model, group, {}), group) for group in groups]
+        fits[model] = [fit_model(model, group) for group in groups]
     scores = {model: score_model(model, fits[model], groups) for model in fits}
     three, two = MODELS[-1], max((BOUND, SLOW_FAST), key=scores.get)
     rough = [

@@ -72,10 +72,10 @@ def describe_kinetics(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, s
         If a condition has files of different frame intervals.
     """
     folder = Path(folder)
+    record = read_record(folder)
     points, segments, tracks = (
         pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments", "tracks")
     )
-    record = read_record(folder)
     if segments.empty:
         return pd.DataFrame(), pd.DataFrame(), "", []
     by = next((name for name in ("condition", "file") if name in segments), None)
@@ -98,7 +98,7 @@ def describe_kinetics(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, s
         write_atomically(folder / "comparison.csv", lambda part: comparison.to_csv(part, index=False))
     write_atomically(folder / "kinetics.csv", lambda part: result.to_csv(part, index=False))
     note = explain_tables(estimates, by == "condition" and len(estimates) > 1 and comparison.empty)
-    note = " ".join([*explain_fits(fits, estimates), note])
+    note = "\n".join([*explain_fits(fits, estimates), note])
     return result, comparison, note, draw_kinetics(folder, estimates, fits, record["units"])
 
 

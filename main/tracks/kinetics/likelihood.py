@@ -17,9 +17,8 @@ from main.tracks.kinetics.brownian_states import (
     Positions,
     choose_model,
     compute_scores,
+    fit_model,
     make_information,
-    refine_fit,
-    search_model,
     unpack,
 )
 from main.tracks.kinetics.determined import explain_choice, list_warnings
@@ -207,7 +206,7 @@ def fit_tracks(
     if model is None:
         (fit,), scores = choose_model([positions])
     else:
-        fit = refine_fit(search_model(model, positions, {}), positions)
+        fit = fit_model(model, positions)
     d_unit = "um^2/s" if frame_interval else "um^2/frame"
     return describe_fit(fit, positions, frame_interval, d_unit, files, notes, seed, scores)
 
