@@ -48,8 +48,8 @@ dimers, which are the AnDi-2 challenge's own. They are analysed in um and s. Fra
 step has a root mean square of {step:g} um along one axis, and "noise" is the localisation error (sigma) over this step.
 Intervals are 90 % intervals over tracks or over repetitions; n counts these.
 
-A verdict compares the measured value with the target; "above" a coverage of 0.95 means intervals that are too wide. "flagged": the target is missed, and the tool itself warns of
-these tracks. "no target": shown for information.
+A verdict compares the measured value with the target; "above" a coverage of 0.95 means that intervals are too wide.
+"flagged": the target is missed, and the tool itself warns of these tracks. "no target": shown for information.
 """
 
 
