@@ -19,7 +19,7 @@ from main.tracks.report.html import (
     make_table,
 )
 
-MAX_FIT_POINTS = 60_000  # of all groups together; the fit takes 5 to 10 s on one core
+MAX_FIT_POINTS = 40_000  # of all groups together; the fit takes 2 to 15 s on one core
 NO_FIT = f"Fewer than {MIN_STEPS} steps: no states were fitted, and there are no occupancies, dwell times and rates."
 FIT_LIMITS = (
     "Occupancies, dwell times and rates are estimated by likelihood from the measured positions, not counted from "

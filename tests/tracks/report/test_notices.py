@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from report_tables import INTERVAL, make_tables, segments_and_tracks, split_into, write_results
 
+from main.tracks.kinetics.rates import estimate_groups
+from main.tracks.report import write
 from main.tracks.report.data import pack_points, pack_tracks
+from main.tracks.report.fit_sections import fit_groups, list_fit_warnings, make_fit_sections
 from main.tracks.report.html import format_sentence
 from main.tracks.report.notices import make_notices
 from main.tracks.report.overview import estimate_moving_means
@@ -92,13 +95,26 @@ def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path):
 
 
 @pytest.mark.parametrize(("reasons", "grey"), [(["few_points"], True), ([], False)])
-def test_a_comparison_of_a_remainder_is_greyed_out(tmp_path, reasons, grey):
+def test_a_comparison_of_a_remainder_is_greyed_out(tmp_path, monkeypatch, reasons, grey):
+    monkeypatch.setattr(write, "fit_groups", lambda *_: ({}, ""))
     *tables, record = make_tables(40)
     record |= {"inputs": [record["inputs"][0] | {"condition": "wild"}]}
     *tables, record = split_into(["wild", "mutant"], "condition", tables, record)
     record["left_out"] = [{"file": None, "condition": "mutant", "reasons": reasons} | PARTS]
     text = read_body(write_report(write_results(tmp_path / "out", *tables, record)))
     assert ("Greyed out: comparisons with mutant" in text) == grey == ('<tr class="grey">' in text)
+
+
+def test_states_are_fitted_to_a_share_of_many_tracks():
+    points, segments, tracks, record = make_tables(40, (50, 60))
+    labels = np.where(segments["track_id"] < 30, "many", "few")
+    fits, note = fit_groups(points, tracks, segments, labels, record, max_points=len(points) // 2)
+    assert "fitted to 20 of the 40 analysed tracks" in note and "many" in fits
+    few = segments["track_id"] > 38  # 1 track: too few steps to fit states
+    estimates = estimate_groups(segments, np.where(few, "one track", "others"), record)
+    assert list_fit_warnings(fits, estimates)["one track"][0].startswith("Fewer than 100 steps")
+    html = make_fit_sections(fits, {"many": [], "few": ["D < 1 um^2/s"]}, note, record)
+    assert html.count("<svg") <= len(fits) and "D &lt; 1 µm²/s" in html and note in html
 
 
 def test_tables_without_the_newer_columns_are_shown(tmp_path):
