@@ -1,13 +1,14 @@
 """Calibrate 90 % intervals and state probabilities of one or more sets of weights; written to their config.json.
 
 python main/calibrate.py --weights fast default
-python main/calibrate.py --weights runs/mine --prior mine.json      (for the range of your own microscope)
+python main/calibrate.py --weights runs/mine --prior mine.json stationary      (for the range of your own microscope)
 
-Calibration needs tracks that nothing was trained on, and a decision on the kinds of tracks that count. By default a
-quarter of the weight is on new tracks of the training priors (their localisation error is hidden in 40 % of them, as in
-training). The rest is on new tracks of the nine benchmark experiments, whose K and alpha are not evenly spread. Fit the
-segmentation before (main/benchmark.py --fit-penalty), because intervals are calibrated for the segments it gives.
-misc/limits.py then prints how many true values lie inside the intervals.
+Calibration needs tracks that nothing was trained on, and a decision on the kinds of tracks that count. Half of the
+weight is on stationary tracks, of 5 to 200 frames, at each alpha, length and noise over step alike; each of them counts
+with its localisation error known and hidden. The rest is on new tracks of the training priors (hidden in 40 % of them,
+as in training) and of the nine benchmark experiments, most of it on these. Fit the segmentation before
+(main/benchmark.py --fit-penalty), because intervals are calibrated for the segments it gives. misc/limits.py then
+prints how many true values lie inside the intervals.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ import sys
 
 import numpy as np
 
-from main.tracks.benchmark.fit_calibration import fit_calibration, simulate_labelled_tracks
+from main.tracks.benchmark.fit_calibration import STATIONARY, Group, fit_calibration, simulate_labelled_tracks
 from main.utils.weights import load_weights, read_config, weights_folder, write_config
 from simulations.parameters import read_prior
 
 SEED = 20_251_121
 HIDDEN_SHARE = 0.4  # of the tracks of a prior; their localisation error is hidden, as in training
-BENCHMARK_WEIGHT = 6  # of the nine experiments, where that of a prior is 1
+WEIGHTS = {"benchmark": 6, STATIONARY: 8}  # of kinds of tracks, where that of a prior is 1
 
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
@@ -41,13 +42,18 @@ def parse(arguments: list[str] | None = None, prog: str | None = None) -> argpar
     parser.add_argument(
         "--prior",
         nargs="+",
-        default=["broad", "challenge", "benchmark"],
+        default=["broad", "challenge", "benchmark", STATIONARY],
         metavar="PRIOR",
-        help="kinds of tracks: names of priors, JSON files of priors, or benchmark for the nine experiments (default: "
-        "broad challenge benchmark)",
+        help="kinds of tracks: names of priors, JSON files of priors, benchmark for the nine experiments, or "
+        "stationary for tracks that never change (default: broad challenge benchmark stationary)",
     )
     parser.add_argument(
         "--tracks", type=int, default=6000, metavar="N", help="tracks to simulate of each kind (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keep-temperature",
+        action="store_true",
+        help="calibrate the intervals alone; the probabilities of states, and with them the segments, stay as they are",
     )
     return parser.parse_args(arguments)
 
@@ -58,7 +64,9 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     try:
         groups = [simulate_group(name, args.tracks, SEED + i) for i, name in enumerate(args.prior)]
         for name in args.weights:
-            calibration = fit_calibration(*load_weights(name), groups)
+            nets, config = load_weights(name)
+            temperature = config.get("calibration", {}).get("temperature") if args.keep_temperature else None
+            calibration = fit_calibration(nets, config, groups, temperature)
             folder = weights_folder(name)
             write_config(folder, read_config(folder) | {"calibration": calibration})
             print(f"{name}: {calibration}")
@@ -68,15 +76,17 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     return 0
 
 
-def simulate_group(name: str, n_tracks: int, seed: int) -> tuple[list[dict], np.ndarray, float]:
-    """Simulate labelled tracks of one kind; their localisation errors (px, nan where hidden); their weight."""
+def simulate_group(name: str, n_tracks: int, seed: int) -> Group:
+    """Simulate labelled tracks of one kind, with their localisation errors as the networks are told them."""
     prior = read_prior(name) if name.endswith(".json") else name
     tracks = simulate_labelled_tracks(prior, n_tracks, seed)
-    sigma = np.array([t["sigma"] for t in tracks])
+    sigma, weight = np.array([t["sigma"] for t in tracks]), WEIGHTS.get(name, 1)
     if name == "benchmark":
-        return tracks, sigma, BENCHMARK_WEIGHT
+        return Group(tracks, sigma, weight)
+    if name == STATIONARY:
+        return Group(tracks * 2, np.concatenate([sigma, np.full(len(tracks), np.nan)]), weight, by_truth=True)
     hidden = np.random.default_rng(SEED).random(len(tracks)) < HIDDEN_SHARE
-    return tracks, np.where(hidden, np.nan, sigma), 1
+    return Group(tracks, np.where(hidden, np.nan, sigma), weight)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,33 @@ class Units:
         """Convert K from position^2/frame^alpha to length^2/time^alpha: K scale^2 / dt^alpha (any equal shapes)."""
         return k * self.scale**2 / self.dt ** np.asarray(alpha)
 
+    def convert_k_ends(self, rows):
+        """Convert the ends of intervals of K as `convert_k` does K, with the error of alpha carried along.
+
+        log10 K in length^2/time^alpha is log10 K at one frame, plus alpha times the lag log10(1 / dt), plus a constant.
+        The half widths of its interval, each from the matching sides of K and alpha, are those of `add_half_widths`.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            k, k_lo, k_hi (position^2/frame^alpha), alpha, alpha_lo, alpha_hi (not cut at 0 and 2), and correlation (of
+            the errors of log10 K and alpha). Where k is 0, alpha is 0 and only k_hi counts.
+
+        Returns
+        -------
+        k_lo, k_hi : numpy.ndarray, shape (N,)
+        """
+        columns = ("k", "k_lo", "k_hi", "alpha", "alpha_lo", "alpha_hi", "correlation")
+        k, k_lo, k_hi, alpha, alpha_lo, alpha_hi, correlation = (rows[name].to_numpy(dtype=float) for name in columns)
+        lag = -np.log10(self.dt)
+        sides = (alpha - alpha_lo, alpha_hi - alpha)
+        below, above = sides if lag >= 0 else sides[::-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low = add_half_widths(np.log10(k / k_lo), below, correlation, lag)
+            high = add_half_widths(np.log10(k_hi / k), above, correlation, lag)
+            ends = self.convert_k(k, alpha) * 10.0 ** np.stack([-low, high])
+        return tuple(np.where(k > 0, ends, self.convert_k(np.stack([k_lo, k_hi]), alpha)))
+
     def convert_d(self, d):
         """Convert a diffusion coefficient from position^2/frame to length^2/time: D scale^2 / dt."""
         return d * self.scale**2 / self.dt
@@ -85,11 +112,19 @@ class Units:
             "k": k,
             "k_lo": k,
             "k_hi": k,
-            "msd_1": f"{self.length}^2",
+            **dict.fromkeys(("msd_1", "msd_1_lo", "msd_1_hi"), f"{self.length}^2"),
             **dict.fromkeys(("net_speed", "net_speed_lo", "net_speed_hi"), f"{self.length}/{self.time}"),
             **dict.fromkeys(("confinement_radius", "confinement_radius_lo", "confinement_radius_hi"), self.length),
             "d_cve": f"{self.length}^2/{self.time}",
         }
+
+
+def add_half_widths(log10_k, alpha, correlation, lag):
+    """Half width of an interval of log10 K + lag alpha, from those of log10 K and alpha and the correlation of errors.
+
+    As for standard deviations: sqrt(k^2 + (lag alpha)^2 + 2 correlation k lag alpha); arrays or tensors of equal shape.
+    """
+    return (log10_k**2 + (lag * alpha) ** 2 + 2 * correlation * lag * log10_k * alpha) ** 0.5
 
 
 @dataclass
@@ -109,6 +144,8 @@ class Tracks:
         Reason -> number of points that the reader left out.
     warnings : list of str
         One sentence each.
+    quality : dict
+        What the tracks show of wrong points, drift and localisation error, see `main.tracks.quality.check`.
     """
 
     table: pd.DataFrame
@@ -117,6 +154,7 @@ class Tracks:
     format: str
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    quality: dict = field(default_factory=dict)
 
     def gaps(self) -> pd.Series:
         """Count the gaps (runs of missing frames) of each track, indexed by track_id."""

@@ -41,6 +41,9 @@ POINTS = [
     "k_hi",
     "alpha_lo",
     "alpha_hi",
+    "msd_1",
+    "msd_1_lo",
+    "msd_1_hi",
 ]
 SEGMENTS = [
     "track_id",
@@ -49,6 +52,8 @@ SEGMENTS = [
     "frame_end",
     "n_frames",
     "msd_1",
+    "msd_1_lo",
+    "msd_1_hi",
     "k",
     "alpha",
     "state",
@@ -73,6 +78,8 @@ OPTIONS = {
     "pixel_size": None,
     "frame_interval": None,
     "localization_error": None,
+    "exposure": 0.0,
+    "correct_drift": False,
     "columns": None,
     "weights": "default",
     "adapt": "none",
@@ -124,7 +131,7 @@ def test_units_scale_k_and_nothing_else(walks, weights, tmp_path):
     px, um = read(tmp_path / "px", "segments"), read(tmp_path / "um", "segments")
     assert np.allclose(um["k"], px["k"] * 0.16**2 / 0.00748 ** px["alpha"], rtol=1e-9)
     assert np.allclose(um["msd_1"], 4 * um["k"] * 0.00748 ** um["alpha"])
-    physical = ["k", "msd_1", "k_lo", "k_hi", *NET_SPEED, *RADIUS]
+    physical = ["k", "k_lo", "k_hi", "msd_1", "msd_1_lo", "msd_1_hi", *NET_SPEED, *RADIUS]
     pd.testing.assert_frame_equal(um.drop(columns=physical), px.drop(columns=physical))
     assert np.allclose(um[list(NET_SPEED)], px[list(NET_SPEED)] * 0.16 / 0.00748, equal_nan=True)
     assert np.allclose(um[list(RADIUS)], px[list(RADIUS)] * 0.16, equal_nan=True)
@@ -138,10 +145,11 @@ def intervals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("intervals")
     options = {name: o | {"intervals": True} for name, o in random_options().items()}
     nets = {name: build(o) for name, o in options.items()}
-    twice = [{"of": name, "by": "alpha", "at": [0.0], "factor": [2.0]} for name in ("log10_k", "alpha")]
+    sides = dict.fromkeys(("k_lo", "k_hi", "alpha_lo", "alpha_hi"), {"alpha": [2.0], "width": [1.0]})
+    factors = {"at": {"alpha": [1.0], "width": [0.0]}, "correlation": [0.5]} | sides
     config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
     save_weights(folder / "plain", nets, config)
-    calibration = {"segments": twice, "frames": [], "temperature": 1.0}
+    calibration = {"segments": {"known": factors, "unknown": factors}, "frames": {}, "temperature": 1.0}
     save_weights(folder / "calibrated", nets, config | {"calibration": calibration})
     return folder
 
@@ -159,16 +167,21 @@ def test_intervals_hold_the_values_and_start_at_0_where_trapped(walks, intervals
         assert (table["alpha_hi"] <= 2).all()
 
 
-def test_segments_intervals_are_calibrated_and_converted_like_k(walks, intervals, tmp_path):
+def test_intervals_are_calibrated_and_carry_alpha_into_other_units(walks, intervals, tmp_path):
     infer_files(walks, tmp_path / "plain", weights=intervals / "plain")
     infer_files(walks, tmp_path / "twice", weights=intervals / "calibrated")
-    infer_files(walks, tmp_path / "um", weights=intervals / "plain", pixel_size=0.16, frame_interval=0.5)
+    infer_files(walks, tmp_path / "um", weights=intervals / "calibrated", pixel_size=0.16, frame_interval=0.5)
     plain, twice, um = (read(tmp_path / name, "segments") for name in ("plain", "twice", "um"))
     moving = plain["state"] > 0
     ratio = np.log(twice["k"] / twice["k_lo"]) / np.log(plain["k"] / plain["k_lo"])
     assert moving.any() and np.allclose(ratio[moving], 2)
-    for name in ("k", "k_lo", "k_hi"):
-        assert np.allclose(um[name], plain[name] * 0.16**2 / 0.5 ** plain["alpha"])
+    for end in ("", "_lo", "_hi"):
+        assert np.allclose(um[f"msd_1{end}"], 4 * twice[f"k{end}"] * 0.16**2)
+    within = moving & (twice["alpha_hi"] < 2)
+    width, of_alpha = np.log10(twice["k_hi"] / twice["k"]), np.log10(2) * (twice["alpha_hi"] - twice["alpha"])
+    expected = np.sqrt(width**2 + of_alpha**2 + width * of_alpha)
+    assert within.any() and np.allclose(np.log10(um["k_hi"] / um["k"])[within], expected[within])
+    assert (um["k_lo"] < um["k"])[moving].all() and (um["k_lo"] == 0)[~moving].all()
 
 
 def test_networks_without_interval_heads_give_nan(walks, weights, tmp_path):

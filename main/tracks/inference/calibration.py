@@ -1,8 +1,10 @@
 """Calibration: 90 % intervals that hold 90 % of the true values, and state probabilities that are right as often.
 
-The networks learn the 5 % and 95 % quantiles of K and alpha. The calibration of a set of weights stretches these
-by factors that depend on what a user sees too: the width of the interval of K, and the value of alpha. One temperature
-makes the probabilities of the states sharper or flatter. `main/calibrate.py` fits both.
+The networks learn the 5 % and 95 % quantiles of K and alpha. The calibration of a set of weights stretches each side of
+these intervals by factors that depend on what a user sees too: the value of alpha, the width of the interval, and
+whether the localisation error is known. It also holds the correlation of the errors of log10 K and alpha, which K in
+other units of time needs (`main.tracks.table.Units.convert_k_ends`). One temperature makes the probabilities of the
+states sharper or flatter. `main/calibrate.py` fits all of them.
 """
 
 from dataclasses import fields, replace
@@ -10,11 +12,23 @@ from dataclasses import fields, replace
 import numpy as np
 
 from main.tracks.inference.segments import pooled_mean, segment_weights
+from main.utils.errors import InputError
 from simulations.parameters import TRAPPED
 
-SMALLEST_WIDTH = 1e-6  # of an interval, decades or alpha, so that its logarithm exists
+SMALLEST_WIDTH = 1e-6  # of one side of an interval, decades or alpha, so that its logarithm exists
 MAX_ALPHA = 2.0  # alpha of ballistic motion
-INTERVALS = ("k_lo", "k_hi", "alpha_lo", "alpha_hi")
+NAMES = ("log10_k", "alpha")
+INTERVALS = ("k_lo", "k_hi", "alpha_lo", "alpha_hi")  # sides; also the names of their factors
+KINDS = ("frames", "segments", "decoded")  # of intervals, each with factors of its own
+
+
+def check_calibration(config):
+    """Raise InputError for factors as earlier versions wrote them, which were lists."""
+    if any(isinstance(config.get("calibration", {}).get(kind), list) for kind in KINDS):
+        raise InputError(
+            "the calibration in config.json of these weights is of an earlier version; run main/calibrate.py anew, or "
+            "delete it from config.json."
+        )
 
 
 def calibrated(pred, calibration):
@@ -24,7 +38,7 @@ def calibrated(pred, calibration):
     ----------
     pred : Prediction
     calibration : dict
-        "frames": knots, see `stretch`; "temperature". Empty changes nothing.
+        "frames": factors, see `stretch`; "temperature". Empty changes nothing.
 
     Returns
     -------
@@ -32,8 +46,8 @@ def calibrated(pred, calibration):
     """
     if not calibration:
         return pred
-    ends = {name: tuple(getattr(pred, name + end) for end in ("", "_lo", "_hi")) for name in ("log10_k", "alpha")}
-    ends = stretch(ends, calibration["frames"])
+    ends = {name: tuple(getattr(pred, name + end) for end in ("", "_lo", "_hi")) for name in NAMES}
+    ends = stretch(ends, calibration["frames"], pred.sigma_known)
     (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
     return replace(
         pred,
@@ -42,38 +56,65 @@ def calibrated(pred, calibration):
         log10_k_hi=k_hi,
         alpha_lo=alpha_lo,
         alpha_hi=alpha_hi,
+        correlation=ends["correlation"],
     )
 
 
-def condition(by, ends, of):
-    """The value on which a factor depends, (N,): log10 of the width of the interval of `of`, or alpha."""
-    _, low, high = ends[of]
-    return ends["alpha"][0] if by == "alpha" else np.log10(np.maximum(high - low, SMALLEST_WIDTH))
+def conditions(ends):
+    """Values on which factors depend: for the sides of K and for those of alpha, by name, each (N,).
+
+    Parameters
+    ----------
+    ends : dict
+        As `stretch` takes it.
+
+    Returns
+    -------
+    list of dict
+        For log10_k and alpha: "alpha", and "width", log10 of the width of the interval, decades or alpha.
+    """
+    alpha = ends["alpha"][0]
+    widths = [np.maximum(ends[name][2] - ends[name][1], SMALLEST_WIDTH) for name in NAMES]
+    return [{"alpha": alpha, "width": np.log10(width)} for width in widths]
 
 
-def stretch(ends, knots):
-    """Make intervals wider or narrower by factors.
+def stretch(ends, factors, known):
+    """Make each side of intervals wider or narrower by factors, and add the correlation of the errors.
 
     Parameters
     ----------
     ends : dict
         log10_k and alpha: point values, low and high ends of their intervals, each (N,).
-    knots : list of dict
-        Factors, applied one after the other: "of" (log10_k or alpha), "by" (width or alpha, see `condition`), "at" and
-        "factor", lists between which the factor is interpolated.
+    factors : dict
+        "known" and "unknown", for the localisation error. Each of them holds "at", the values of alpha and of width
+        (`conditions`) at which factors are given; for each of `INTERVALS` its factors "alpha" and "width", which are
+        interpolated on a logarithmic scale and multiplied; and "correlation", at the values of alpha. Empty: widths
+        stay as they are, and the correlation is 0.
+    known : numpy.ndarray, shape (N,)
+        Whether the localisation error is known.
 
     Returns
     -------
     dict
-        As `ends`; the ends of alpha stay within 0 and 2.
+        As `ends`, and correlation (N,). The ends of alpha are not cut at 0 and 2, because K in other units of time
+        needs the whole width.
     """
-    ends = dict(ends)
-    for knot in knots:
-        point, low, high = ends[knot["of"]]
-        factor = np.interp(condition(knot["by"], ends, knot["of"]), knot["at"], knot["factor"])
-        ends[knot["of"]] = point, point - factor * (point - low), point + factor * (high - point)
-    point, low, high = ends["alpha"]
-    return ends | {"alpha": (point, np.clip(low, 0.0, MAX_ALPHA), np.clip(high, 0.0, MAX_ALPHA))}
+    if not factors:
+        return ends | {"correlation": np.zeros(len(ends["alpha"][0]))}
+    places = conditions(ends)
+    factor, correlation = np.ones((len(INTERVALS), len(known))), np.zeros(len(known))
+    for name, rows in (("known", known), ("unknown", ~known)):
+        found = factors[name]
+        for i, side in enumerate(INTERVALS):
+            place = places[i // 2]
+            logs = [np.interp(place[by][rows], found["at"][by], np.log(found[side][by])) for by in found[side]]
+            factor[i, rows] = np.exp(np.sum(logs, axis=0))
+        correlation[rows] = np.interp(places[0]["alpha"][rows], found["at"]["alpha"], found["correlation"])
+    result = {"correlation": correlation}
+    for name, below, above in zip(NAMES, factor[::2], factor[1::2], strict=True):
+        point, low, high = ends[name]
+        result[name] = point, point - below * (point - low), point + above * (high - point)
+    return result
 
 
 def temper(probabilities, temperature):
@@ -109,7 +150,7 @@ def pooled_intervals(pred, segments):
         "alpha": np.array([s.alpha for s in segments], dtype=np.float64),
     }
     result = {}
-    for name in ("log10_k", "alpha"):
+    for name in NAMES:
         frames, low, high = (getattr(pred, name + end) for end in ("", "_lo", "_hi"))
         mean, below, above = (pooled_mean(v, pred, square, starts) for v in (frames, frames - low, high - frames))
         value = np.where(trapped, mean, found[name])
@@ -125,7 +166,8 @@ def pooled_intervals(pred, segments):
 def segment_ends(pred, segments, calibration):
     """`pooled_intervals` stretched by the factors for segments of the networks, or for decoded ones."""
     kind = "decoded" if any(s.is_decoded for s in segments) else "segments"
-    return stretch(pooled_intervals(pred, segments), calibration.get(kind, []))
+    known = pred.sigma_known[[s.start for s in segments]]
+    return stretch(pooled_intervals(pred, segments), calibration.get(kind, {}), known)
 
 
 def segment_intervals(pred, segments, calibration):
@@ -141,19 +183,21 @@ def segment_intervals(pred, segments, calibration):
     segments : list of Segment
         They cover the track; k in the unit of xy^2/frame^alpha.
     calibration : dict
-        "segments", "decoded": knots as `stretch` takes them. Where there are none, widths stay as they are.
+        "segments", "decoded": factors as `stretch` takes them. Where there are none, widths stay as they are.
 
     Returns
     -------
     list of Segment
-        With k_lo, k_hi (unit of k), alpha_lo and alpha_hi; NaN where the networks give no intervals.
+        With k_lo, k_hi (unit of k), alpha_lo and alpha_hi (not cut at 0 and 2); NaN where the networks give no
+        intervals; and with the correlation of the errors.
     """
     ends = segment_ends(pred, segments, calibration)
     (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = ends["log10_k"], ends["alpha"]
     rows = np.stack([10.0**k_lo, 10.0**k_hi, alpha_lo, alpha_hi], axis=1)  # (S, 4)
     rows[:, [0, 2]] *= np.array([[s.state != TRAPPED] for s in segments])
-    named = [dict(zip(INTERVALS, row, strict=True)) for row in rows.tolist()]
-    return [replace(segment, **ends) for segment, ends in zip(segments, named, strict=True)]
+    names = (*INTERVALS, "correlation")
+    columns = np.column_stack([rows, ends["correlation"]]).tolist()
+    return [replace(s, **dict(zip(names, row, strict=True))) for s, row in zip(segments, columns, strict=True)]
 
 
 def intervals_of_tracks(preds, segmented, calibration):

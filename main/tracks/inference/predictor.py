@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from main.tracks.features import N_FEATURES
 from main.tracks.forward import forward, frame_values, pack, padded_batch, unpack
-from main.tracks.inference.calibration import MAX_ALPHA, calibrated
+from main.tracks.inference.calibration import MAX_ALPHA, calibrated, check_calibration
 from main.tracks.inference.changepoints import segmentation_options
 from main.tracks.inference.windows import longest_track, window_starts, window_weights, workers
 from main.tracks.pieces import bridge
@@ -36,7 +36,11 @@ class Prediction:
         Probability that a changepoint is at this frame; 0 where the networks have no such head.
     log10_k_lo, log10_k_hi, alpha_lo, alpha_hi : numpy.ndarray, shape (T,)
         Ends of the 90 % intervals of log10_k and alpha, given that the particle is not trapped; NaN where the
-        networks have no such heads.
+        networks have no such heads. Those of alpha may lie beyond 0 and 2.
+    correlation : numpy.ndarray, shape (T,)
+        Correlation of the errors of log10_k and alpha; 0 without calibration.
+    sigma_known : numpy.ndarray of bool, shape (T,)
+        Whether the localisation error was known to the networks.
     """
 
     log10_k: np.ndarray
@@ -47,11 +51,14 @@ class Prediction:
     log10_k_hi: np.ndarray | None = None
     alpha_lo: np.ndarray | None = None
     alpha_hi: np.ndarray | None = None
+    correlation: np.ndarray | None = None
+    sigma_known: np.ndarray | None = None
 
     def __post_init__(self):
-        for name in ("log10_k_lo", "log10_k_hi", "alpha_lo", "alpha_hi"):
+        defaults = dict.fromkeys(("log10_k_lo", "log10_k_hi", "alpha_lo", "alpha_hi"), np.nan)
+        for name, value in (defaults | {"correlation": 0.0, "sigma_known": False}).items():
             if getattr(self, name) is None:
-                setattr(self, name, np.full(len(self.alpha), np.nan))
+                setattr(self, name, np.full(len(self.alpha), value))
 
 
 class Predictor:
@@ -133,7 +140,8 @@ class Predictor:
             results = zip(batches, pool.map(predict_batch, batches, groups), strict=True)
             results = tqdm(results, "inference", len(batches), unit="batch", disable=not progress)
             mean = blend_windows(results, lengths, self.window)
-        whole = calibrated(prediction_of(unpack(mean)), self.calibration)
+        known = np.repeat(np.isfinite(sigma), lengths)
+        whole = calibrated(prediction_of(unpack(mean), known), self.calibration)
         borders = np.cumsum(lengths)[:-1]
         columns = [np.split(getattr(whole, field.name), borders) for field in fields(Prediction)]
         return [Prediction(*parts) for parts in zip(*columns, strict=True)]
@@ -175,7 +183,7 @@ def blend_windows(results, lengths, window: int) -> np.ndarray:
     return total / weight
 
 
-def prediction_of(values: dict) -> Prediction:
+def prediction_of(values: dict, sigma_known: np.ndarray | None = None) -> Prediction:
     """Values of N frames, as `forward.unpack` gives them, as one Prediction with alpha within 0 and 2."""
     log10_k, alpha = values["log10_k"], values["alpha"]
     (k_below, k_above), (alpha_below, alpha_above) = values["k_interval"].T, values["alpha_interval"].T
@@ -186,8 +194,9 @@ def prediction_of(values: dict) -> Prediction:
         p_change=values["p_change"],
         log10_k_lo=log10_k - k_below,
         log10_k_hi=log10_k + k_above,
-        alpha_lo=np.clip(alpha - alpha_below, 0.0, MAX_ALPHA),
-        alpha_hi=np.clip(alpha + alpha_above, 0.0, MAX_ALPHA),
+        alpha_lo=alpha - alpha_below,
+        alpha_hi=alpha + alpha_above,
+        sigma_known=sigma_known,
     )
 
 
@@ -208,6 +217,7 @@ def load_predictor(weights, device: str):
     try:
         nets, config = load_weights(weights, device)
         segmentation_options(config)
+        check_calibration(config)
         if set(nets) == {"k"}:
             raise ValueError(f"{weights}: weights that read D alone (for main.tracks.diffusion)")
         if config.get("features", "default") not in N_FEATURES:

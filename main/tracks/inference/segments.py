@@ -29,7 +29,9 @@ class Segment:
     state : int
         Index into `simulations.parameters.STATES`.
     k_lo, k_hi, alpha_lo, alpha_hi : float
-        Ends of the 90 % intervals of k and alpha; NaN where there are none.
+        Ends of the 90 % intervals of k and alpha; NaN where there are none. Those of alpha may lie beyond 0 and 2.
+    correlation : float
+        Correlation of the errors of log10 k and alpha.
     p_change_start : float
         Probability that a changepoint lies within 5 frames of the start; NaN for the first segment of a track.
     change_width : float
@@ -47,6 +49,7 @@ class Segment:
     k_hi: float = np.nan
     alpha_lo: float = np.nan
     alpha_hi: float = np.nan
+    correlation: float = 0.0
     p_change_start: float = np.nan
     change_width: float = np.nan
     decoded_log10_k: tuple[float, float] | None = None

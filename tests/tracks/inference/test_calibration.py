@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from main.tracks.benchmark import fit_calibration
+from main.tracks.benchmark import fit_calibration, fit_intervals
 from main.tracks.benchmark.errors import calibration_error
 from main.tracks.inference import calibration as cal
 from main.tracks.inference.predictor import Prediction, Predictor
 from main.tracks.inference.segments import Segment
+from main.tracks.table import add_half_widths
+from main.utils.errors import InputError
 from main.utils.weights import WEIGHTS_DIR, load_weights, read_config
 from simulations.parameters import FREE
 
@@ -17,46 +19,68 @@ SETS = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json") if "calib
 TRACKS = 400  # of each prior
 
 
-def knots(factor):
-    return [{"of": name, "by": "alpha", "at": [0.0, 1.0], "factor": [factor, factor]} for name in fit_calibration.NAMES]
+def factors(k=1.0, alpha=1.0, correlation=0.0):
+    """The same factor for both sides of K, and of alpha, everywhere."""
+    sides = {side: {"alpha": [k if side.startswith("k") else alpha], "width": [1.0]} for side in cal.INTERVALS}
+    found = {"at": {"alpha": [1.0], "width": [0.0]}, "correlation": [correlation]} | sides
+    return {"known": found, "unknown": found}
 
 
-def test_factors_are_interpolated_and_alpha_stays_in_its_range():
-    table = [
-        {"of": "log10_k", "by": "width", "at": [-1.0, 0.0], "factor": [1.0, 2.0]},
-        {"of": "alpha", "by": "alpha", "at": [0.5, 1.5], "factor": [1.0, 3.0]},
-    ]
-    width, alpha = np.array([0.1, 10**-0.5, 5.0]), np.array([1.0, 1.9, 0.2])
+def test_factors_are_interpolated_multiplied_and_differ_by_side_and_knowledge():
+    table = factors()["known"] | {
+        "at": {"alpha": [0.5, 1.5], "width": [-1.0, 0.0]},
+        "k_lo": {"alpha": [1.0, 1.0], "width": [1.0, 4.0]},
+        "k_hi": {"alpha": [1.0, 3.0], "width": [2.0, 2.0]},
+        "alpha_lo": {"alpha": [1.0, 9.0], "width": [1.0, 1.0]},
+        "alpha_hi": {"alpha": [5.0, 5.0], "width": [1.0, 1.0]},
+        "correlation": [-0.5, 0.5],
+    }
+    width, alpha = np.array([0.1, 10**-0.5, 5.0, 5.0]), np.array([1.0, 1.9, 0.2, 0.2])
     ends = {"log10_k": (0 * width, -width / 4, 3 * width / 4), "alpha": (alpha, alpha - 0.1, alpha + 0.1)}
-    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = cal.stretch(ends, table).values()
-    assert np.allclose(-k_lo, width / 4 * [1, 1.5, 2]) and np.allclose(k_hi, 3 * width / 4 * [1, 1.5, 2])
-    assert np.allclose(alpha_lo, [0.8, 1.6, 0.1]) and np.allclose(alpha_hi, [1.2, 2.0, 0.3])
-    assert all(np.array_equal(cal.stretch(ends, [])[name], ends[name]) for name in ends)
+    known = np.array([True, True, True, False])
+    found = cal.stretch(ends, {"known": table, "unknown": factors()["known"]}, known)
+    (_, k_lo, k_hi), (_, alpha_lo, alpha_hi) = found["log10_k"], found["alpha"]
+    assert np.allclose(-k_lo, width / 4 * [1, 2, 4, 1]) and np.allclose(k_hi, 3 * width / 4 * [12**0.5, 6, 2, 1])
+    assert np.allclose(alpha_lo, [0.7, 1.0, 0.1, 0.1]) and np.allclose(alpha_hi, [1.5, 2.4, 0.7, 0.3])
+    assert np.allclose(found["correlation"], [0, 0.5, -0.5, 0])
+    assert all(np.array_equal(cal.stretch(ends, {}, known)[name], ends[name]) for name in ends)
 
 
 def test_fitted_factors_cover_90_percent_of_new_values():
-    """Widths too small below, too large above, and more so where alpha is high; 3 standard errors of a share."""
+    """Sides of wrong widths, more so where alpha is high; errors correlated, K biased where sigma is hidden."""
     rng = np.random.default_rng(0)
 
     def draw(n):
-        sd, alpha = 10 ** rng.uniform(-2, 0, n), rng.uniform(0.4, 1.6, n)
-        point, size = rng.normal(size=n), sd * np.where(alpha > 1.3, 1.0, 0.5)
-        truth = {"log10_k": point + sd * rng.normal(size=n), "alpha": alpha + 0.05 * rng.normal(size=n)}
-        ends = {"log10_k": (point, point - 0.8 * size, point + 3.3 * size), "alpha": (alpha, alpha - 0.3, alpha + 0.3)}
-        return truth, ends
+        alpha, known = rng.uniform(0.4, 1.6, n), rng.random(n) < 0.5
+        sd, shared = 10 ** rng.uniform(-1.5, -0.5, n), rng.normal(size=n)
+        error = sd * (0.8 * shared + 0.6 * rng.normal(size=n)) + np.where(known, 0, 2 * sd)
+        of_alpha = 0.1 * shared * np.where(alpha > 1, 2.0, 1.0)
+        truth = {"log10_k": -error, "alpha": alpha - of_alpha}
+        ends = {"log10_k": (0 * sd, -sd, 3 * sd), "alpha": (alpha, alpha - 0.1, alpha + 0.3)}
+        return fit_intervals.Values(truth, ends, known, (alpha > 1).astype(int), np.ones(2))
 
-    def inside(truth, ends, name, rows=slice(None)):
-        _, low, high = ends[name]
-        return ((low <= truth[name]) & (truth[name] <= high))[rows].mean()
+    def inside(values, table, name, rows, lag=0.0):
+        found = cal.stretch(values.ends, table, values.known)
+        (k, k_lo, k_hi), (alpha, alpha_lo, alpha_hi) = found["log10_k"], found["alpha"]
+        if name == "alpha":
+            return ((alpha_lo <= values.truth["alpha"]) & (values.truth["alpha"] <= alpha_hi))[rows].mean()
+        error = values.truth["log10_k"] - k + lag * (values.truth["alpha"] - alpha)
+        low = add_half_widths(k - k_lo, alpha - alpha_lo, found["correlation"], lag)
+        high = add_half_widths(k_hi - k, alpha_hi - alpha, found["correlation"], lag)
+        return ((-low <= error) & (error <= high))[rows].mean()
 
-    truth, ends = draw(40_000)
-    table = fit_calibration.fit_knots(truth, ends, np.ones(40_000))
-    assert abs(inside(truth, ends, "log10_k") - 0.9) > 0.05 and inside(truth, ends, "alpha") > 0.99
-    truth, ends = draw(40_000)
-    for name in fit_calibration.NAMES:
-        for rows in (ends["alpha"][0] < 1, ends["alpha"][0] > 1.5):
-            allowed = 3 * np.sqrt(0.09 / rows.sum() + 0.09 / 8000) + 0.005  # of these, of the groups, interpolation
-            assert abs(inside(truth, cal.stretch(ends, table), name, rows) - 0.9) < allowed
+    table = fit_intervals.fit_factors(draw(2500))
+    new = draw(20_000)
+    for known in (True, False):
+        for cell in (0, 1):
+            rows = (new.known == known) & (new.cell == cell)
+            shares = [inside(new, table, *of) for of in (("k", rows), ("alpha", rows), ("k", rows, fit_intervals.LAG))]
+            assert min(shares) > 0.86 and max(shares) < 0.97
+    independent = {name: of | {"correlation": [0.0] * 5} for name, of in table.items()}
+    everywhere = np.ones(20_000, bool)
+    joint = ("k", everywhere, fit_intervals.LAG)
+    assert inside(new, independent, *joint) < inside(new, table, *joint) - 0.02
+    assert inside(new, {}, "k", everywhere) < 0.8
 
 
 def test_temperature_is_found_and_keeps_the_most_probable_state():
@@ -71,6 +95,21 @@ def test_temperature_is_found_and_keeps_the_most_probable_state():
     assert calibration_error(too_sure.max(axis=1), hit) > 0.1
 
 
+def test_calibration_of_an_earlier_version_is_refused_in_one_sentence():
+    cal.check_calibration({"calibration": {"temperature": 1.0, "frames": {}, "segments": factors()}})
+    cal.check_calibration({})
+    with pytest.raises(InputError, match="earlier version"):
+        cal.check_calibration({"calibration": {"frames": [{"of": "alpha"}]}})
+
+
+def test_stationary_tracks_never_change_and_have_5_to_200_frames():
+    tracks = fit_calibration.simulate_labelled_tracks("stationary", 200, 3)
+    lengths = np.array([len(t["xy"]) for t in tracks])
+    assert len(tracks) == 200 and lengths.min() < 10 and 100 < lengths.max() <= 200
+    assert all(np.ptp(t[name]) == 0 for t in tracks for name in ("k", "alpha", "state"))
+    assert len({t["sample"] for t in tracks}) == 200
+
+
 def constant(n, k, trapped=0.0):
     probs = np.tile([trapped, 0, 1 - trapped, 0], (n, 1))
     ends = np.full(n, k - 0.1), np.full(n, k + 0.3), np.full(n, 0.8), np.full(n, 1.3)
@@ -79,9 +118,10 @@ def constant(n, k, trapped=0.0):
 
 def test_intervals_of_segments():
     segments = [Segment(start=0, end=4, k=0.1, alpha=1.0, state=2), Segment(start=4, end=9, k=0.0, alpha=0.0, state=0)]
-    moving, trapped = cal.segment_intervals(constant(9, -1), segments, {"segments": knots(2.0)})
+    moving, trapped = cal.segment_intervals(constant(9, -1), segments, {"segments": factors(2.0, 2.0, 0.3)})
     assert moving.k_lo == pytest.approx(10**-1.2) and moving.k_hi == pytest.approx(10**-0.4)
     assert moving.alpha_lo == pytest.approx(0.6) and moving.alpha_hi == pytest.approx(1.6)
+    assert moving.correlation == 0.3
     assert trapped.k_lo == trapped.alpha_lo == 0 and trapped.k == 0
     assert trapped.k_hi == pytest.approx(10**-0.4) and trapped.alpha_hi == pytest.approx(1.6)
 
@@ -95,7 +135,7 @@ def test_intervals_of_many_tracks_are_those_of_each():
     ]
     read = replace(segmented[1][0], decoded_alpha=(0.1, 1.9), decoded_log10_k=(-3, 3))
     decoded = [segmented[0], [read], segmented[2]]
-    options = {"segments": knots(2.0), "decoded": knots(0.5)}
+    options = {"segments": factors(2.0), "decoded": factors(0.5)}
     for segments in (segmented, decoded):
         expected = [cal.segment_intervals(p, s, options) for p, s in zip(preds, segments, strict=True)]
         assert cal.intervals_of_tracks(preds, segments, options) == expected
@@ -109,11 +149,17 @@ def test_truth_of_a_segment_is_that_of_most_of_its_frames():
     assert k.tolist() == [1, 2, 3] and alpha.tolist() == [1, 1, 1] and state.tolist() == [2, 2, 0]
 
 
-def test_fit_does_not_depend_on_an_earlier_calibration():
+def test_fit_does_not_depend_on_an_earlier_calibration(monkeypatch):
+    monkeypatch.setattr(fit_intervals, "STEPS", 3)
     nets, config = load_weights("fast")
     tracks = fit_calibration.simulate_labelled_tracks("broad", 60, 1)
-    groups = [(tracks, np.array([t["sigma"] for t in tracks]), 1)]
-    absurd = {"temperature": 9.0, "frames": knots(5.0), "segments": knots(0.1)}
+    sigma = np.array([t["sigma"] for t in tracks])
+    still = fit_calibration.simulate_labelled_tracks("stationary", 40, 1)
+    groups = [
+        fit_calibration.Group(tracks, sigma, 1),
+        fit_calibration.Group(still, np.full(len(still), np.nan), 1, by_truth=True),
+    ]
+    absurd = {"temperature": 9.0, "frames": factors(5.0), "segments": factors(0.1)}
     bare = {name: value for name, value in config.items() if name != "calibration"}
     fitted = fit_calibration.fit_calibration(nets, bare, groups)
     assert fitted == fit_calibration.fit_calibration(nets, config | {"calibration": absurd}, groups)
@@ -160,8 +206,8 @@ def share_inside(tracks, predictions, name, factor=1.0):
     inside, moving = np.zeros(len(tracks)), np.zeros(len(tracks))
     for i, (track, p) in enumerate(zip(tracks, predictions, strict=True)):
         truth = track["alpha"] if name == "alpha" else np.log10(np.maximum(track["k"], 1e-12))
-        ends = {n: tuple(getattr(p, n + end) for end in ("", "_lo", "_hi")) for n in fit_calibration.NAMES}
-        _, low, high = cal.stretch(ends, knots(factor))[name]
+        value, low, high = (getattr(p, name + end) for end in ("", "_lo", "_hi"))
+        low, high = value - factor * (value - low), value + factor * (high - value)
         moves = track["state"] != 0
         inside[i], moving[i] = ((low <= truth) & (truth <= high))[moves].sum(), moves.sum()
     share = inside.sum() / moving.sum()
@@ -186,7 +232,7 @@ def sure_enough(tracks, predictions, temperature=1.0):
     return calibration_error(probs.max(axis=1), right) < 0.02 + 2 * error
 
 
-@pytest.mark.parametrize("name", fit_calibration.NAMES)
+@pytest.mark.parametrize("name", cal.NAMES)
 def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name):
     assert covers(small_set, predicted, name)
     assert not covers(small_set, predicted, name, 1.75) and not covers(small_set, predicted, name, 1 / 1.5)
