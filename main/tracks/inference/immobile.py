@@ -5,14 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import logit, logsumexp
 
-from main.tracks.inference.motion_test import (
-    CRITICAL_NATS,
-    TEST_ALPHAS,
-    is_too_quiet,
-    mode_power,
-    motion_evidence,
-    motion_ratio,
-)
+from main.tracks.inference.motion_test import TEST_ALPHAS, is_too_quiet, motion_ratio, shows_motion
 from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 from main.tracks.inference.stays import MIN_STAY_FRAMES, find_stays
 from simulations.parameters import TRAPPED
@@ -34,9 +27,9 @@ def decide_immobile(preds, segmented, tracks, sigma) -> tuple[list, list[list[Se
     """Decide which stretches of tracks are immobile (trapped), by the test where the localisation error is known.
 
     A track whose positions are consistent with K = 0 is one trapped segment. In the others, stays are found by
-    `find_stays`, segments that the test rejects move, and segments of 20 frames or more that it does not reject, or
-    that the networks call trapped, are trapped. Changepoints elsewhere stay. Where a track was decoded with its
-    sample, whose components say more than a track alone, its changepoints stay.
+    `find_stays`; segments in which the test finds motion move; those without are trapped if the networks call them
+    so, or if they have 20 frames or more and are likelier immobile than slow. Other changepoints stay. Where a track
+    was decoded with its sample, whose components say more than a track alone, its changepoints stay.
 
     Parameters
     ----------
@@ -67,15 +60,16 @@ def _decide(pred, segments, track, sigma):
     """`decide_immobile` of one track."""
     frame = np.flatnonzero(~np.isnan(track[:, 0]))
     xy = track[frame] - track[frame].mean(axis=0)
-    if not sigma > 0 or is_too_quiet(mode_power(xy) / sigma**2):
+    if not sigma > 0 or is_too_quiet(xy, sigma):
         return pred, segments, _is_unclear(xy, frame, segments, np.nan)
     xy /= sigma
     if any(s.is_decoded for s in segments):
         segments = _test_decoded(pred, segments, xy, frame, sigma)
         stays = [(s.start, s.end) for s in segments if s.state == TRAPPED]
     else:
-        moves = motion_evidence(xy, 1.0) > CRITICAL_NATS
-        stays = _trapped_stretches(pred, segments, xy, frame, sigma) if moves else [(0, len(track))]
+        stays = [(0, len(track))]
+        if shows_motion(xy, 1.0) or not _is_sure(pred, segments, xy, frame, stays):
+            stays = _trapped_stretches(pred, segments, xy, frame, sigma)
         if stays != [(s.start, s.end) for s in segments if s.state == TRAPPED]:
             segments = _segment_again(pred, segments, stays)
     return _agree(pred, stays), segments, _is_unclear(xy, frame, segments, 1.0)
@@ -87,41 +81,55 @@ def _test_decoded(pred, segments, xy, frame, sigma) -> list[Segment]:
     A trapped segment that moves gets the values of the networks. One that was decoded as moving is trapped only if its
     positions show no motion and contradict the decoded one.
     """
-    found = _stays_between(pred, segments, xy, frame, sigma)
-    moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
+    moves, values = _inner_motion(segments, xy, frame), _moving_values(pred, segments)
+    found = _stays_between(segments, values, moves, xy, frame, sigma)
     tested = []
-    for segment, value in zip(segments, moving, strict=True):
-        slow = _inner_evidence(segment, xy, frame) <= CRITICAL_NATS
+    for segment, value, motion in zip(segments, values, moves, strict=True):
         if segment.state == TRAPPED:
-            tested.append(segment if slow or _stands_mostly(segment, found) else value)
+            tested.append(value if motion and not _stands_mostly(segment, found) else segment)
             continue
-        rows = slice(*np.searchsorted(frame, (segment.start, segment.end)))
-        k, alpha = segment.k / sigma**2, np.abs(np.array(TEST_ALPHAS) - segment.alpha).argmin()
-        if slow and motion_ratio(xy[rows], np.array([k]), alpha)[0] < -MIN_CONTRADICTION_NATS:
+        alpha = np.abs(np.array(TEST_ALPHAS) - segment.alpha).argmin()
+        ratio = motion_ratio(_within(xy, frame, segment.start, segment.end), np.array([segment.k / sigma**2]), alpha)
+        if not motion and ratio[0] < -MIN_CONTRADICTION_NATS:
             segment = replace(segment, k=0.0, alpha=0.0, state=TRAPPED, decoded_log10_k=None, decoded_alpha=None)
         tested.append(segment)
     return merge_trapped(tested)
 
 
-def _evidence_within(xy, frame, start, end, sigma) -> float:
-    """`motion_evidence` of the positions in the frames from start to end (exclusive); 0 for fewer than two."""
-    rows = slice(*np.searchsorted(frame, (start, end)))
-    return motion_evidence(xy[rows], sigma) if rows.stop - rows.start > 1 else 0.0
+def _within(xy, frame, start, end) -> np.ndarray:
+    """Positions in the frames from start to end (exclusive)."""
+    return xy[slice(*np.searchsorted(frame, (start, end)))]
 
 
 def _is_unclear(xy, frame, segments, sigma) -> bool:
     """Whether a segment is said to move and its positions do not show it."""
     moving = (s for s in segments if s.state != TRAPPED)
-    return any(_evidence_within(xy, frame, s.start, s.end, sigma) <= CRITICAL_NATS for s in moving)
+    return any(not shows_motion(_within(xy, frame, s.start, s.end), sigma) for s in moving)
+
+
+def _inner_motion(segments, xy, frame) -> list[bool]:
+    """Whether segments show motion; without the frames at their borders, which the networks place a little off."""
+    margins = [min(INNER_MARGIN_FRAMES, s.n_frames // 4) for s in segments]
+    inner = [_within(xy, frame, s.start + m, s.end - m) for s, m in zip(segments, margins, strict=True)]
+    return [shows_motion(positions, 1.0) for positions in inner]
+
+
+def _moving_values(pred, segments) -> list[Segment]:
+    """The segments with the values and states that they have if they move."""
+    return segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
 
 
 def _trapped_stretches(pred, segments, xy, frame, sigma) -> list[tuple[int, int]]:
     """Immobile stretches of a track that moves, in frames (first, last + 1), in order; xy in units of sigma."""
-    found = _stays_between(pred, segments, xy, frame, sigma)
+    moves = _inner_motion(segments, xy, frame)
+    found = _stays_between(segments, _moving_values(pred, segments), moves, xy, frame, sigma)
     stays, unseen = [], []
-    for segment in segments:
-        if _is_slow(segment, xy, frame) or (segment.state == TRAPPED and _stands_mostly(segment, found)):
-            (stays if segment.state == TRAPPED else unseen).append((segment.start, segment.end))
+    for segment, motion in zip(segments, moves, strict=True):
+        ends = (segment.start, segment.end)
+        if segment.state == TRAPPED and (not motion or _stands_mostly(segment, found)):
+            stays.append(ends)
+        elif not motion and segment.n_frames >= MIN_TEST_FRAMES:
+            unseen.append(ends)
     new = [(a, b) for a, b in found if not any(a > c - MIN_STAY_FRAMES and b < d + MIN_STAY_FRAMES for c, d in stays)]
     new += [(a, b) for a, b in unseen if not any(a < d and c < b for c, d in new)]
     if new and _log_odds_of_stays(pred, segments, xy, frame, new) > MIN_STAY_LOG_ODDS:
@@ -132,17 +140,21 @@ def _trapped_stretches(pred, segments, xy, frame, sigma) -> list[tuple[int, int]
     return _join(sorted(stays), len(pred.alpha))
 
 
-def _stays_between(pred, segments, xy, frame, sigma) -> list[tuple[int, int]]:
+def _stays_between(segments, values, moves, xy, frame, sigma) -> list[tuple[int, int]]:
     """Stays by `find_stays`, in frames; segments whose motion is not seen count as the nearest one that moves."""
-    fast = np.flatnonzero([s.state != TRAPPED and _inner_evidence(s, xy, frame) > CRITICAL_NATS for s in segments])
+    fast = np.flatnonzero([m and s.state != TRAPPED for s, m in zip(segments, moves, strict=True)])
     if not len(fast):
         return []
-    moving = segment_values(pred, [s.start for s in segments[1:]], trapped_odds=0.0)
     nearest = fast[np.abs(fast[None] - np.arange(len(segments))[:, None]).argmin(axis=1)]
-    k = np.array([moving[i].k for i in nearest]) / sigma**2
-    alpha = np.array([moving[i].alpha for i in nearest])
+    k, alpha = np.array([(values[i].k / sigma**2, values[i].alpha) for i in nearest]).T
     edges = np.array([s.start for s in segments] + [segments[-1].end])
     return [(int(frame[a]), int(frame[b - 1]) + 1) for a, b in find_stays(xy, frame, edges, k, alpha)]
+
+
+def _is_sure(pred, segments, xy, frame, stays) -> bool:
+    """Whether stays without visible motion are long enough for the test, or likely enough."""
+    shortest = min(b - a for a, b in stays)
+    return shortest >= MIN_TEST_FRAMES or _log_odds_of_stays(pred, segments, xy, frame, stays) > MIN_STAY_LOG_ODDS
 
 
 def _stands_mostly(segment, found) -> bool:
@@ -161,22 +173,10 @@ def _log_odds_of_stays(pred, segments, xy, frame, stays) -> float:
     fastest = max((s.k for s in certain), default=0.0)
     slow = [(s.start, s.end) for s in certain if s.k < SLOW_RATIO * fastest]
     slow = [(a, b) for a, b in slow if not any(c < b and a < d for c, d in stays)]
-    rows = [slice(*np.searchsorted(frame, stay)) for stay in [*stays, *slow]]
-    motion = sum(motion_ratio(xy[row], SLOW_K, TEST_ALPHAS.index(1.0)) for row in rows)
+    stretches = [_within(xy, frame, *stay) for stay in [*stays, *slow]]
+    motion = sum(motion_ratio(positions, SLOW_K, TEST_ALPHAS.index(1.0)) for positions in stretches)
     trapped = np.concatenate([pred.state_probs[a:b, TRAPPED] for a, b in stays])
     return float(logit(np.clip(trapped, 1e-6, 1 - 1e-6)).mean() - logsumexp(motion) + np.log(len(SLOW_K)))
-
-
-def _is_slow(segment, xy, frame) -> bool:
-    """Whether the test finds no motion in a segment that has enough frames for it, or that is called trapped."""
-    enough = segment.state == TRAPPED or segment.n_frames >= MIN_TEST_FRAMES
-    return enough and _inner_evidence(segment, xy, frame) <= CRITICAL_NATS
-
-
-def _inner_evidence(segment, xy, frame) -> float:
-    """Evidence without the frames at the borders, where the networks place a changepoint a little off."""
-    margin = min(INNER_MARGIN_FRAMES, segment.n_frames // 4)
-    return _evidence_within(xy, frame, segment.start + margin, segment.end - margin, 1.0)
 
 
 def _join(stays, n_frames) -> list[tuple[int, int]]:
@@ -194,10 +194,12 @@ def _join(stays, n_frames) -> list[tuple[int, int]]:
 def _segment_again(pred, segments, stays) -> list[Segment]:
     """Segments of which the stays are the trapped ones; the other changepoints stay, unless they are near a border."""
     borders = {border for stay in stays for border in stay if 0 < border < len(pred.alpha)}
+    before = [s.start for s in segments[1:]]
+    near = [border for border in borders if border not in before]
     kept = [
-        s.start
-        for s in segments[1:]
-        if all(s.start < a - NEAR_BORDER_FRAMES or s.start > b + NEAR_BORDER_FRAMES for a, b in stays)
+        c
+        for c in before
+        if not any(a <= c <= b for a, b in stays) and not any(abs(c - border) <= NEAR_BORDER_FRAMES for border in near)
     ]
     values = segment_values(pred, sorted(borders.union(kept)), trapped_odds=0.0)
     trapped = {a for a, _ in stays}

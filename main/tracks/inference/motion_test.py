@@ -17,8 +17,10 @@ SIGMA_TOLERANCE = 0.05  # relative error of the localisation error at which the 
 # Evidence from which on a stretch moves: exceeded by 2 % of beads whose true localisation error is 5 % larger than
 # given, by 1 % where it is right, for 3 to 400 frames alike. Simulated; misc/LOG.md, 2026-11-24 (4).
 CRITICAL_NATS = 2.4
+OBVIOUS_SCATTER = 30.0  # times the variance that the localisation error makes; no test is needed
 TEST_ALPHAS = (0.2, 0.5, 1.0, 1.5)  # anomalous exponents of motion that the test looks for
 N_TEST_K = 12  # values of K for each alpha, evenly spaced on a logarithmic scale
+N_WRAPS = 8  # terms on either side of the spectral density that are summed one by one
 MAX_TEST_K = 30.0  # in units of sigma^2/frame^alpha; faster motion is significant on three frames
 TOO_QUIET_SD = 4.0  # below the scatter that the localisation error makes: it is wrong, and nothing is tested
 
@@ -39,10 +41,10 @@ def mode_variances(n_frames: int) -> np.ndarray:
         sum_k |w + 2 pi k|^(-1 - a), as in Whittle's likelihood.
     """
     frequency = np.pi * np.arange(1, n_frames)[:, None] / n_frames
-    wraps = 2 * np.pi * np.arange(-30, 31)
+    wraps = 2 * np.pi * np.arange(-N_WRAPS, N_WRAPS + 1)
     rows = []
     for alpha in TEST_ALPHAS:
-        tail = 2 * (2 * np.pi) ** (-1 - alpha) * 30.5**-alpha / alpha  # of the terms beyond 30
+        tail = 2 * (2 * np.pi) ** (-1 - alpha) * (N_WRAPS + 0.5) ** -alpha / alpha  # of the other terms
         total = (np.abs(frequency + wraps) ** (-1 - alpha)).sum(axis=1) + tail
         rows.append(2 * gamma(1 + alpha) * np.sin(np.pi * alpha / 2) * total)
     return np.array(rows)
@@ -69,6 +71,15 @@ def motion_evidence(xy: np.ndarray, sigma: float = np.nan) -> float:
         return _evidence(power / max(power.mean() / 2, 1e-300), mode_variances(len(xy)), 1e-12, 1e12)
     low, high = (1 - SIGMA_TOLERANCE) ** 2, (1 + SIGMA_TOLERANCE) ** 2
     return _evidence(power / sigma**2, mode_variances(len(xy)), low, high)
+
+
+def shows_motion(xy: np.ndarray, sigma: float = np.nan) -> bool:
+    """Whether positions (T, 2) show motion: `motion_evidence` above CRITICAL_NATS; never for fewer than two."""
+    if len(xy) < 2:
+        return False
+    if len(xy) * xy.var(axis=0).sum() > OBVIOUS_SCATTER * 2 * (len(xy) - 1) * sigma**2:
+        return True
+    return motion_evidence(xy, sigma) > CRITICAL_NATS
 
 
 def mode_power(xy: np.ndarray) -> np.ndarray:
@@ -109,10 +120,11 @@ def motion_ratio(xy, k, alpha_index) -> np.ndarray:
     return (mode_power(xy) / 2 * (1 - 1 / ratio) - np.log(ratio)).sum(axis=1)
 
 
-def is_too_quiet(power) -> bool:
-    """Whether the modes (T,), in units of sigma^2, scatter less than a localisation error of the lower bound would."""
-    lowest = 2 * (1 - SIGMA_TOLERANCE) ** 2
-    return power.mean() < lowest * (1 - TOO_QUIET_SD / np.sqrt(len(power)))
+def is_too_quiet(xy: np.ndarray, sigma: float) -> bool:
+    """Whether positions (T, 2) scatter less than the lowest localisation error that sigma allows would make them."""
+    n = len(xy) - 1
+    lowest = 2 * n * ((1 - SIGMA_TOLERANCE) * sigma) ** 2
+    return len(xy) * xy.var(axis=0).sum() < lowest * (1 - TOO_QUIET_SD / np.sqrt(max(n, 1)))
 
 
 def power_of_test(k_over_sigma2, n_frames, n_tracks: int = 1000, seed: int = 0) -> np.ndarray:
@@ -137,6 +149,5 @@ def power_of_test(k_over_sigma2, n_frames, n_tracks: int = 1000, seed: int = 0) 
         walks = rng.normal(size=(n_tracks, n, 2)).cumsum(axis=1)
         errors = rng.normal(size=(n_tracks, n, 2))
         for row, k in enumerate(k_over_sigma2):
-            evidence = [motion_evidence(xy, 1.0) for xy in np.sqrt(2 * k) * walks + errors]
-            found[row, column] = np.mean(np.array(evidence) > CRITICAL_NATS)
+            found[row, column] = np.mean([shows_motion(xy, 1.0) for xy in np.sqrt(2 * k) * walks + errors])
     return found

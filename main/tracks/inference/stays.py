@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from main.tracks.inference.motion_test import CRITICAL_NATS, motion_evidence
+from main.tracks.inference.motion_test import shows_motion
 from main.utils.compiled import compiled
 
 SWITCH_NATS = 5.0  # price of a change between moving and immobile; misc/LOG.md, 2026-11-24 (4)
@@ -37,7 +37,7 @@ def find_stays(xy: np.ndarray, frame: np.ndarray, edges, k, alpha) -> list[tuple
     density = _moving_density(xy, frame, np.asarray(edges), np.asarray(k, float), np.asarray(alpha, float))
     start = _decode(xy, density, SWITCH_NATS)
     stays = [(int(start[t]), int(t) + 1) for t in np.flatnonzero(start >= 0)]
-    return [stay for stay in stays if motion_evidence(xy[slice(*stay)], 1.0) <= CRITICAL_NATS]
+    return [stay for stay in stays if not shows_motion(xy[slice(*stay)], 1.0)]
 
 
 @compiled
