@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
-from main.tracks.samples.mixture import Mixture, mixture_of_segments, spread_out, update_mixture
+from main.tracks.samples.mixture import Mixture, broaden, mixture_of_segments, spread_out, update_mixture
 from main.tracks.samples.particles import COARSE_MEMORY_STEPS, decode_particles
 from simulations.parameters import TRAPPED
 
@@ -41,7 +41,7 @@ def fit_sample(
     segments : list of list of Segment
         Of single tracks; the fit starts from them.
     preds : list of Prediction
-        Of single tracks; a second start takes the range of K from them.
+        Of single tracks; one of the starts takes the range of K from them.
     progress : bool
         Show a progress bar.
 
@@ -56,7 +56,7 @@ def fit_sample(
 
     def fit(n_moving, with_trapped):
         first = mixture_of_segments(segments, n_moving, with_trapped)
-        starts = [first, spread_out(first, log10_k)] if n_moving > 1 else [first]
+        starts = [first, broaden(first), *([spread_out(first, log10_k)] if n_moving > 1 else [])]
         mixture, evidence = fit_components(tracks, sigma, starts)
         price = 0.5 * mixture.n_parameters * np.log(n_steps) + MIN_NATS_PER_COMPONENT * n_moving * len(tracks)
         return evidence - price, mixture

@@ -12,6 +12,7 @@ from simulations.parameters import FREE, TRAPPED
 
 VARIANCE_TIMES_FRAMES = np.array([0.6, 1.2])  # of log10 K (decades^2) and of alpha of a segment
 MIN_SD = np.array([0.02, 0.02])  # of a component: decades of K, alpha
+START_SD = np.array([0.2, 0.2])  # decades of K, alpha; wider than errors of single tracks of 30 frames and more
 ALPHA_RANGE = (0.02, 1.998)  # where the likelihood is defined
 HALF_WEIGHT_STEPS = 5.0  # a particle with so many steps in a component counts half of one with many steps
 MAX_LEAVING_RATE = 0.6  # per frame
@@ -206,6 +207,15 @@ def spread_out(mixture: Mixture, log10_k: np.ndarray) -> Mixture:
     sd[moving] = 0.1
     start[moving] = start[moving].mean()
     return replace(mixture, mean=mean, sd=sd, start=start)
+
+
+def broaden(mixture: Mixture) -> Mixture:
+    """Make another start: components with a spread of at least START_SD.
+
+    Expectation maximisation widens a component that is much narrower than the errors of single particles only very
+    slowly. Where particles vary continuously, it would be left narrow, and all particles be given its mean.
+    """
+    return replace(mixture, sd=np.maximum(mixture.sd, START_SD))
 
 
 def log_prior(mixture: Mixture, values: np.ndarray) -> np.ndarray:
