@@ -78,14 +78,14 @@ def thin_points(points: pd.DataFrame, max_points: int = MAX_POINTS) -> tuple[pd.
 def pack_values(table: pd.DataFrame) -> dict:
     """Pack msd_1 and K (as log10) and alpha with their intervals, if there are any, and the state.
 
-    All but the state are missing where the particle is trapped.
+    Where the particle is trapped, all but the state and the upper end of msd_1 are missing.
     """
     moving, packed = (table["state"] != TRAPPED).to_numpy(), {}
     for name, step in VALUE_STEPS.items():
         for column in (name, f"{name}_lo", f"{name}_hi"):
             if column in table and (column == name or table[column].notna().any()):
                 values = log10_of_positive(table[column]) if name in LOGARITHMIC else table[column]
-                packed[column] = encode(np.where(moving, values, np.nan), step)
+                packed[column] = encode(values if column == "msd_1_hi" else np.where(moving, values, np.nan), step)
     return packed | {"state": encode(table["state"], 1)}
 
 

@@ -115,7 +115,8 @@ def make_fit_section(fit: KineticsFit) -> Markup:
             format_estimate(values.loc[(name, "occupancy")], format_percent),
         ]
         if several:
-            cells.append(format_estimate(values.loc[(name, "mean_dwell")]))
+            dwell = values.loc[(name, "mean_dwell")]
+            cells.append(format_estimate(dwell) if dwell["n"] else "–")
             ends = ("" if end == name else format_rate(values.loc[(name, f"rate_to_{end}")]) for end in fit.states)
             rate_rows.append([f"from {name}", *ends])
         rows.append([name, *cells])

@@ -6,7 +6,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from main.tracks.report.html import element, format_number, format_quantity, format_sentence, make_list, make_table
-from main.tracks.report.overview import describe_localization
+from main.tracks.report.microscope import make_microscope_table
 from main.tracks.results.left_out import PARTS
 from main.tracks.results.tables import MANY_GAPS, NOISE_ALPHA
 from simulations.parameters import LONGEST_GAP
@@ -17,6 +17,8 @@ WARNINGS = {
     "outside_training_range": "The networks were not trained on tracks of this length.",
     "error_above_steps": "The localisation error alone would make larger steps than the track has: it is too "
     "large for this track, and its K and α are not to be read.",
+    "immobile_or_moving_unclear": "A segment is labelled as moving, but its positions can be explained by the "
+    "localisation error alone (of the known size, or of any size where it is unknown): it may be immobile.",
     "many_gaps": f"More than {100 * MANY_GAPS:g} % of the frames are missing. K and α are less certain.",
     "partly_analysed": f"The track was cut at gaps of more than {LONGEST_GAP} missing frames, and some pieces were too "
     "short to analyse.",
@@ -40,7 +42,7 @@ def make_notices(tracks: pd.DataFrame, record: dict, fit_warnings: dict[str, lis
     sentences = [*record["warnings"]]
     for name, found in fit_warnings.items():
         group = f" of {name}" if len(fit_warnings) > 1 else ""
-        sentences += [f"Occupancy, dwell times and rates{group}: {text}" for text in found]
+        sentences += [f"Occupancy, dwell times and rates{group}: {' '.join(found)}"] if found else []
     counts = Counter(name for names in tracks["warnings"] for name in names.split(";") if name)
     if sentences:
         warnings = element("div", make_list(map(format_sentence, sentences)), class_="warning")
@@ -49,14 +51,8 @@ def make_notices(tracks: pd.DataFrame, record: dict, fit_warnings: dict[str, lis
     rows = [[name, f"{n:,}", WARNINGS.get(name, "")] for name, n in counts.most_common()]
     header = ["warning", f"of {len(tracks):,} tracks", "meaning"]
     of_tracks = make_table(header, rows, "Tracks with a warning") if rows else element("p", "No track has a warning.")
-    left = element("div", make_left_out_table(record), make_microscope_table(tracks, record))
-    return warnings + element("div", left, element("div", of_tracks), class_="pair")
-
-
-def make_microscope_table(tracks: pd.DataFrame, record: dict) -> Markup:
-    """Make the table of what the microscope adds to the motion: localisation error, exposure, drift."""
-    rows = [["Localisation error (standard deviation)", describe_localization(tracks, record)]]
-    return make_table([], rows, "What the microscope adds to the motion")
+    columns = element("div", make_left_out_table(record)), element("div", of_tracks)
+    return warnings + element("div", *columns, class_="pair") + make_microscope_table(tracks, record)
 
 
 def make_left_out_table(record: dict) -> Markup:

@@ -13,7 +13,6 @@ from main.tracks.report.html import (
     format_quantity,
     make_table,
 )
-from main.tracks.report.units import convert_tracks, name_length_unit
 from main.utils.bootstrap import bootstrap_interval, resample_totals, weighted_quantile
 from simulations.parameters import STATES, TRAPPED
 
@@ -171,18 +170,6 @@ def describe_lengths(lengths: pd.Series, unit: str, frame_interval_s: float | No
         return "–"
     seconds = f" ({format_number(float(lengths.median()) * frame_interval_s)} s)" if frame_interval_s else ""
     return f"median {lengths.median():g} {unit}{seconds}, range {lengths.min():,} to {lengths.max():,}"
-
-
-def describe_localization(tracks: pd.DataFrame, record: dict) -> Markup:
-    """Write the localisation error that was used, in micrometres where the size of a pixel is known."""
-    known = convert_tracks(tracks, record)["localization_error"].dropna()
-    if known.empty:
-        return Markup("not known")
-    value = format_quantity(float(known.median()), name_length_unit(record))
-    if known.min() != known.max():
-        value += f" (median over tracks; range {format_number(known.min())} to {format_number(known.max())})"
-    missing = int(tracks["localization_error"].isna().sum())
-    return value + (f"; not known for {missing:,} tracks" if missing else "")
 
 
 def describe_scale(inputs: list[dict]) -> str:

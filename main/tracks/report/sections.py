@@ -14,8 +14,10 @@ from simulations.parameters import TRAPPED
 WORDS = (
     (
         "trapped",
-        "no motion beyond the localisation error: a bead on glass and a particle that moves less than the "
-        "error allows one to see are both trapped.",
+        "no motion beyond the localisation error. Where the error is known, this is a test of K = 0 on the positions, "
+        "which calls about 1 immobile particle in 100 moving (2 in 100 if the true error is 5 % larger than the given "
+        "one). A particle that moves less than the error lets one see is trapped as well. Where the error is unknown, "
+        "it is a label of a network.",
     ),
     (
         "confined",

@@ -11,6 +11,7 @@ from main.tracks.report import write
 from main.tracks.report.data import pack_points, pack_tracks
 from main.tracks.report.fit_sections import fit_groups, list_fit_warnings, make_fit_sections
 from main.tracks.report.html import format_sentence
+from main.tracks.report.microscope import describe_file, make_microscope_table
 from main.tracks.report.notices import make_notices
 from main.tracks.report.overview import estimate_moving_means
 from main.tracks.report.units import convert_points
@@ -39,6 +40,30 @@ def test_first_lines_hold_warnings_counts_and_what_was_left_out():
     assert text.index("0.2 µm²/s in &lt;b&gt;") < text.index("700 points in 70 tracks") < text.index("too_short")
     assert "4.00 µm²/s (3.50 to 4.50)" in text and "0.0120 µm" in text
     assert re.search(r"many_gaps</th><td>2</td><td>More than 10 %", text)
+
+
+def test_localisation_error_drift_and_exposure_of_each_file():
+    *tables, record = make_tables()
+    *_, tracks, record = split_into(["a.csv", "b.csv"], "file", tables, record)
+    noise = {"used": 0.12, "estimate": 0.2, "low": 0.18, "high": 0.22, "determined": True, "contradicted": True}
+    moved = {
+        "velocity": [0.03, 0.04],
+        "error": [0.003, 0.004],
+        "varies": False,
+        "tracks_affected": 0.8,
+        "matters": True,
+    }
+    record["localization_error"] = [{"file": "a.csv"} | noise, {"file": "b.csv"} | noise | {"estimate": None}]
+    record["drift"] = [{"file": "b.csv"} | moved]
+    record["wrong_points"] = [{"file": name, "points": 3, "jumps": 0} for name in ("a.csv", "b.csv")]
+    record["options"] |= {"localization_error": 0.12, "exposure": 0.5}
+    of_a, of_b = (describe_file(tracks, record, given, True) for given in record["inputs"])
+    assert "0.0120 µm" in of_a["localisation error used"] and "contradicts" in of_a["localisation error used"]
+    assert of_a["localisation error that the steps show"] == "0.0200 µm <small>0.0180 to 0.0220</small>"
+    assert "unknown" in of_b["localisation error that the steps show"] and "common drift" not in of_a
+    assert of_b["common drift"].startswith("0.250 ± 0.025 µm/s") and "80 %" in of_b["common drift"]
+    assert of_a["exposure"].startswith("0.50") and of_a["wrong points"].startswith("3 left out")
+    assert "a.csv" in make_microscope_table(tracks, record)
 
 
 def test_units_in_a_sentence_are_those_of_the_page():

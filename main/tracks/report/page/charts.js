@@ -61,13 +61,22 @@ function drawTrace(target, columns, segments, data) {
     line: { color: colours.change, width: 1, dash: "dash" } }));
   const range = [columns.time[0] - 0.5 * dt, columns.time[columns.time.length - 1] + 0.5 * dt];
   const log = (name, yaxis, domain) => logAxis(`${NAMES[name]}<br>(${units[name]})`,
-    traces.filter((t) => t.yaxis === yaxis).flatMap((t) => t.y), { domain });
+    withinReach(traces.filter((t) => t.yaxis === yaxis)), { domain });
   Plotly.react(target, traces, layout({ shapes, hovermode: "x", margin: { l: 100, r: 12, t: 34, b: 48 },
     xaxis: axis(data.timeUnit === "s" ? "time (s)" : "frame", { range, anchor: "y4" }),
     yaxis: log("msd_1", "y", [0.76, 1]), yaxis2: log("k", "y2", [0.51, 0.72]),
     yaxis3: axis("α", { range: [-0.03, 2.03], domain: [0.26, 0.47] }),
     yaxis4: axis("probability", { range: [0, 1], domain: [0, 0.22] }),
     legend: { orientation: "h", x: 0, y: -0.1, yanchor: "top", traceorder: "normal" } }), CONFIG);
+}
+
+// Lists the values of lines, and those of bands that are at most a decade beyond them.
+function withinReach(traces) {
+  const values = (some) => some.flatMap((t) => t.y).filter((y) => y > 0);
+  const lines = values(traces.filter((t) => !t.fill));
+  const [low, high] = [lines.reduce((a, b) => Math.min(a, b), Infinity), lines.reduce((a, b) => Math.max(a, b), 0)];
+  const bands = values(traces.filter((t) => t.fill));
+  return [...lines, ...bands.map((y) => Math.min(10 * high, Math.max(low / 10, y)))];
 }
 
 // Makes the interval band and the values of frames and segments of a quantity; nothing where trapped.
@@ -110,7 +119,8 @@ function broken(columns, name, breakAt) {
     }
     for (const values of Object.values(line)) values.push(null);
   }
-  return line;
+  // plotly draws no axis for a trace without points
+  return line.x.length ? line : { x: [columns.time[0]], y: [null], customdata: [null] };
 }
 
 // Makes the outline of the intervals of frames.

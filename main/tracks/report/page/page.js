@@ -146,8 +146,8 @@ function listSegments(segments, dt) {
   const format = (value) => (Number.isNaN(value) ? "–" : short(value.toPrecision(3)));
   const between = (s, name, same = (v) => v) => {
     const ends = [s[`${name}_lo`], s[`${name}_hi`]].map((end) => format(same(end ?? NaN)));
-    const known = Number.isFinite(s[name]) && ends[0] !== "–";
-    return [format(same(s[name])), ...(known ? [`${ends[0]} to ${ends[1]}`] : [])];
+    if (!Number.isFinite(s[name])) return ["–", ...(ends[1] === "–" ? [] : [`below ${ends[1]}`])];
+    return [format(same(s[name])), ...(ends[0] === "–" ? [] : [`${ends[0]} to ${ends[1]}`])];
   };
   const columns = [["frames", (s) => [`${s.frame_start} to ${s.frame_end}`]]];
   if (timeUnit === "s") columns.push(["duration (s)", (s) => [format((s.frame_end - s.frame_start + 1) * dt)]]);
