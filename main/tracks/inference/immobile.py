@@ -59,7 +59,7 @@ def decide_immobile(preds, segmented, tracks, sigma) -> tuple[list, list[list[Se
 def _decide(pred, segments, track, sigma):
     """`decide_immobile` of one track."""
     frame = np.flatnonzero(~np.isnan(track[:, 0]))
-    xy = track[frame] - track[frame].mean(axis=0)
+    xy = np.asarray(track[frame] - track[frame].mean(axis=0), dtype=np.float64)
     if not sigma > 0 or is_too_quiet(xy, sigma):
         return pred, segments, _is_unclear(xy, frame, segments, np.nan)
     xy /= sigma

@@ -77,7 +77,7 @@ def shows_motion(xy: np.ndarray, sigma: float = np.nan) -> bool:
     """Whether positions (T, 2) show motion: `motion_evidence` above CRITICAL_NATS; never for fewer than two."""
     if len(xy) < 2:
         return False
-    if len(xy) * xy.var(axis=0).sum() > OBVIOUS_SCATTER * 2 * (len(xy) - 1) * sigma**2:
+    if _scatter(xy) > OBVIOUS_SCATTER * 2 * (len(xy) - 1) * sigma**2:
         return True
     return motion_evidence(xy, sigma) > CRITICAL_NATS
 
@@ -85,6 +85,19 @@ def shows_motion(xy: np.ndarray, sigma: float = np.nan) -> bool:
 def mode_power(xy: np.ndarray) -> np.ndarray:
     """Power of the modes 1 to T - 1 of the positions (T, 2), both coordinates together, (T - 1,)."""
     return (dct(xy, axis=0, norm="ortho")[1:] ** 2).sum(axis=1)
+
+
+@compiled
+def _scatter(xy):
+    """Sum of squared deviations of positions (T, 2) from their mean."""
+    total = 0.0
+    for axis in range(2):
+        mean = 0.0
+        for t in range(len(xy)):
+            mean += xy[t, axis] / len(xy)
+        for t in range(len(xy)):
+            total += (xy[t, axis] - mean) ** 2
+    return total
 
 
 @compiled
@@ -124,7 +137,7 @@ def is_too_quiet(xy: np.ndarray, sigma: float) -> bool:
     """Whether positions (T, 2) scatter less than the lowest localisation error that sigma allows would make them."""
     n = len(xy) - 1
     lowest = 2 * n * ((1 - SIGMA_TOLERANCE) * sigma) ** 2
-    return len(xy) * xy.var(axis=0).sum() < lowest * (1 - TOO_QUIET_SD / np.sqrt(max(n, 1)))
+    return _scatter(xy) < lowest * (1 - TOO_QUIET_SD / np.sqrt(max(n, 1)))
 
 
 def power_of_test(k_over_sigma2, n_frames, n_tracks: int = 1000, seed: int = 0) -> np.ndarray:
