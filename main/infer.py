@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 
-from main.tracks.options import ADAPTATIONS, DEFAULT_FORMAT, DEFAULT_WEIGHTS, DEVICES, MIN_LENGTH
+from main.tracks.options import ADAPTATIONS, DEFAULT_FORMAT, DEFAULT_WEIGHTS, DEVICES, ESTIMATE, MIN_LENGTH
 from main.tracks.pipeline import infer_files
 from main.tracks.reading.formats import FORMATS
 from main.tracks.table import COLUMNS
@@ -35,6 +35,22 @@ def parse_columns(text: str) -> dict[str, str]:
         if role.strip() not in roles or not name.strip():
             raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected {COLUMNS_EXAMPLE} or a part of it")
     return {roles[role.strip()]: name.strip() for role, _, name in pairs}
+
+
+def parse_localization_error(text: str) -> float | str:
+    """Parse the value of --localization-error: a number, or "estimate".
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is neither.
+    """
+    if text == ESTIMATE:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected a number or {ESTIMATE}") from None
 
 
 def group_by_condition(tracks: list[str], conditions: list[list[str]] | None) -> list[str] | dict[str, list[str]]:
@@ -119,10 +135,25 @@ def add_file_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--localization-error",
-        type=float,
+        type=parse_localization_error,
         metavar="SIGMA",
-        help="Localisation error: its standard deviation per coordinate, in the unit of x and y. Default: the error "
-        "columns of the file; without them, it is unknown.",
+        help="Localisation error: its standard deviation per coordinate, in the unit of x and y; or the word estimate, "
+        "which takes it from the tracks of each file. Default: the error columns of the file; without them, it is "
+        "unknown.",
+    )
+    parser.add_argument(
+        "--exposure",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="Share of the frame interval during which the shutter is open, 0 to 1. Default: %(default)s, an "
+        "instantaneous picture.",
+    )
+    parser.add_argument(
+        "--correct-drift",
+        action="store_true",
+        help="Subtract the drift that all tracks of a file share; x and y of the tables are then relative to the "
+        "field. Default: off, drift is only reported.",
     )
 
 

@@ -79,7 +79,13 @@ def analyse_block(block: Tracks, options: InferenceOptions, sha256: tuple, clien
         )
     predictor, config = load_checked_predictor(options.weights, options.device, sha256)
     return analyse_tracks(
-        block, predictor, config, options.min_length, sigma=options.localization_error, adapt=options.as_sample
+        block,
+        predictor,
+        config,
+        options.min_length,
+        sigma=options.sigma,
+        adapt=options.as_sample,
+        exposure=options.exposure,
     )
 
 

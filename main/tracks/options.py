@@ -7,6 +7,7 @@ from main.utils.errors import InputError
 MIN_LENGTH = 20  # points; lower end of the training range of the shipped weights (their config.json)
 DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # --adapt -> name of the weights in main/models/weights
 DEFAULT_FORMAT = "auto"
+ESTIMATE = "estimate"  # value of --localization-error
 ADAPTATIONS = tuple(DEFAULT_WEIGHTS)  # choices of --adapt
 DEVICES = ("auto", "cpu", "cuda")  # choices of --device
 
@@ -23,8 +24,12 @@ class InferenceOptions:
         Micrometres per pixel.
     frame_interval : float, optional
         Seconds between frames.
-    localization_error : float, optional
-        Standard deviation per coordinate, in the unit of x and y.
+    localization_error : float or "estimate", optional
+        Standard deviation per coordinate, in the unit of x and y. With "estimate" it is estimated from each file.
+    exposure : float
+        Share of the frame interval during which the shutter is open, 0 to 1.
+    correct_drift : bool
+        Whether to subtract the drift that all tracks of a file share.
     columns : dict, optional
         track_id, frame, x, y -> column name in the file.
     weights : str, optional
@@ -47,7 +52,9 @@ class InferenceOptions:
     format: str = DEFAULT_FORMAT
     pixel_size: float | None = None
     frame_interval: float | None = None
-    localization_error: float | None = None
+    localization_error: float | str | None = None
+    exposure: float = 0.0
+    correct_drift: bool = False
     columns: dict[str, str] | None = None
     weights: str | None = None
     adapt: str = "none"
@@ -58,21 +65,31 @@ class InferenceOptions:
     csv: bool = False
 
     def __post_init__(self):
-        check_values(self.pixel_size, self.frame_interval, self.localization_error, self.min_length, self.adapt)
+        check_values(
+            self.pixel_size, self.frame_interval, self.localization_error, self.min_length, self.adapt, self.exposure
+        )
 
     @property
     def as_sample(self) -> bool:
         """Whether all tracks of a file are analysed together, as one sample."""
         return self.adapt == "sample"
 
+    @property
+    def sigma(self) -> float | None:
+        """Localisation error of all tracks; None where the table of tracks holds it, or it is unknown."""
+        return None if self.localization_error == ESTIMATE else self.localization_error
 
-def check_values(pixel_size, frame_interval, localization_error, min_length, adapt) -> None:
+
+def check_values(pixel_size, frame_interval, localization_error, min_length, adapt, exposure=0.0) -> None:
     """Raise InputError, which names the option, for a value outside the allowed range."""
     for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} is {value}, expected a number above 0.")
-    if localization_error is not None and not 0 <= localization_error < float("inf"):
-        raise InputError(f"--localization-error is {localization_error}, expected 0 or a number above 0.")
+    given = localization_error is not None and localization_error != ESTIMATE
+    if given and (isinstance(localization_error, str) or not 0 <= localization_error < float("inf")):
+        raise InputError(f"--localization-error is {localization_error}, expected 0, a number above 0 or {ESTIMATE}.")
+    if not 0 <= exposure <= 1:
+        raise InputError(f"--exposure is {exposure}, expected a share of the frame interval, 0 to 1.")
     if min_length < 2:
         raise InputError(f"--min-length is {min_length}, expected a whole number of 2 or more.")
     if adapt not in ADAPTATIONS:

@@ -48,12 +48,12 @@ def bridge(track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = LONGEST_GAP) -> pd.DataFrame:
-    """Cut tracks at gaps that are too long to bridge.
+    """Cut tracks at gaps that are too long to bridge, and at jumps.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Track table, sorted by (track_id, frame).
+        Track table, sorted by (track_id, frame). Tracks are cut before rows whose optional column `jump` is true.
     min_length : int
         Points that a piece needs to be analysed.
     max_bridged : int
@@ -67,6 +67,8 @@ def cut_pieces(table: pd.DataFrame, min_length: int, max_bridged: int = LONGEST_
     """
     track, frame = table["track_id"].to_numpy(), table["frame"].to_numpy()
     cut = (np.diff(track) != 0) | (np.diff(frame) > max_bridged + 1)
+    if "jump" in table:
+        cut |= table["jump"].to_numpy()[1:]
     first = np.concatenate([[0], np.flatnonzero(cut) + 1])[: len(table)]
     last = np.append(first, len(table))[1:]
     pieces = pd.DataFrame(

@@ -11,10 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from main.tracks.options import DEFAULT_FORMAT, DEFAULT_WEIGHTS, MIN_LENGTH, InferenceOptions
+from main.tracks.quality.check import check_tracks, warn_of_exposure
 from main.tracks.reading.formats import read_tracks
 from main.tracks.reading.sources import BLOCK_POINTS, Source, find_files, open_sources, split_blocks
 from main.tracks.results.andi_files import find_andi_path, format_andi_tracks
-from main.tracks.results.record import Tally, make_record, summarize_run
+from main.tracks.results.record import Tally, list_quality, make_record, summarize_run
 from main.tracks.results.tables import Results
 from main.tracks.results.writer import TABLES, Writer, list_replaceable_paths, open_writer
 from main.tracks.table import Tracks, with_units
@@ -56,6 +57,8 @@ def infer_files(
     pixel_size=None,
     frame_interval=None,
     localization_error=None,
+    exposure=0.0,
+    correct_drift=False,
     columns=None,
     weights=None,
     adapt="none",
@@ -86,8 +89,14 @@ def infer_files(
         Micrometres per pixel, for files in pixels.
     frame_interval : float, optional
         Seconds between frames; must agree with what the file declares.
-    localization_error : float, optional
-        Standard deviation per coordinate, in the unit of x and y. Used instead of the file's error columns.
+    localization_error : float or "estimate", optional
+        Standard deviation per coordinate, in the unit of x and y. Used instead of the file's error columns. With
+        "estimate" it is estimated from the tracks of each file.
+    exposure : float
+        Share of the frame interval during which the shutter is open, 0 to 1.
+    correct_drift : bool
+        Whether to subtract the drift that all tracks of a file share; x and y of the tables are then relative to the
+        field.
     columns : dict, optional
         track_id, frame, x, y -> column name.
     weights : str or Path, optional
@@ -116,6 +125,8 @@ def infer_files(
         pixel_size=pixel_size,
         frame_interval=frame_interval,
         localization_error=localization_error,
+        exposure=exposure,
+        correct_drift=correct_drift,
         columns=columns,
         weights=None if weights is None else str(weights),
         adapt=adapt,
@@ -159,7 +170,8 @@ def run_inference(
             predictor=predictor,
             config=config,
             min_length=options.min_length,
-            sigma=options.localization_error,
+            sigma=options.sigma,
+            exposure=options.exposure,
             progress=progress and options.as_sample,
             adapt=options.as_sample,
         )
@@ -168,8 +180,10 @@ def run_inference(
     with open_writer(out, files[0].units.labels(), options.csv) as writer:
         tally = analyse_files(files, writer, analyse, block_points, options.andi, progress and not options.as_sample)
         counts, warnings = tally.counts(files), tally.list_warnings(files, options.localization_error)
+        warnings += warn_of_exposure(options.exposure)
         record = make_record(files, options, config, counts, warnings)
         record["left_out"] = tally.list_left_out()
+        record |= list_quality(files)
         record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
         writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})
     line = summarize_run(counts, warnings, options.min_length, out) + (add_report(out) if report else "")
@@ -177,8 +191,10 @@ def run_inference(
 
 
 def read_file(path: Path, options: InferenceOptions) -> Tracks:
-    """Read one track file and complete its units by the options."""
-    return with_units(read_tracks(path, options.format, options.columns), options.pixel_size, options.frame_interval)
+    """Read one track file, complete its units by the options and check its tracks."""
+    tracks = read_tracks(path, options.format, options.columns)
+    tracks = with_units(tracks, options.pixel_size, options.frame_interval)
+    return check_tracks(tracks, options.localization_error, options.exposure, options.correct_drift)
 
 
 def add_report(out: Path) -> str:

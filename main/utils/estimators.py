@@ -15,6 +15,15 @@ from scipy.fft import dst
 MLE_MAX_ITERATIONS = 2000  # a few are enough if sigma is below the step, hundreds are needed if it is far above
 
 
+def find_single_steps(table: pd.DataFrame) -> np.ndarray:
+    """Find rows of a track table, (N - 1,) bool, whose next row is the same track in the next frame.
+
+    A step to a row whose column `jump` is true is no motion and does not count; the column is optional.
+    """
+    single = (np.diff(table["track_id"].to_numpy()) == 0) & (np.diff(table["frame"].to_numpy()) == 1)
+    return single & ~table["jump"].to_numpy()[1:] if "jump" in table else single
+
+
 def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
     """Compute the mean square and the covariance of the steps of every track of a table.
 
@@ -32,9 +41,8 @@ def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
         `covariance` = <dx_n dx_(n+1)>, NaN without three.
     """
     ids, code = np.unique(table["track_id"].to_numpy(), return_inverse=True)
-    frame = table["frame"].to_numpy()
     dx, dy = np.diff(table["x"].to_numpy()), np.diff(table["y"].to_numpy())
-    valid = (np.diff(code) == 0) & (np.diff(frame) == 1)
+    valid = find_single_steps(table)
     pair = valid[:-1] & valid[1:]
     product = (dx[:-1] * dx[1:] + dy[:-1] * dy[1:]) / 2.0
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -44,10 +52,10 @@ def steps_by_track(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(moments, index=pd.Index(ids, name="track_id"))
 
 
-def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None) -> pd.Series:
+def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None, blur: float = 0.0) -> pd.Series:
     """Estimate the diffusion coefficient of every track of a table (CVE).
 
-    Unbiased for Brownian motion with instant exposure, also if frames are missing. An unbiased estimate is negative for
+    Unbiased for Brownian motion, also if frames are missing. An unbiased estimate is negative for
     some short tracks with a large localisation error.
 
     Parameters
@@ -56,6 +64,8 @@ def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None) -> pd.Seri
         track_id, frame, x, y, sorted by (track_id, frame).
     sigma : pandas.Series, optional
         Localisation error, index track_id, unit of x. NaN where it is unknown; None if it is unknown for all.
+    blur : float
+        Motion blur coefficient; not used where sigma is unknown.
 
     Returns
     -------
@@ -65,8 +75,8 @@ def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None) -> pd.Seri
 
     Notes
     -----
-    Unknown sigma: D = <dx_n^2>/2 + <dx_n dx_(n+1)>. Known sigma: D = <dx_n^2>/2 - sigma^2, which has the smaller
-    variance if sigma^2 < 2 D.
+    Unknown sigma: D = <dx_n^2>/2 + <dx_n dx_(n+1)>. Known sigma: D = (<dx_n^2>/2 - sigma^2) / (1 - 2 blur), which has
+    the smaller variance if sigma^2 < 2 D.
 
     Source: Vestergaard, Blainey & Flyvbjerg, Phys. Rev. E 89, 022726 (2014), eqs. 14 and 16.
     """
@@ -75,7 +85,7 @@ def cve_by_track(table: pd.DataFrame, sigma: pd.Series | None = None) -> pd.Seri
     if sigma is None:
         return unknown
     sigma = sigma.reindex(steps.index)
-    return unknown.where(sigma.isna(), steps["square"] / 2.0 - sigma**2)
+    return unknown.where(sigma.isna(), (steps["square"] / 2.0 - sigma**2) / (1.0 - 2.0 * blur))
 
 
 def _mean_by(code, values, n) -> np.ndarray:

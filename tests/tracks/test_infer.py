@@ -141,11 +141,15 @@ def test_units_scale_k_and_nothing_else(walks, weights, tmp_path):
 
 @pytest.fixture(scope="module")
 def intervals(tmp_path_factory):
-    """Weights with interval heads, calibrated to twice their widths in segments, and without calibration."""
+    """Weights with interval heads, calibrated to twice their widths of K in segments, and without calibration."""
     folder = tmp_path_factory.mktemp("intervals")
     options = {name: o | {"intervals": True} for name, o in random_options().items()}
     nets = {name: build(o) for name, o in options.items()}
-    sides = dict.fromkeys(("k_lo", "k_hi", "alpha_lo", "alpha_hi"), {"alpha": [2.0], "width": [1.0]})
+    sides = {
+        f"{name}_{end}": {"alpha": [factor], "width": [1.0]}
+        for name, factor in (("k", 2.0), ("alpha", 0.2))
+        for end in ("lo", "hi")
+    }
     factors = {"at": {"alpha": [1.0], "width": [0.0]}, "correlation": [0.5]} | sides
     config = {"features": "default", "nets": options, "segmentation": {"penalty": 0.05}}
     save_weights(folder / "plain", nets, config)

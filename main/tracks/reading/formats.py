@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from main.tracks.reading.error_columns import take_localization_errors
 from main.tracks.reading.trackmate import (
     estimate_frame_interval,
     find_description_rows,
@@ -37,7 +38,6 @@ SPELLINGS = {  # names of columns in files, in lower case, the first found is ta
     "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
 }
 DEPTH_SPELLINGS = ("z", "pos_z", "position_z", "z_pos", "z_position", "zpos")  # not used; a warning if it varies
-ERROR_COLUMNS = (("x_err", "y_err"), ("localization_error",), ("ep",))  # not sigma: often the width of the spot
 CHUNK_CHARACTERS = 2**20  # read at a time
 LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
 LENGTH_OF_LETTER = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}  # first letter of a unit -> unit
@@ -249,24 +249,6 @@ def _find_declared_unit(name: str) -> str:
     return LENGTH_OF_LETTER[match.group(1)[0]] if match else "px"
 
 
-def read_localization_errors(raw: pd.DataFrame) -> np.ndarray | None:
-    """Read the localisation error of each point from the error columns of the file.
-
-    x_err and y_err are pooled as the root of their mean square.
-
-    Returns
-    -------
-    numpy.ndarray, shape (N,), or None
-        In the unit of x; NaN where the value is not finite or not positive. None if the file has no error column.
-    """
-    for names in ERROR_COLUMNS:
-        if set(names) <= set(raw.columns):
-            values = raw[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-            values = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            return np.hypot.reduce(values, axis=1) / np.sqrt(values.shape[1])  # hypot: squares may overflow
-    return None
-
-
 def _make_tracks(raw, path, columns, format, units=None, keep=None, reason="") -> Tracks:
     """Convert the rows `keep` of a raw table to Tracks; `reason` says why the other rows are dropped."""
     columns, unit = find_columns(raw.columns, path, columns)
@@ -277,26 +259,15 @@ def _make_tracks(raw, path, columns, format, units=None, keep=None, reason="") -
         if len(raw) and not keep.any():
             raise InputError(f"{path}: every one of its {len(raw)} points is {reason}, expected points in tracks.")
     kept = raw if keep is None else raw[keep]
-    sigma = read_localization_errors(kept)
     named = list(columns.values())
-    extra = kept.drop(columns=[name for name in (*COLUMNS, "sigma") if name in kept and name not in named])
-    table = validate(extra if sigma is None else extra.assign(sigma=sigma), path, columns)
-    warnings = _warn_of_sigma(kept, sigma, named, path)
+    extra, warnings = take_localization_errors(kept, named, path)
+    extra = extra.drop(columns=[name for name in COLUMNS if name in extra and name not in named])
+    table = validate(extra, path, columns)
     spelled = spell_columns(raw.columns)
     depth = next((spelled[name] for name in DEPTH_SPELLINGS if name in spelled), None)
     if depth not in (None, *named):
         warnings += warn_of_depth(kept[depth], path)
     return Tracks(table, units, Path(path), format, dropped, warnings)
-
-
-def _warn_of_sigma(raw, sigma, named, path) -> list[str]:
-    """Return one warning if the file has no localisation error but a column `sigma`, which is not used; else none."""
-    if sigma is not None or "sigma" not in raw or "sigma" in named:
-        return []
-    return [
-        f"{path}: column 'sigma' is not used, because it is often the width of the spots; if it is the localisation "
-        "error, rename it to localization_error or give --localization-error."
-    ]
 
 
 def _read_plain(raw, path, columns) -> Tracks:

@@ -30,6 +30,8 @@ class Source:
     dropped : dict of str -> int
         Reason -> number of points that the reader left out.
     warnings : list of str
+    quality : dict
+        What `main.tracks.quality.check.check_tracks` found.
     sha256 : str
         Checksum of the file.
     n_points : int
@@ -49,6 +51,7 @@ class Source:
     format: str
     dropped: dict[str, int]
     warnings: list[str]
+    quality: dict
     sha256: str
     n_points: int
     track_ids: np.ndarray
@@ -108,6 +111,7 @@ def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[So
             format=tracks.format,
             dropped=tracks.dropped,
             warnings=tracks.warnings,
+            quality=tracks.quality,
             sha256=sha256(path),
             n_points=len(tracks.table),
             track_ids=ids,
@@ -121,8 +125,9 @@ def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[So
 
 
 def keep_needed_columns(tracks: Tracks) -> Tracks:
-    """Return the tracks with the columns track_id, frame, x, y and, if there is one, sigma."""
-    return replace(tracks, table=tracks.table[[name for name in (*COLUMNS, "sigma") if name in tracks.table]])
+    """Return the tracks with the columns track_id, frame, x, y and, where there are, sigma, skipped and jump."""
+    needed = (*COLUMNS, "sigma", "skipped", "jump")
+    return replace(tracks, table=tracks.table[[name for name in needed if name in tracks.table]])
 
 
 def find_files(paths) -> list[tuple[Path, str | None]]:

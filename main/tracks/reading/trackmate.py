@@ -8,6 +8,7 @@ import pandas as pd
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse, parse
 
+from main.tracks.reading.error_columns import take_localization_errors
 from main.tracks.reading.trackmate_session import read_session
 from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
 from main.utils.errors import InputError
@@ -105,8 +106,10 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
         raise InputError(
             f"{path}: none of its {len(spots)} spots is linked to a track, link the spots in TrackMate first."
         )
-    table = validate(spots[linked.to_numpy()], path, columns)
+    points, error_warnings = take_localization_errors(spots[linked.to_numpy()], list(columns.values()), path)
+    table = validate(points, path, columns)
     units, warnings = _find_csv_units(described, spots, columns, upper.get("POSITION_T"), path)
+    warnings += error_warnings
     if "POSITION_Z" in upper:
         warnings += warn_of_depth(spots[upper["POSITION_Z"]][linked.to_numpy()], path)
     dropped = {"unlinked": int((~linked).sum())} if not linked.all() else {}

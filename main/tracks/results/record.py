@@ -88,6 +88,7 @@ class Tally:
             for text in file.warnings
             if localization_error is None or "--localization-error" not in text
         ]
+        found += [text for file in files for text in file.quality.get("warnings", [])]
         intervals = {file.units.frame_interval_s for file in files}
         if len(intervals) > 1:
             listed = ", ".join(f"{interval:g}" for interval in sorted(intervals))
@@ -120,6 +121,13 @@ def summarize_run(counts: dict, warnings: list[str], min_length: int, out: Path)
     parts += [f"warnings of tracks: {', '.join(warned)}"] if warned else []
     parts += [f"{len(warnings)} warning(s) in run.json"] if warnings else []
     return "; ".join(parts) + f"; results in {out}"
+
+
+def list_quality(files: list[Source]) -> dict[str, list[dict]]:
+    """Return what was found of localisation error, drift and wrong points, a list over the files each, for run.json."""
+    named = [({"file": str(file.path), "condition": file.condition}, file.quality) for file in files]
+    names = ("localization_error", "drift", "wrong_points")
+    return {name: [label | quality[name] for label, quality in named if name in quality] for name in names}
 
 
 def make_record(
