@@ -12,10 +12,10 @@ INSTEAD = (
     "them is a motion that no particle has."
 )
 CAPTION = (
-    "Components of {}: kinds of motion that its tracks share. Share: of all frames of the file. Mean stay: mean time "
-    "in the component before a change to another one. Spread: standard deviation between the particles of one "
-    "component. Below each value: its 90 % interval, where it is known."
+    "Share: of all frames of the file. Mean stay: mean time in the component before a change to another one. Spread: "
+    "standard deviation between the particles of one component. Below each value: its 90 % interval, where it is known."
 )
+MAX_ENDS_RATIO = 30.0  # of a mean stay; where its ends are further apart, the tracks do not say how long it lasts
 
 
 def make_components(record: dict) -> Markup:
@@ -36,15 +36,17 @@ def make_components(record: dict) -> Markup:
         return Markup()
     table, parts = tabulate_components(record), [element("h3", "Components that the tracks share")]
     if len(table):
-        parts.append(element("p", INSTEAD))
+        parts += [element("p", INSTEAD), element("p", CAPTION, class_="caption")]
     for sample, given in zip(samples, record["inputs"], strict=False):
-        parts.append(element("p", f"{given['path']}: {sample['reason']}.", class_="note"))
+        reason = f"{given['path']}: {sample['reason']}."
         if sample["mixture"]:
-            parts.append(make_component_table(table[table["file"] == given["path"]], record, given))
+            parts.append(make_component_table(table[table["file"] == given["path"]], record, given, reason))
+        else:
+            parts.append(element("p", reason, class_="note"))
     return Markup("").join(parts)
 
 
-def make_component_table(components: pd.DataFrame, record: dict, given: dict) -> Markup:
+def make_component_table(components: pd.DataFrame, record: dict, given: dict, caption: str) -> Markup:
     """Make the table of the components of one file; `given` is its entry under "inputs" in run.json."""
     units = record["units"]
     header = [
@@ -64,7 +66,7 @@ def make_component_table(components: pd.DataFrame, record: dict, given: dict) ->
         spread = [format_number(component[name], 2) if moves else "–" for name in ("log10_k_sd", "alpha_sd")]
         share = format_ends(component, "share", format_percent)
         rows.append([f"{number} {component['state']}", share, *motion, format_ends(component, "dwell"), *spread])
-    return make_table(header, rows, CAPTION.format(given["path"]))
+    return make_table(header, rows, caption)
 
 
 def format_ends(component: dict, name: str, form=format_number) -> Markup:
@@ -72,4 +74,6 @@ def format_ends(component: dict, name: str, form=format_number) -> Markup:
     value, low, high = (component[f"{name}{end}"] for end in ("", "_lo", "_hi"))
     if pd.isna(low) or pd.isna(high):
         return Markup("{}").format(form(value))
+    if name == "dwell" and high > MAX_ENDS_RATIO * low:
+        return Markup("{} or more").format(form(low))
     return Markup("{} <small>{} to {}</small>").format(form(value), form(low), form(high))

@@ -107,7 +107,7 @@ def draw_arrow(change: dict, radii: list[float], largest: float) -> tuple[Markup
     label = element(
         "text",
         format_number(change["rate"]),
-        element("tspan", f" n={change['n']}", class_="count"),
+        element("tspan", f"n={change['n']}", class_="count", dx="7"),
         x=f"{at[0]:.1f}",
         y=f"{at[1] + 4:.1f}",
         text_anchor="middle",

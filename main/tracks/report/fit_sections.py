@@ -125,7 +125,7 @@ def make_fit_section(fit: KineticsFit) -> Markup:
     resampled = f"90 % intervals from resampling {fit.resampled_unit}; none for fewer than {MIN_EVENTS} events (n)"
     caption = f"States. Occupancy: share of the time. Below each value: {resampled}."
     parts = [element("p", fit.model_note), make_table(header, rows, caption)]
-    if not several:
+    if not (several and (values.loc[values.index.get_level_values(1).str.startswith("rate_to"), "n"] > 0).any()):
         return Markup("").join(parts)
     parts.append(
         make_table(

@@ -4,9 +4,13 @@ from markupsafe import Markup
 
 from main.tracks.kinetics.dwells import MIN_DWELL_FRAMES
 from main.tracks.kinetics.rates import MIN_EVENTS, Estimate, tabulate_kinetics
-from main.tracks.report.components import INSTEAD
 from main.tracks.report.html import element, format_estimate, format_percent, format_unit, make_list, make_table
 from simulations.parameters import STATES, TRAPPED
+
+COMPONENTS_NOTE = (
+    "Read the components in the summary instead of these means: a mean over several components is a motion that no "
+    "particle has."
+)
 
 
 def make_label_tables(estimates: dict[str, Estimate], record: dict) -> Markup:
@@ -55,7 +59,7 @@ def make_label_table(estimate: Estimate, units: dict[str, str], with_components:
         "MSD at one frame: geometric mean over the frames of the label of 4 K Δt<sup>α</sup>, with Δt the time of one "
         "frame. α: mean over these frames. Below each value: 90 % intervals from resampling {}; none for fewer than {} "
         "stays or segments (n). {}"
-    ).format(estimate.resampled_unit, MIN_EVENTS, INSTEAD if with_components else "")
+    ).format(estimate.resampled_unit, MIN_EVENTS, COMPONENTS_NOTE if with_components else "")
     return make_table(header, rows, caption)
 
 
