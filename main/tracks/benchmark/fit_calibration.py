@@ -14,6 +14,7 @@ from main.tracks.benchmark.data import read_benchmark
 from main.tracks.benchmark.fit_intervals import Values, fit_factors
 from main.tracks.inference.calibration import NAMES, segment_ends, temper
 from main.tracks.inference.changepoints import segment_many
+from main.tracks.inference.immobile import decide_immobile
 from main.tracks.inference.predictor import MIN_SAMPLE_TRACKS, Prediction, Predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.samples.read import analyse_sample
@@ -147,6 +148,7 @@ def analyse_labelled_tracks(
     for rows in tqdm(groups, "samples", unit="sample", disable=len(groups) < 2):
         found.append((rows, *analyse_sample(predictor, config, [paths[i] for i in rows], sigma[rows])[:2]))
     for rows, preds, segments in found:
+        preds, segments, _ = decide_immobile(preds, segments, [paths[i] for i in rows], sigma[rows])
         for i, pred, of_track in zip(rows, preds, segments, strict=True):
             predictions[i], segmented[i] = pred, of_track
     return predictions, segmented
