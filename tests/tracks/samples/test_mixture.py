@@ -8,7 +8,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal
 
+from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
+from main.tracks.samples.fit import fit_sample
 from main.tracks.samples.likelihood import (
     average_nodes,
     log_emissions,
@@ -255,3 +257,16 @@ def test_unsure_changes_are_reported_where_a_path_of_most_probable_labels_has_no
     assert len(places[0]) >= 1
     assert all(45 <= c <= 65 for c in places[0])
     assert place_densely(np.zeros(50), 0.2) == []
+
+
+def test_a_fit_that_starts_narrow_finds_particles_that_vary_continuously():
+    """The segments all have the same alpha, as those of networks that draw every particle towards the mean."""
+    rng, n, tracks = np.random.default_rng(9), 30, []
+    lags = np.abs(np.arange(59)[:, None] - np.arange(59))
+    for alpha in rng.normal(1.0, 0.2, n):
+        steps = rng.multivariate_normal(np.zeros(59), step_covariance(1.0, alpha, 0.0, 59)[lags], 2).T
+        tracks.append(np.concatenate([[[0.0, 0.0]], steps.cumsum(0)]) + rng.normal(0, SIGMA, (60, 2)))
+    segments = [[Segment(0, 60, k=1.0, alpha=1.0, state=FREE)]] * n
+    pred = Prediction(np.zeros(60), np.ones(60), np.tile(np.eye(4)[FREE], (60, 1)), np.zeros(60))
+    mixture = fit_sample(tracks, np.full(n, SIGMA), segments, [pred] * n)
+    assert mixture.sd == pytest.approx(np.array([[0.03, 0.2]]), abs=0.05)
