@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from main.tracks.kinetics.describe import describe_kinetics
+from main.tracks.results.components import tabulate_components
+from main.tracks.results.record import read_record
 from main.utils.errors import InputError
 
 DESCRIPTION = """Estimate occupancy (share of the time in each state, for example the bound fraction), mean dwell times,
@@ -37,6 +39,12 @@ def main(arguments=None, prog=None) -> int:
         tables += ", comparison.csv"
         print(f"\nCompared with {comparison['reference'].iloc[0]}:")
         print(comparison.to_string(index=False, float_format="{:.4g}".format))
+    components = tabulate_components(read_record(folder))
+    if len(components):
+        print(
+            "\nComponents that the tracks of a file share, dwell in s or frames (read these, not means over all of them):"
+        )
+        print(components.to_string(index=False, float_format="{:.4g}".format))
     print(f"\n{note}\nTables in {folder}: {tables}. Figures: {', '.join(map(str, written)) or 'none'}.")
     return 0
 

@@ -9,12 +9,13 @@ from main.tracks.kinetics.figures import MODEL_COLOURS
 from main.tracks.report.html import element, format_number, format_percent
 
 # All lengths are in SVG units, of which the drawing is 500 wide.
-WIDTH, HEIGHTS = 500, {1: 190, 2: 240, 3: 390}  # by number of states
+WIDTH, HEIGHTS = 500, {1: 190, 2: 200, 3: 390}  # by number of states
 STATE_PLACES = ((105, 105), (395, 105), (250, 310))  # centres of the discs
 MAX_RADIUS = 52  # of a state that takes all the time
 MIN_RADIUS = 5
 MAX_LINE_WIDTH = 9.0
 BOW = 0.16  # share of an arrow's length by which it is bent, so that arrows in opposite directions stay apart
+LABEL_ASIDE = 18  # from a level arrow to its label, which would lie along it
 LABEL_PLACE, LEVEL_LABEL_PLACE = 0.36, 0.46  # shares of an arrow's length, of a level arrow's: labels stay apart
 
 
@@ -103,7 +104,11 @@ def draw_arrow(change: dict, radii: list[float], largest: float) -> tuple[Markup
         transform=f"translate({format_point(tip)}) rotate({turn:.1f})",
     )
     t = LEVEL_LABEL_PLACE if y0 == y1 else LABEL_PLACE
-    at = [(1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, middle, base, strict=True)]
+    aside = LABEL_ASIDE if y0 == y1 else 0.0
+    at = [
+        (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c + aside * d
+        for a, b, c, d in zip(start, middle, base, across, strict=True)
+    ]
     label = element(
         "text",
         format_number(change["rate"]),

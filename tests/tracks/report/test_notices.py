@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from report_tables import INTERVAL, make_tables, segments_and_tracks, split_into, write_results
 
+from main import kinetics
 from main.tracks.kinetics.rates import estimate_groups
 from main.tracks.report import write
 from main.tracks.report.data import pack_points, pack_tracks
@@ -52,6 +53,7 @@ def test_localisation_error_drift_and_exposure_of_each_file():
         "varies": False,
         "tracks_affected": 0.8,
         "matters": True,
+        "corrected": False,
     }
     record["localization_error"] = [{"file": "a.csv"} | noise, {"file": "b.csv"} | noise | {"estimate": None}]
     record["drift"] = [{"file": "b.csv"} | moved]
@@ -104,7 +106,7 @@ def test_means_over_moving_frames_are_inside_their_intervals():
     assert estimate_moving_means(by_file)["msd_1_frames"][1:] != means["msd_1_frames"][1:]
 
 
-def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path):
+def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path, capsys):
     *tables, record = make_tables()
     record["samples"] = [{"mixture": True, "reason": "12 tracks were decoded", "components": [COMPONENT]}]
     table = tabulate_components(record)
@@ -113,6 +115,8 @@ def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path):
     text = read_body(write_report(write_results(tmp_path / "used", *tables, record)))
     assert text.index("a motion that no particle has") < text.index("every frame counts alike")
     assert re.search(r"1 free</th><td>40 % <small>30 % to 50 %</small></td><td>0\.0875", text) and "0.600" in text
+    assert kinetics.main([str(tmp_path / "used")]) == 0
+    assert re.search(r"Components .*\n.*dwell_hi.*\n.*free .*0\.4 .*0\.08747", capsys.readouterr().out)
     record["samples"][0]["mixture"] = False
     assert tabulate_components(record).empty
     text = read_body(write_report(write_results(tmp_path / "not", *tables, record)))
