@@ -180,8 +180,7 @@ def warn_of_exposure(exposure: float) -> list[str]:
     if exposure < MIN_BIASING_EXPOSURE:
         return []
     return [
-        f"The exposure of {exposure:g} frame intervals biases K, alpha and msd_1, because the networks take positions as "
-        "instantaneous: a full exposure makes alpha .16 to .42 too large, K 1.8 to 2.1 times too large and msd_1 .4 to "
-        "1.1 of the truth, half of it .05 to .22, 1.2 to 1.3 and .6 to 1.1; shorten the exposure, or rely on d_cve, "
-        "which is corrected."
+        f"The exposure of {exposure:g} frame intervals biases K, alpha and msd_1, because the networks take positions "
+        "as instantaneous (a full exposure: alpha .16 to .42 too large, K times 1.8 to 2.1, msd_1 times .4 to 1.1; "
+        "half of it: .05 to .22, 1.2 to 1.3, .6 to 1.1); rely on d_cve, which is corrected, or shorten the exposure."
     ]
