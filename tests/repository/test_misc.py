@@ -110,7 +110,7 @@ class TestLimits:
         text = page.read_text(encoding="utf-8")
         assert "python misc/limits.py --weights fast --tracks 12" in text and str(limits.SEED) in text
         headings = re.findall(r"^## (.+)", text, re.MULTILINE)
-        for tracks in ("prior `broad`", "AnDi-2 experiments"):
+        for tracks in ("prior `broad`", "stationary tracks", "AnDi-2 experiments"):
             for known in ("known", "unknown"):
                 for rows in ("frames", "segments"):
                     assert any(tracks in h and f" {known} (" in h and h.endswith(rows) for h in headings)
@@ -120,11 +120,16 @@ class TestLimits:
     def test_values_of_the_table(self):
         rows = pd.DataFrame(
             {"median error of log10 K": [0.1, 0.2, 0.9], "MAE alpha": [0.0, 0.3, 0.6], "state right": [1.0, 1.0, 0.0]}
-            | {"K inside": [1.0, 0.0, 1.0], "alpha inside": [1.0, 1.0, 1.0], "state": [2, 2, 3]}
+            | {
+                "msd_1 inside": [1.0, 0.0, 0.0],
+                "K inside": [1.0, 0.0, 1.0],
+                "alpha inside": [1.0, 1.0, 1.0],
+                "state": [2, 2, 3],
+            }
         )
         lines = limits.format_table(rows).splitlines()
-        assert lines[2] == "| all | 3 | 0.200 | 0.300 | 0.667 | 1.000 | 0.667 |"
-        assert lines[3] == "| state free | 2 | 0.150 | 0.150 | 0.500 | 1.000 | 1.000 |"
+        assert lines[2] == "| all | 3 | 0.200 | 0.300 | 0.333 | 0.667 | 1.000 | 0.667 |"
+        assert lines[3] == "| state free | 2 | 0.150 | 0.150 | 0.500 | 0.500 | 1.000 | 1.000 |"
 
     def test_folder_that_is_not_there(self, tmp_path, capsys):
         assert limits.main(["--benchmark", str(tmp_path / "none")]) == 2
