@@ -48,8 +48,8 @@ dimers, which are the AnDi-2 challenge's own. They are analysed in um and s. Fra
 step has a root mean square of {step:g} um along one axis, and "noise" is the localisation error (sigma) over this step.
 Intervals are 90 % intervals over tracks or over repetitions; n counts these.
 
-A verdict compares the measured value with the target; "above" a coverage of 0.95 means that intervals are too wide.
-"flagged": the target is missed, and the tool itself warns of these tracks. "no target": shown for information.
+A verdict compares the measured value with the target. "too wide": intervals hold the truth more often than the target
+asks. "flagged": the target is missed, and the tool itself warns of these tracks. "no target": shown for information.
 """
 
 
@@ -147,10 +147,7 @@ def format_row(row: Row) -> str:
     ends = f" ({format_number(value.low)} to {format_number(value.high)}), {value.n:,}" if value.n > 1 else ""
     measured = format_number(value.value) + ends
     measured += f"; {row.note}" if row.note else ""
-    verdict = row.verdict
-    if verdict == "missed":
-        low = row.target[0]
-        verdict = f"**missed** ({'below' if low is not None and value.value < low else 'above'})"
+    verdict = f"**{row.verdict}**" if row.verdict in ("missed", "too wide") else row.verdict
     return f"| {row.question} | {row.tracks} | {measured} | {format_target(row.target)} | {verdict} |"
 
 
@@ -167,7 +164,7 @@ def format_page(stored: dict, names: list[str], failed: dict, settings: dict, co
         lines = [f"## {section}", "", TABLE_HEAD, *map(format_row, rows)]
         lines += [f"\n{name}: could not be measured ({failed[name]})." for name in cells if name in failed]
         tables.append("\n".join(lines))
-    kinds = ("holds", "missed", "flagged", "no target", "not measured")
+    kinds = ("holds", "missed", "too wide", "flagged", "no target", "not measured")
     total = sum((counts for _, counts in verdicts), Counter())
     summary = [f"| section | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     summary += [

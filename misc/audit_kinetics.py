@@ -53,7 +53,7 @@ def kinetics_rows(tables: list[pd.DataFrame], states: tuple, dwells: tuple, text
         limits = OCCUPANCY_BIAS if occupancy else DWELL_BIAS
         rows.append(Row(question, text, mean(errors), limits, np.mean(warned), note))
         hits = (found[:, 1] <= truth) & (truth <= found[:, 2])
-        rows.append(Row(f"{words} {state} inside", text, share(hits), inside, np.mean(warned)))
+        rows.append(Row(f"{words} {state} inside", text, share(hits), inside, np.mean(warned), "", True))
     return rows
 
 

@@ -47,6 +47,8 @@ class Row:
         Share of the tracks, or of the runs, that the tool warns of.
     note : str
         Further figures.
+    of_intervals : bool
+        Whether this is the share of intervals that hold the truth.
     """
 
     question: str
@@ -55,10 +57,11 @@ class Row:
     target: tuple | None = None
     warned: float = 0.0
     note: str = ""
+    of_intervals: bool = False
 
     @property
     def verdict(self) -> str:
-        """holds, missed, flagged (missed, but the tool itself warns), not measured or no target."""
+        """holds, missed, too wide (intervals), flagged (missed, but the tool warns), no target or not measured."""
         if not np.isfinite(self.measured.value):
             return "not measured"
         if self.target is None:
@@ -67,6 +70,8 @@ class Row:
         value = self.measured.value
         if (low is None or value >= low) and (high is None or value <= high):
             return "holds"
+        if self.of_intervals and high is not None and value > high:
+            return "too wide"
         return "flagged" if self.warned >= MIN_WARNED else "missed"
 
 
