@@ -41,9 +41,7 @@ def main(arguments=None, prog=None) -> int:
         print(comparison.to_string(index=False, float_format="{:.4g}".format))
     components = tabulate_components(read_record(folder))
     if len(components):
-        print(
-            "\nComponents that the tracks of a file share, dwell in s or frames (read these, not means over all of them):"
-        )
+        print("\nComponents that the tracks of a file share (read these, not means over all of them):")
         print(components.to_string(index=False, float_format="{:.4g}".format))
     print(f"\n{note}\nTables in {folder}: {tables}. Figures: {', '.join(map(str, written)) or 'none'}.")
     return 0

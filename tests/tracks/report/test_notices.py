@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_tables import INTERVAL, make_tables, segments_and_tracks, split_into, write_results
 
@@ -106,7 +107,13 @@ def test_means_over_moving_frames_are_inside_their_intervals():
     assert estimate_moving_means(by_file)["msd_1_frames"][1:] != means["msd_1_frames"][1:]
 
 
-def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path, capsys):
+@pytest.fixture
+def without_fit(monkeypatch):
+    """Reports without the fit of states, which takes seconds."""
+    monkeypatch.setattr(write, "fit_groups", lambda *_: ({}, ""))
+
+
+def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path, capsys, monkeypatch, without_fit):
     *tables, record = make_tables()
     record["samples"] = [{"mixture": True, "reason": "12 tracks were decoded", "components": [COMPONENT]}]
     table = tabulate_components(record)
@@ -115,6 +122,8 @@ def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path, capsys)
     text = read_body(write_report(write_results(tmp_path / "used", *tables, record)))
     assert text.index("a motion that no particle has") < text.index("every frame counts alike")
     assert re.search(r"1 free</th><td>40 % <small>30 % to 50 %</small></td><td>0\.0875", text) and "0.600" in text
+    found = pd.DataFrame({"value": [1.0], "n": [1]}), pd.DataFrame(), "", []
+    monkeypatch.setattr(kinetics, "describe_kinetics", lambda _: found)
     assert kinetics.main([str(tmp_path / "used")]) == 0
     assert re.search(r"Components .*\n.*dwell_hi.*\n.*free .*0\.4 .*0\.08747", capsys.readouterr().out)
     record["samples"][0]["mixture"] = False
@@ -124,8 +133,7 @@ def test_components_stand_in_the_report_with_msd_1_and_seconds(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(("reasons", "grey"), [(["few_points"], True), ([], False)])
-def test_a_comparison_of_a_remainder_is_greyed_out(tmp_path, monkeypatch, reasons, grey):
-    monkeypatch.setattr(write, "fit_groups", lambda *_: ({}, ""))
+def test_a_comparison_of_a_remainder_is_greyed_out(tmp_path, without_fit, reasons, grey):
     *tables, record = make_tables(40)
     record |= {"inputs": [record["inputs"][0] | {"condition": "wild"}]}
     *tables, record = split_into(["wild", "mutant"], "condition", tables, record)
@@ -146,7 +154,7 @@ def test_states_are_fitted_to_a_share_of_many_tracks():
     assert html.count("<svg") <= len(fits) and "D &lt; 1 µm²/s" in html and note in html
 
 
-def test_tables_without_the_newer_columns_are_shown(tmp_path):
+def test_tables_without_the_newer_columns_are_shown(tmp_path, without_fit):
     points, *_, record = make_tables()
     segments, tracks = segments_and_tracks(points)
     old = segments.drop(columns=["msd_1_lo", "msd_1_hi"])
