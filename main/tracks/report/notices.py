@@ -19,6 +19,8 @@ WARNINGS = {
     "large for this track, and its K and α are not to be read.",
     "immobile_or_moving_unclear": "A segment is labelled as moving, but its positions can be explained by the "
     "localisation error alone (of the known size, or of any size where it is unknown): it may be immobile.",
+    "outlier_point": "A point far off the track was left out; run.json names its frame.",
+    "jump": "The track was cut at a step that is too long for motion; run.json names its frame.",
     "many_gaps": f"More than {100 * MANY_GAPS:g} % of the frames are missing. K and α are less certain.",
     "partly_analysed": f"The track was cut at gaps of more than {LONGEST_GAP} missing frames, and some pieces were too "
     "short to analyse.",

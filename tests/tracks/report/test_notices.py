@@ -1,6 +1,7 @@
 """First lines and units of a report: warnings, what was left out, components, comparisons of remainders."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from main.tracks.report.data import pack_points, pack_tracks
 from main.tracks.report.fit_sections import fit_groups, list_fit_warnings, make_fit_sections
 from main.tracks.report.html import format_sentence
 from main.tracks.report.microscope import describe_file, make_microscope_table
-from main.tracks.report.notices import make_notices
+from main.tracks.report.notices import WARNINGS, make_notices
 from main.tracks.report.overview import estimate_moving_means
 from main.tracks.report.units import convert_points
 from main.tracks.report.write import write_report
@@ -160,3 +161,10 @@ def test_tables_without_the_newer_columns_are_shown(tmp_path, without_fit):
     old = segments.drop(columns=["msd_1_lo", "msd_1_hi"])
     text = read_body(write_report(write_results(tmp_path / "out", points, old, tracks, record)))
     assert "K of one segment" in text and "MSD at one frame of one segment" not in text
+
+
+def test_every_warning_of_a_track_has_a_sentence():
+    listed = (Path(__file__).parents[3] / "main/tracks/README.md").read_text(encoding="utf-8")
+    table = listed.split("| warning of a track | means |")[1].split("\n\n")[0]
+    names = set(re.findall(r"^\| `(\w+)` \|", table, flags=re.M))
+    assert "too_short" in names and names <= set(WARNINGS)
