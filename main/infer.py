@@ -177,7 +177,7 @@ def add_analysis_arguments(parser: Parser) -> None:
         type=int,
         default=MIN_LENGTH,
         metavar="N",
-        help="Number of points that a track needs to be analysed, 2 or more; a shorter track keeps one row, with a "
+        help="Number of points that a track needs to be analysed, 5 or more; a shorter track keeps one row, with a "
         "warning. Default: %(default)s.",
     )
     parser.add_argument(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from main.utils.errors import InputError
 
 MIN_LENGTH = 20  # points; lower end of the training range of the shipped weights (their config.json)
+FEWEST_POINTS = 5  # of a track that is analysed: intervals are calibrated on 5 to 200 frames (main/calibrate.py)
 DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # --adapt -> name of the weights in main/models/weights
 DEFAULT_FORMAT = "auto"
 ESTIMATE = "estimate"  # value of --localization-error
@@ -36,7 +37,7 @@ class InferenceOptions:
         Name of shipped weights or their folder; None stands for the default of `adapt`.
     adapt : {"none", "sample"}
     min_length : int
-        Number of points that a track needs to be analysed, 2 or more.
+        Number of points that a track needs to be analysed, 5 or more.
     device : {"auto", "cpu", "cuda"}
     scheduler : str, optional
         Address of a dask scheduler.
@@ -90,7 +91,7 @@ def check_values(pixel_size, frame_interval, localization_error, min_length, ada
         raise InputError(f"--localization-error is {localization_error}, expected 0, a number above 0 or {ESTIMATE}.")
     if not 0 <= exposure <= 1:
         raise InputError(f"--exposure is {exposure}, expected a share of the frame interval, 0 to 1.")
-    if min_length < 2:
-        raise InputError(f"--min-length is {min_length}, expected a whole number of 2 or more.")
+    if min_length < FEWEST_POINTS:
+        raise InputError(f"--min-length is {min_length}, expected a whole number of {FEWEST_POINTS} or more.")
     if adapt not in ADAPTATIONS:
         raise InputError(f"--adapt is {adapt}, expected one of {', '.join(ADAPTATIONS)}.")

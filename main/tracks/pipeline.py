@@ -104,7 +104,7 @@ def infer_files(
     adapt : {"none", "sample"}
         "sample": all tracks of a file are analysed together, as one sample.
     min_length : int
-        Tracks with fewer points get no segments, 2 or more.
+        Tracks with fewer points get no segments, 5 or more.
     device : {"auto", "cpu", "cuda"}
     scheduler : str, optional
         Address of a dask scheduler, whose workers analyse the tracks.

@@ -315,9 +315,10 @@ def test_noise_dominated_tracks_give_a_warning():
 
 
 def test_outside_training_range(walks, weights, tmp_path):
-    assert run(walks, tmp_path / "out", weights, "--min-length", "3") == 0
+    assert run(walks, tmp_path / "out", weights, "--min-length", "5") == 0
     warnings = read(tmp_path / "out", "tracks")["warnings"].tolist()
-    assert warnings == ["too_short"] * 2 + ["outside_training_range"] * 2 + [""] * 2 + ["outside_training_range"]
+    assert warnings[:3] == ["too_short"] * 3
+    assert ["outside_training_range" in names for names in warnings[3:]] == [True, False, False, True]
 
 
 def test_an_error_above_the_steps_has_a_warning_of_its_own(walks, weights, tmp_path):
