@@ -13,7 +13,7 @@ from simulations.parameters import TRAPPED
 MIN_TEST_FRAMES = 20  # a moving segment of fewer frames is not called immobile by the test alone: it sees too little
 
 # Tuned on immobile phases and on benchmark seed 61501; misc/LOG.md, 2026-11-24 (4).
-MIN_STAY_LOG_ODDS = -0.7  # of K = 0 to slow motion, from which on stays that the networks did not find count
+MIN_STAY_LOG_ODDS = -0.5  # of K = 0 to slow motion, from which on stays that the networks did not find count
 MIN_STAYING_SHARE = 0.2  # of a segment that networks call trapped, which may hold jumps
 SLOW_K = np.geomspace(0.05, 5, 9)  # of slow motion that a stay may be, in units of sigma^2/frame
 SLOW_RATIO = 0.1  # of the largest K of a track, below which a segment counts as its slow motion

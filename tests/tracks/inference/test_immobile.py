@@ -82,7 +82,7 @@ def test_motion_is_not_trapped_whatever_the_networks_say(alpha):
 
 
 def test_phases_are_found_in_missing_frames_and_any_unit():
-    tracks, masks = immobile_phase(20, 100, 30, np.random.default_rng(6))
+    tracks, masks = immobile_phase(60, 100, 30, np.random.default_rng(6))
     rng, shares = np.random.default_rng(7), []
     for track, mask in zip(localise(tracks, SIGMA, rng), masks, strict=True):
         track[1:-1][rng.random(98) < 0.1] = np.nan
