@@ -83,22 +83,9 @@ def infer_files(
         Track files, or patterns such as `day1/*.csv`. With a dict the tables get a column `condition`.
     out : str or Path
         Folder for the results; refused if it exists, unless `overwrite` is true.
-    format : str
-        Key of `main.tracks.reading.formats.FORMATS`.
-    pixel_size : float, optional
-        Micrometres per pixel, for files in pixels.
-    frame_interval : float, optional
-        Seconds between frames; must agree with what the file declares.
-    localization_error : float or "estimate", optional
-        Standard deviation per coordinate, in the unit of x and y. Used instead of the file's error columns. With
-        "estimate" it is estimated from the tracks of each file.
-    exposure : float
-        Share of the frame interval during which the shutter is open, 0 to 1.
-    correct_drift : bool
-        Whether to subtract the drift that all tracks of a file share; x and y of the tables are then relative to the
-        field.
-    columns : dict, optional
-        track_id, frame, x, y -> column name.
+    format, pixel_size, frame_interval, localization_error, exposure, correct_drift, columns
+        As in `main.tracks.options.InferenceOptions`. The frame interval must agree with what the file declares; the
+        localisation error is used instead of the file's error columns.
     weights : str or Path, optional
         Name of shipped weights or their folder. By default `main.tracks.options.DEFAULT_WEIGHTS[adapt]`.
     adapt : {"none", "sample"}

@@ -50,8 +50,9 @@ def make_notices(tracks: pd.DataFrame, record: dict, fit_warnings: dict[str, lis
         warnings = element("div", make_list(map(format_sentence, sentences)), class_="warning")
     else:
         warnings = element("p", "The run has no warning.")
-    rows = [[name, f"{n:,}", WARNINGS.get(name, "")] for name, n in counts.most_common()]
-    header = ["warning", f"of {len(tracks):,} tracks", "meaning"]
+    explained = Markup('{} <small class="wrap">{}</small>')
+    rows = [[explained.format(name, WARNINGS.get(name, "")), f"{n:,}"] for name, n in counts.most_common()]
+    header = ["warning", f"of {len(tracks):,} tracks"]
     of_tracks = make_table(header, rows, "Tracks with a warning") if rows else element("p", "No track has a warning.")
     columns = element("div", make_left_out_table(record)), element("div", of_tracks)
     return warnings + element("div", *columns, class_="pair") + make_microscope_table(tracks, record)
