@@ -294,7 +294,8 @@ def describe_fit(
     """Turn parameters into quantities with resamples, and list what the data do not determine.
 
     A resample shifts the parameters by one Newton step, H^-1 sum w g, with the scores g of the tracks (or files), their
-    numbers w in the resample, and the information H.
+    numbers w in the resample, and the information H. Steps are lengthened where there are few scores (MacKinnon and
+    White, J. Econometrics 29, 305, 1985).
     """
     point_scores = compute_scores(fit.parameters, fit.model, positions, N_AGES)
     sums = np.zeros((positions.n_tracks, len(fit.parameters)))
@@ -307,17 +308,28 @@ def describe_fit(
         sums = sums[np.unique(files)]
     totals = resample_totals(sums, N_RESAMPLES, seed)
     shifts = np.linalg.solve(make_information(point_scores), (totals - sums.sum(axis=0)).T).T
+    n, p = sums.shape
+    shifts *= np.sqrt((n - 1) / max(n - p, 1))  # n scores at a maximum over p parameters are too small
     drawn = fit.parameters + np.clip(shifts, -MAX_SHIFT, MAX_SHIFT)
     time = frame_interval_s or 1.0
     value = compute_quantities(fit.parameters, fit.model, time)
     each = [compute_quantities(parameters, fit.model, time) for parameters in drawn]
     resampled = {name: np.stack([one[name] for one in each]) for name in value}
-    n = count_events(fit, positions)
     sigma = None
     if positions.estimates_noise:
         sigma = float(np.exp(0.5 * fit.parameters[-1]))
     found = KineticsFit(
-        fit.model, value, resampled, n, unit, len(sums), frame_interval_s, d_unit, scores, sigma, list(notes)
+        fit.model,
+        value,
+        resampled,
+        count_events(fit, positions),
+        unit,
+        len(sums),
+        frame_interval_s,
+        d_unit,
+        scores,
+        sigma,
+        list(notes),
     )
     found.warnings += list_warnings(found, positions)
     return found
