@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_TRACKS = Path(os.environ.get("TRACEWISE_TRACKS", ROOT.parent / "shared" / "data" / "tracks"))
 REAL_PIXEL_UM, REAL_FRAME_S = 0.16, 0.00748  # of the HaloTag-NLS movies (saSPT)
 SPIKE_STEPS = 300
+FILE_TRACKS = 100  # of a file whose sigma is wrong or estimated, at every scale
 FIELD = 50.0  # um; where tracks are, when one of their points is put at (0, 0)
 NEIGHBOURS = 10  # frames around a wrong point that may suffer
 UNCHANGED = (0.9, 1.1)  # ratio to what the same tracks give without the disturbance
@@ -71,9 +72,9 @@ def measure_exposure(exposure, known, rng, scale) -> list[Row]:
 
 def measure_wrong_sigma(noise, factor, rng, scale) -> list[Row]:
     """A localisation error that the tracks contradict."""
-    rows, sigma, repetitions, n = [], noise * STEP, count(10, scale), count(100, scale)
+    rows, sigma, repetitions, n = [], noise * STEP, count(10, scale), FILE_TRACKS
     for alpha in ALPHAS:
-        text = f"alpha {alpha:g}, 100 tracks of 100 frames, noise {noise:g}, sigma given {factor:g} x the truth"
+        text = f"alpha {alpha:g}, {n} tracks of 100 frames, noise {noise:g}, sigma given {factor:g} x the truth"
         warned, biases = [], []
         for _ in range(repetitions):
             tracks = localise(fractional(n, 100, alpha, rng), sigma, rng)
@@ -92,11 +93,11 @@ def measure_wrong_sigma(noise, factor, rng, scale) -> list[Row]:
 
 def measure_sigma(noise, rng, scale) -> list[Row]:
     """Sigma that the tool estimates."""
-    rows, sigma, repetitions, n = [], noise * STEP, count(40, scale), count(100, scale)
+    rows, sigma, repetitions, n = [], noise * STEP, count(40, scale), FILE_TRACKS
     for alpha in ALPHAS:
         found = [estimate_sigma(localise(fractional(n, 100, alpha, rng), sigma, rng)) for _ in range(repetitions)]
         given = [f for f in found if f]
-        text = f"alpha {alpha:g}, 100 tracks of 100 frames, noise {noise:g}, --localization-error estimate"
+        text = f"alpha {alpha:g}, {n} tracks of 100 frames, noise {noise:g}, --localization-error estimate"
         rows.append(Row("runs that give an estimate (the others refuse)", text, share([f is not None for f in found])))
         if not given:
             continue
