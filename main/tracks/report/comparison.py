@@ -88,7 +88,7 @@ def warn_of_remainders(doubtful: list[str]) -> list[Markup]:
     if not doubtful:
         return []
     text = (
-        f"Greyed out: comparisons with {', '.join(doubtful)}. Less than half of its points were analysed, or the "
+        f"Greyed out: comparisons with {', '.join(doubtful)}. Less than half of their points were analysed, or the "
         "tracks left out move differently (the numbers stand in the first lines of this page): a difference can come "
         "from what was left out."
     )

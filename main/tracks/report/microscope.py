@@ -70,7 +70,7 @@ def describe_used(tracks: pd.DataFrame, record: dict, noise: dict | None) -> Mar
         notes.append(f"unknown for {len(tracks) - len(known):,} tracks")
     if noise and noise["contradicted"]:
         notes.append("contradicts the steps")
-    return text + Markup(" <small>{}</small>").format("; ".join(notes))
+    return text + Markup(' <small class="wrap">{}</small>').format("; ".join(notes))
 
 
 def describe_shown(noise: dict, scale: float, unit: str) -> Markup:

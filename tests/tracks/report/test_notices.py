@@ -42,7 +42,7 @@ def test_first_lines_hold_warnings_counts_and_what_was_left_out():
     assert "Occupancy, dwell times and rates: D is uncertain" in text
     assert text.index("0.2 µm²/s in &lt;b&gt;") < text.index("700 points in 70 tracks") < text.index("too_short")
     assert "4.00 µm²/s (3.50 to 4.50)" in text and "0.0120 µm" in text
-    assert re.search(r"many_gaps</th><td>2</td><td>More than 10 %", text)
+    assert re.search(r"many_gaps <small[^<]*>More than 10 %[^<]*</small></th><td>2</td>", text)
 
 
 def test_localisation_error_drift_and_exposure_of_each_file():
