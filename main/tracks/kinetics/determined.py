@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from main.tracks.kinetics.brownian_states import Model, Positions
+from main.tracks.kinetics.brownian_states import MODELS, Model, Positions
 from main.tracks.kinetics.rates import MIN_EVENTS
 from simulations.parameters import TRAPPED
 
@@ -102,6 +102,8 @@ def explain_choice(fit) -> str:
     if not others:
         return text + "."
     second = max(others, key=others.get)
+    if fit.model == MODELS[-1]:
+        text = f"{text} (the most that are tried: more states, or a D that varies from track to track, end there too)"
     gap = 2 * (fit.scores[fit.model] - others[second])
     return (
         f"{text}, chosen by the Bayesian information criterion among models of one to three states (next: "
