@@ -24,6 +24,7 @@ from main.tracks.kinetics.brownian_states import (
 from main.tracks.kinetics.determined import explain_choice, list_warnings
 from main.tracks.kinetics.dwells import find_frame_interval, name_time_unit
 from main.tracks.kinetics.rates import MIN_FILES, tabulate_kinetics
+from main.tracks.quality.outliers import find_wrong_points
 from main.utils.bootstrap import N_RESAMPLES, resample_totals
 from main.utils.errors import InputError
 from simulations.parameters import LONGEST_GAP
@@ -33,8 +34,6 @@ MAX_POINTS = 100_000  # of a group; of more, tracks are drawn at random: dwells 
 MIN_STEPS = 100  # of a group; fewer do not tell states apart
 MAX_SHIFT = 3.0  # of a logarithm or log-odds, in a resample: one Newton step does not reach further
 MIN_NOISE = 1e-3  # localisation error over a step; keeps positions without any from infinite likelihoods
-WRONG_POINT_STEPS = 10.0  # a point this many large steps from the points before and after it is a wrong point
-LARGE_STEP = 0.95  # quantile of steps that is a large step
 
 
 @dataclass
@@ -255,12 +254,12 @@ def collect_positions(
         kept = n_points.index[: max(1, int((n_points <= MAX_POINTS).sum()))]
         notes.append(f"{len(kept)} of {len(ids)} tracks, drawn at random, were used for dwell times and rates.")
         table = table[table["track_id"].isin(kept)].reset_index(drop=True)
-    wrong = find_wrong_points(table)
+    wrong, jump = find_wrong_points(table)
     if wrong.any():
         notes.append(f"{int(wrong.sum())} points far from the points before and after them were left out.")
-        table = table[~wrong].reset_index(drop=True)
+        table, jump = table[~wrong].reset_index(drop=True), jump[~wrong]
     track, frames = pd.factorize(table["track_id"])[0], table["frame"].diff().to_numpy()
-    joined = np.r_[False, track[1:] == track[:-1]] & (frames <= LONGEST_GAP + 1)
+    joined = np.r_[False, track[1:] == track[:-1]] & (frames <= LONGEST_GAP + 1) & ~jump
     if joined.sum() < MIN_STEPS:
         return None, np.zeros(0, int), notes
     intervals, index = np.unique(frames[joined].astype(int), return_inverse=True)
@@ -271,14 +270,6 @@ def collect_positions(
     noise = np.maximum(table["noise"].to_numpy(float), MIN_NOISE**2 * square)  # nan stays nan
     files = table.groupby(track)["file"].first().to_numpy() if table["file"].nunique() > 1 else np.zeros(0, int)
     return Positions(x, y, track, interval, intervals, noise, exposure), files, notes
-
-
-def find_wrong_points(table: pd.DataFrame) -> np.ndarray:
-    """Find points that lie far from the point before and from the point after them, (T,) bool."""
-    step = table.groupby("track_id")[["x", "y"]].diff().pow(2).sum(axis=1, min_count=2).to_numpy() ** 0.5
-    limit = WRONG_POINT_STEPS * np.nanquantile(step, LARGE_STEP) if np.isfinite(step).any() else np.inf
-    far = step > limit
-    return far & np.r_[far[1:], False] if limit > 0 else np.zeros(len(table), bool)
 
 
 def describe_fit(
