@@ -22,11 +22,12 @@ class InferenceOptions:
     format : str
         Key of `main.tracks.reading.formats.FORMATS`.
     pixel_size : float, optional
-        Micrometres per pixel.
+        Micrometres per pixel, for files in pixels.
     frame_interval : float, optional
-        Seconds between frames.
+        Seconds between frames; must agree with what the file declares.
     localization_error : float or "estimate", optional
-        Standard deviation per coordinate, in the unit of x and y. With "estimate" it is estimated from each file.
+        Standard deviation per coordinate, in the unit of x and y; used instead of the file's error columns. With
+        "estimate" it is estimated from each file.
     exposure : float
         Share of the frame interval during which the shutter is open, 0 to 1.
     correct_drift : bool
@@ -36,6 +37,7 @@ class InferenceOptions:
     weights : str, optional
         Name of shipped weights or their folder; None stands for the default of `adapt`.
     adapt : {"none", "sample"}
+        "sample": all tracks of a file are analysed together, as one sample.
     min_length : int
         Number of points that a track needs to be analysed, 5 or more.
     device : {"auto", "cpu", "cuda"}

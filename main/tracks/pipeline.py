@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from main.tracks.options import DEFAULT_FORMAT, DEFAULT_WEIGHTS, MIN_LENGTH, InferenceOptions
+from main.tracks.options import DEFAULT_WEIGHTS, InferenceOptions
 from main.tracks.quality.check import check_tracks, warn_of_exposure
 from main.tracks.reading.formats import read_tracks
 from main.tracks.reading.sources import BLOCK_POINTS, Source, find_files, open_sources, split_blocks
@@ -49,29 +49,7 @@ class Run:
         return Results(*(pd.read_parquet(self.out / f"{name}.parquet") for name in TABLES))
 
 
-def infer_files(
-    paths,
-    out,
-    *,
-    format=DEFAULT_FORMAT,
-    pixel_size=None,
-    frame_interval=None,
-    localization_error=None,
-    exposure=0.0,
-    correct_drift=False,
-    columns=None,
-    weights=None,
-    adapt="none",
-    min_length=MIN_LENGTH,
-    device="auto",
-    scheduler=None,
-    andi=False,
-    csv=False,
-    report=False,
-    overwrite=False,
-    progress=False,
-    command=None,
-) -> Run:
+def infer_files(paths, out, *, report=False, overwrite=False, progress=False, command=None, **options) -> Run:
     """Analyse track files and write the tables points, segments and tracks and run.json into a folder.
 
     Tracks are analysed and written in blocks, so that only the largest file needs memory. With `adapt="sample"` a
@@ -83,48 +61,25 @@ def infer_files(
         Track files, or patterns such as `day1/*.csv`. With a dict the tables get a column `condition`.
     out : str or Path
         Folder for the results; refused if it exists, unless `overwrite` is true.
-    format, pixel_size, frame_interval, localization_error, exposure, correct_drift, columns
-        As in `main.tracks.options.InferenceOptions`. The frame interval must agree with what the file declares; the
-        localisation error is used instead of the file's error columns.
-    weights : str or Path, optional
-        Name of shipped weights or their folder. By default `main.tracks.options.DEFAULT_WEIGHTS[adapt]`.
-    adapt : {"none", "sample"}
-        "sample": all tracks of a file are analysed together, as one sample.
-    min_length : int
-        Tracks with fewer points get no segments, 5 or more.
-    device : {"auto", "cpu", "cuda"}
-    scheduler : str, optional
-        Address of a dask scheduler, whose workers analyse the tracks.
-    andi, csv, report : bool
-        Whether to write the AnDi-2 challenge's text files, CSV copies of the tables, report.html.
-    overwrite, progress : bool
-        Whether to write into a folder that exists; to show progress bars.
+    report, overwrite, progress : bool
+        Whether to write report.html; to write into a folder that exists; to show progress bars.
     command : str, optional
         The command line, stored in run.json.
+    options
+        Fields of `main.tracks.options.InferenceOptions`, such as pixel_size, frame_interval, localization_error, adapt.
 
     Raises
     ------
     InputError
         If a file or an option cannot be used, in one sentence; nothing has been written then.
+    TypeError
+        If an option is unknown.
     """
-    options = InferenceOptions(
-        format=format,
-        pixel_size=pixel_size,
-        frame_interval=frame_interval,
-        localization_error=localization_error,
-        exposure=exposure,
-        correct_drift=correct_drift,
-        columns=columns,
-        weights=None if weights is None else str(weights),
-        adapt=adapt,
-        min_length=min_length,
-        device=device,
-        scheduler=scheduler,
-        andi=andi,
-        csv=csv,
-    )
+    if options.get("weights") is not None:
+        options["weights"] = str(options["weights"])
+    chosen = InferenceOptions(**options)
     check_folder(Path(out), overwrite)
-    return run_inference(find_files(paths), Path(out), options, report, progress, command)
+    return run_inference(find_files(paths), Path(out), chosen, report, progress, command)
 
 
 def run_inference(

@@ -76,7 +76,7 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
     [
         (["--pixel-size", "0"], "--pixel-size is 0.0, expected a number above 0."),
         (["--frame-interval", "-1"], "--frame-interval is -1.0, expected a number above 0."),
-        (["--localization-error", "nan"], "--localization-error is nan, expected 0 or a number above 0."),
+        (["--localization-error", "nan"], "--localization-error is nan, expected 0, a number above 0 or estimate."),
         (["--min-length", "4"], "--min-length is 4, expected a whole number of 5 or more."),
         (["--weights", "no-such-weights"], "no-such-weights"),
         (["--columns", "track=id,frame=zzz"], "no column 'id' or 'zzz'"),
