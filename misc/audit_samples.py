@@ -109,7 +109,7 @@ def measure_continuous(rng, scale) -> list[Row]:
     rows = []
     for i, who in ((0, "the rare ones"), (2, "all")):
         gain = mean(errors[:, i + 1] - errors[:, i])
-        note = f"{errors[:, i].mean():.3f} -> {errors[:, i + 1].mean():.3f}"
+        note = f"{errors[:, i].mean():.3f} -> {errors[:, i + 1].mean():.3f}; target: the interval reaches 0"
         # not worse beyond the interval: the difference that its lower end still allows
         limit = (None, round(gain.value - gain.low, 4))
         rows.append(Row(f"alpha error of {who}: --adapt sample minus single", text, gain, limit, 0.0, note))
@@ -156,7 +156,7 @@ def measure_dimers(adapt, rng, scale) -> list[Row]:
                 state = np.concatenate([states[i][s.start : s.end] for s in stays])
                 shares.append([(state == TRAPPED).sum(), (state == CONFINED).sum(), len(state)])
     trapped, confined, frames = np.array(shares).T
-    text = f"EXP 5 of the AnDi-2 challenge, {fields} fields, dimers in stays of 30 frames and more, --adapt {adapt}"
+    text = f"EXP 5 of AnDi-2, fields of view: {fields}, dimers in stays of 30 frames or more, --adapt {adapt}"
     limits = (0.03, CONFINED_BEFORE) if adapt == "none" else (0.01, 0.01)
     return [
         Row("frames trapped (none are)", text, ratio(trapped, frames), (None, limits[0])),
