@@ -93,6 +93,11 @@ needs_real = pytest.mark.skipif(not REAL.exists(), reason="no real files in ../s
 needs_weights = pytest.mark.skipif(not (WEIGHTS_DIR / "default" / "config.json").exists(), reason="no shipped weights")
 
 
+def list_warnings(tracks):
+    """Warnings of each track but the one that the random segments of untrained networks bring."""
+    return tracks["warnings"].str.replace(";?immobile_or_moving_unclear", "", regex=True).tolist()
+
+
 def read(out, name):
     return pd.read_parquet(out / f"{name}.parquet")
 
@@ -103,7 +108,7 @@ def test_contract(walks, weights, tmp_path, capsys):
     points, segments, tracks = (read(out, name) for name in ("points", "segments", "tracks"))
     assert list(points) == POINTS and list(segments) == SEGMENTS and list(tracks)[:5] == TRACKS
     assert len(tracks) == 7 and len(points) == 20 + 57 + 450
-    assert tracks["warnings"].tolist() == ["too_short"] * 4 + [""] * 2 + ["outside_training_range"]
+    assert list_warnings(tracks) == ["too_short"] * 4 + [""] * 2 + ["outside_training_range"]
     assert tracks["d_cve"].notna().tolist() == [False, False] + [True] * 5
     n_segments = segments.groupby("track_id").size().reindex(tracks["track_id"], fill_value=0)
     assert tracks["n_segments"].tolist() == n_segments.tolist()
@@ -248,7 +253,7 @@ def test_gaps(tmp_path, weights):
     assert run(path, tmp_path / "out", weights) == 0
     points, segments, tracks = (read(tmp_path / "out", name) for name in ("points", "segments", "tracks"))
     assert points["frame"].tolist() == table.loc[kept, "frame"].tolist()
-    assert tracks["n_gaps"].tolist() == [3] and tracks["warnings"].tolist() == [""]
+    assert tracks["n_gaps"].tolist() == [3] and list_warnings(tracks) == [""]
     assert segments["left_censored"].sum() == segments["right_censored"].sum() == 2
     assert segments.loc[segments["left_censored"], "frame_start"].tolist() == [0, 44]
     assert segments["segment_id"].tolist() == list(range(len(segments)))
@@ -260,7 +265,7 @@ def test_many_gaps_and_partly_analysed(tmp_path, weights):
     path = tmp_path / "gaps.csv"
     holes.to_csv(path, index=False)
     assert run(path, tmp_path / "out", weights) == 0
-    assert read(tmp_path / "out", "tracks")["warnings"].tolist() == ["partly_analysed;many_gaps"]
+    assert list_warnings(read(tmp_path / "out", "tracks")) == ["partly_analysed;many_gaps"]
     assert read(tmp_path / "out", "points")["frame"].max() < 60
 
 
@@ -323,7 +328,8 @@ def test_outside_training_range(walks, weights, tmp_path):
 
 def test_an_error_above_the_steps_has_a_warning_of_its_own(walks, weights, tmp_path):
     done = infer_files(walks, tmp_path / "out", weights=weights, localization_error=160.0)
-    assert done.record["counts"]["warnings"] == {"too_short": 4, "error_above_steps": 3, "outside_training_range": 1}
+    counts = {"too_short": 4, "error_above_steps": 3, "outside_training_range": 1, "immobile_or_moving_unclear": 3}
+    assert done.record["counts"]["warnings"] == counts
 
 
 def test_all_tracks_too_short(tmp_path, weights):
