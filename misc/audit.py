@@ -19,6 +19,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from fnmatch import fnmatch
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -65,11 +66,11 @@ def list_cells(repetitions: int) -> dict[str, Cell]:
     return {cell.name: cell for cell in cells}
 
 
-def digest() -> str:
-    """Digest of the code and of the shipped calibrations that the audit depends on."""
+@cache
+def digest(code: tuple[str, ...]) -> str:
+    """Digest of the code that a cell depends on, and of the shipped calibrations where it depends on all code."""
     configs = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("main/models/weights/*/config.json"))
-    own = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("misc/audit_*.py"))
-    return digest_code(ROOT, ["main", "simulations", "misc/known_tracks.py", *own, *configs])
+    return digest_code(ROOT, [*code, *(configs if "main" in code else [])])
 
 
 def measure(name: str, scale: float, repetitions: int) -> tuple[list[Row], float]:
@@ -94,8 +95,8 @@ def rows_of(stored: dict) -> list[Row]:
     return rows
 
 
-def measure_missing(names: list[str], settings: dict, store: Path, workers: int) -> tuple[dict, dict]:
-    """Measure the cells that are not stored with these settings, and store each when it is finished.
+def measure_missing(names: list[str], scale: float, repetitions: int, store: Path, workers: int) -> tuple[dict, dict]:
+    """Measure the cells that are not stored with these settings and today's code, and store each when it is finished.
 
     Returns
     -------
@@ -104,15 +105,15 @@ def measure_missing(names: list[str], settings: dict, store: Path, workers: int)
     failed : dict of str -> str
         Name of a cell -> what went wrong.
     """
-    stored, failed = load(store), {}
-    missing = [name for name in names if stored.get(name, {}).get("settings") != settings]
+    stored, failed, cells = load(store), {}, list_cells(repetitions)
+    settings = {name: {"scale": scale, "repetitions": repetitions, "code": digest(cells[name].code)} for name in names}
+    missing = [name for name in names if stored.get(name, {}).get("settings") != settings[name]]
     if not missing:
         return stored, failed
     missing.sort(key=lambda name: -stored.get(name, {}).get("seconds", np.inf))  # the longest first
     store.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        options = settings["scale"], settings["repetitions"]
-        futures = {pool.submit(measure, name, *options): name for name in missing}
+        futures = {pool.submit(measure, name, scale, repetitions): name for name in missing}
         for future in tqdm(as_completed(futures), total=len(futures), unit="cell", disable=not sys.stderr.isatty()):
             name = futures[future]
             try:
@@ -121,7 +122,11 @@ def measure_missing(names: list[str], settings: dict, store: Path, workers: int)
                 failed[name] = "".join(traceback.format_exception_only(error)).strip()
                 print(f"{name}: {''.join(traceback.format_exception(error))}", file=sys.stderr)
                 continue
-            stored[name] = {"settings": settings, "seconds": round(seconds, 1), "rows": [asdict(row) for row in rows]}
+            stored[name] = {
+                "settings": settings[name],
+                "seconds": round(seconds, 1),
+                "rows": [asdict(row) for row in rows],
+            }
             write_atomically(store, lambda part: part.write_text(json.dumps(stored, indent=1), encoding="utf-8"))
     return stored, failed
 
@@ -151,7 +156,7 @@ def format_row(row: Row) -> str:
     return f"| {row.question} | {row.tracks} | {measured} | {format_target(row.target)} | {verdict} |"
 
 
-def format_page(stored: dict, names: list[str], failed: dict, settings: dict, command: str) -> str:
+def format_page(stored: dict, names: list[str], failed: dict, args: argparse.Namespace, command: str) -> str:
     """Format the page: how many rows hold, then a table for each section."""
     sections: dict[str, list[str]] = {}
     for name in names:
@@ -178,7 +183,8 @@ def format_page(stored: dict, names: list[str], failed: dict, settings: dict, co
         minutes=seconds / 60,
         frame_interval=audit_motion.FRAME_INTERVAL,
         step=audit_motion.STEP,
-        **{key: settings[key] for key in ("scale", "repetitions")},
+        scale=args.scale,
+        repetitions=args.repetitions,
     )
     return "\n\n".join([introduction.strip(), "\n".join(summary), *tables]) + "\n"
 
@@ -214,10 +220,9 @@ def main(arguments=None) -> int:
     if args.list:
         print("\n".join(names))
         return 0
-    settings = {"scale": args.scale, "repetitions": args.repetitions, "code": digest()}
-    stored, failed = measure_missing(names, settings, args.store, args.workers)
+    stored, failed = measure_missing(names, args.scale, args.repetitions, args.store, args.workers)
     command = shlex.join(["python", "misc/audit.py", *(sys.argv[1:] if arguments is None else arguments)])
-    page = format_page(stored, names, failed, settings, command)
+    page = format_page(stored, names, failed, args, command)
     print(page)
     if args.out:
         write_atomically(args.out, lambda part: part.write_text(page, encoding="utf-8"))

@@ -18,6 +18,14 @@ N_TRACKS = 200
 N_ADAPTED = 20  # repetitions with --adapt sample at full size
 DWELL_BIAS, OCCUPANCY_BIAS = (-0.07, 0.07), (-0.02, 0.02)  # of a dwell; of 1
 INSIDE = (0.83, 0.96)  # share of repetitions whose 90 % intervals hold the truth
+LIKELIHOOD_CODE = (
+    "main/tracks/kinetics",
+    "main/tracks/quality/outliers.py",
+    "main/utils/bootstrap.py",
+    "misc/known_tracks.py",
+    "misc/audit_rows.py",
+    "misc/audit_kinetics.py",
+)
 IMMOBILE, TWO_MOBILE = ("immobile", "mobile"), ("slow", "fast")  # names that kinetics gives to the states
 
 
@@ -97,22 +105,14 @@ def describe(dwells, frames, noise, ratio, n) -> str:
 
 def list_cells(repetitions: int) -> list[Cell]:
     """All cells of this file."""
+    samples = [(dwells, n, noise, 0.0) for dwells, n in SWITCHING for noise in (0.085, 0.2, 0.5)]
+    names = [f"Switching: {dwells[0]:g} and {dwells[1]:g} s, noise {noise:g}" for dwells, _, noise, _ in samples]
+    samples.append(((0.6, 0.6), 100, 0.2, 0.1))
+    names.append("Switching: two mobile states")
     cells = [
-        make_cell(f"Switching: {d[0]:g} and {d[1]:g} s, noise {noise:g}", measure_fit, d, n, noise, 0.0, repetitions)
-        for d, n in SWITCHING
-        for noise in (0.085, 0.2, 0.5)
+        make_cell(name, measure_fit, *sample, repetitions, code=LIKELIHOOD_CODE)
+        for name, sample in zip(names, samples, strict=True)
     ]
-    cells.append(
-        make_cell(
-            "Switching: two mobile states",
-            measure_fit,
-            (0.6, 0.6),
-            100,
-            0.2,
-            0.1,
-            repetitions,
-        )
-    )
     few = min(N_ADAPTED, repetitions)
     whole = (0.6, 0.6), 100, 0.2, 0.0, few
     cells.append(make_cell("Switching: infer.py and kinetics.py", measure_product, "none", *whole))

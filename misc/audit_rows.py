@@ -18,6 +18,8 @@ COVERAGE_OR_MORE = (0.85, None)
 FEWEST = 8  # tracks or repetitions of a cell, however small the scale
 MIN_WARNED = 0.9  # share of tracks with a warning from which a missed target counts as flagged
 FREE, TRAPPED = 2, 0  # values of the column `state`
+OWN_CODE = ("known_tracks", "audit_rows", "audit_motion", "audit_kinetics", "audit_microscope", "audit_samples")
+ALL_CODE = ("main", "simulations", *(f"misc/{name}.py" for name in OWN_CODE))
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,18 @@ class Cell:
         "section: cell".
     measure : callable
         (rng, scale) -> list of Row. `scale` multiplies numbers of tracks and of repetitions.
+    code : tuple of str
+        Files and folders that the rows depend on; where they change, the cell is measured again.
     """
 
     name: str
     measure: Callable
+    code: tuple[str, ...] = ALL_CODE
 
 
-def make_cell(name: str, measure: Callable, *values) -> Cell:
+def make_cell(name: str, measure: Callable, *values, code: tuple[str, ...] = ALL_CODE) -> Cell:
     """Make a cell of a function of (*values, rng, scale)."""
-    return Cell(name, lambda rng, scale: measure(*values, rng, scale))
+    return Cell(name, lambda rng, scale: measure(*values, rng, scale), code)
 
 
 def count(n: int, scale: float) -> int:

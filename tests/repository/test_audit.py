@@ -137,7 +137,7 @@ class TestCommand:
         assert audit.main(["--store", str(store), "--rows", "a: one"]) == 0
         assert audit.main(["--store", str(store), "--rows", "A*"]) == 0
         assert len(measured) == 2
-        monkeypatch.setattr(audit, "digest", lambda: "other")
+        monkeypatch.setattr(audit, "digest", lambda code: "other")
         assert audit.main(["--store", str(store), "--rows", "A: one"]) == 0
         assert measured[0] == measured[2] != measured[1]
 
