@@ -24,7 +24,7 @@ from simulations.parameters import read_prior
 
 SEED = 20_251_121
 HIDDEN_SHARE = 0.4  # of the tracks of a prior; their localisation error is hidden, as in training
-WEIGHTS = {"benchmark": 6, STATIONARY: 8}  # of kinds of tracks, where that of a prior is 1
+WEIGHTS = {"benchmark": 6, STATIONARY: 16}  # of kinds of tracks, where that of a prior is 1; 8 known and 8 hidden
 
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:

@@ -157,8 +157,8 @@ def analyse_labelled_tracks(
 def fit_calibration(nets: dict, config: dict, groups: list[Group], temperature: float | None = None) -> dict:
     """Fit the factors of the intervals and the temperature of the states of one set of weights.
 
-    Frames are calibrated first. Segments are then those of calibrated predictions, as a user gets them. The temperature
-    is that of the groups that are not `by_truth`, if there are any.
+    Frames are calibrated first, and the temperature, on the groups that are not `by_truth`, if there are any. Segments
+    are then those of calibrated predictions, as a user gets them.
 
     Parameters
     ----------
@@ -176,11 +176,11 @@ def fit_calibration(nets: dict, config: dict, groups: list[Group], temperature: 
         "temperature".
     """
     raw = Predictor(nets, config | {"calibration": {}})
-    frames = [join_frames(group.tracks, predict_frames(raw, group.tracks, group.sigma)) for group in groups]
-    parts = list(zip(groups, frames, strict=True))
+    alike = [group for group in groups if not group.by_truth] or groups
+    frames = [join_frames(group.tracks, predict_frames(raw, group.tracks, group.sigma)) for group in alike]
     of_frames = {
-        "temperature": temperature or _fit_temperature_of([p for p in parts if not p[0].by_truth] or parts),
-        "frames": fit_factors(_pool(groups, [_some_frames(values) for values in frames])),
+        "temperature": temperature or _fit_temperature_of(list(zip(alike, frames, strict=True))),
+        "frames": fit_factors(_pool(alike, [_some_frames(values) for values in frames])),
     }
     predictor = Predictor(nets, config | {"calibration": of_frames})
     segments = []
