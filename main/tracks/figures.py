@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from main.tracks.inference.segments import true_changepoints
-from main.tracks.report.units import convert_points, name_length_unit
+from main.tracks.results.display_units import convert_points, name_length_unit
 from main.tracks.results.record import read_record
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import (

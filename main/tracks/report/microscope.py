@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from main.tracks.options import ESTIMATE
 from main.tracks.report.html import element, format_number, format_percent, format_quantity, format_unit, make_table
-from main.tracks.report.units import convert_tracks, name_length_unit
+from main.tracks.results.display_units import convert_tracks, name_length_unit
 
 MAX_FILES = 12  # rows of the table
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from main.tracks.report.html import element, format_number, format_percent, format_unit, make_list, make_table
 from main.tracks.report.overview import K_NOTE, weighted_median
-from main.tracks.report.units import list_file_values, name_length_unit
+from main.tracks.results.display_units import list_file_values, name_length_unit
 from simulations.parameters import TRAPPED
 
 WORDS = (

@@ -30,7 +30,7 @@ from main.tracks.report.label_sections import make_label_limits, make_label_tabl
 from main.tracks.report.notices import make_notices
 from main.tracks.report.overview import K_NOTE, make_summary
 from main.tracks.report.sections import describe_limits, describe_origin, format_units
-from main.tracks.report.units import convert_points
+from main.tracks.results.display_units import convert_points
 from main.tracks.results.record import read_record
 from main.tracks.results.writer import TABLES
 from main.utils.errors import InputError

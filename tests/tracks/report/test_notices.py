@@ -17,9 +17,9 @@ from main.tracks.report.html import format_sentence
 from main.tracks.report.microscope import describe_file, make_microscope_table
 from main.tracks.report.notices import WARNINGS, make_notices
 from main.tracks.report.overview import estimate_moving_means
-from main.tracks.report.units import convert_points
 from main.tracks.report.write import write_report
 from main.tracks.results.components import tabulate_components
+from main.tracks.results.display_units import convert_points
 
 PARTS = {"tracks_used": 3, "points_used": 90, "tracks_left_out": 70, "points_left_out": 700}
 PARTS |= {"d_cve_used": 0.2, "d_cve_used_lo": 0.1, "d_cve_used_hi": 0.3}

@@ -1,4 +1,4 @@
-"""Positions, localisation errors and times of a report, in micrometres and seconds where these are known."""
+"""Positions, localisation errors and times of figures and report, in micrometres and seconds where these are known."""
 
 import numpy as np
 import pandas as pd
