@@ -28,6 +28,7 @@ from main.tracks.benchmark.fit_calibration import (
     read_labelled_tracks,
     simulate_labelled_tracks,
 )
+from main.tracks.inference.motion_test import power_of_test
 from main.tracks.inference.predictor import Predictor
 from main.tracks.table import Units
 from main.utils.weights import load_weights
@@ -44,6 +45,8 @@ BINS = {
 }
 COLUMNS = ("median error of log10 K", "MAE alpha", "msd_1 inside", "K inside", "alpha inside", "state right")
 FRAME_INTERVAL_S = 0.02  # of a common microscope; K inside is that of K in um^2/s^alpha
+POWER_K = (0, 0.003, 0.01, 0.03, 0.1, 0.3)  # K dt / sigma^2 of the table of the test of K = 0
+POWER_FRAMES = (20, 50, 100, 400)
 MISSING_SHARES = (0, 0.03, 0.1, 0.2)  # of the frames, at random, where --missing gives none
 
 INTRODUCTION = """# Limits of validity
@@ -86,7 +89,8 @@ error (px) over sqrt(2 K); state is the true state. Ranges include their lower e
   NAME --prior mine.json stationary` calibrates them for your microscope.
 - Missing frames: leave the gaps in the track. Networks read gaps of up to {gap} frames. Cutting a track at its gaps
   gives larger errors, see the table of missing frames. `--adapt sample` draws positions for the missing frames.
-- The localisation error is taken as white noise of one size for each track. Motion blur is not modelled.
+- The localisation error is taken as white noise of one size for each track. The networks do not model motion blur:
+  [audit.md](audit.md) has its bias, and every other question that was asked of tracks with known answers.
 - Networks learned from five simulated models of motion. A motion that none of them makes is still given one of four
   states.
 """
@@ -253,6 +257,20 @@ def make_sections(name: str, simulated: list[dict], still: list[dict], experimen
     yield from tabulate_errors(predictor, config, experiments, f"`{name}`, AnDi-2 experiments") if experiments else ()
 
 
+def make_power_section() -> str:
+    """Make the Markdown section on how slow a particle may be to be told from one that does not move."""
+    power = power_of_test(POWER_K, POWER_FRAMES, seed=SEED)
+    rows = [[f"{k:g}", *(f"{value:.3f}" for value in row)] for k, row in zip(POWER_K, power, strict=True)]
+    head = ["K dt / sigma^2", *(f"{n} frames" for n in POWER_FRAMES)]
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return (
+        "## Test of K = 0: share of Brownian tracks that are found to move\n\n"
+        "1,000 tracks a cell, localisation error sigma known. The first row has particles that never move: it is the "
+        f"share that is falsely called moving.\n\n{table}"
+    )
+
+
 def make_missing_section(name: str, predictor: Predictor, tracks: list[dict], shares) -> str:
     """Make the Markdown section of missing frames of one set of weights."""
     table = tabulate_missing_frames(predictor, tracks, shares)
@@ -313,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.out:
             lengths = describe_lengths(args.weights)
             options = {"command": command, "seed": SEED, "gap": LONGEST_GAP, "interval": FRAME_INTERVAL_S}
-            sections = [INTRODUCTION.format(lengths=lengths, **options)]
+            sections = [INTRODUCTION.format(lengths=lengths, **options), make_power_section()]
         for name in args.weights:
             if args.missing and not args.out:
                 predictor = Predictor(*load_weights(name))
