@@ -56,7 +56,7 @@ def test_predictions_and_segments(pair):
     one, other = (Predictor(n, config).predict(long, 0.1) for n in (nets, exported))
     for a, b in zip(one, other, strict=True):
         for name, values in vars(a).items():
-            assert np.abs(values - getattr(b, name)).max() < TOLERANCE
+            np.testing.assert_allclose(values, getattr(b, name), rtol=0, atol=TOLERANCE)
     for a, b in zip(segment_many(one, config), segment_many(other, config), strict=True):
         assert [(s.start, s.end, s.state) for s in a] == [(s.start, s.end, s.state) for s in b]
 

@@ -102,7 +102,7 @@ def test_files_that_are_no_python_come_with_the_package():
     files = [
         path.relative_to(ROOT)
         for path in ROOT.glob("main/*/**/*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"} and path.name != "README.md"
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts and path.name != "README.md"
     ]
     assert {".safetensors", ".json", ".js", ".css", ".html"} <= {path.suffix for path in files}
     assert [path for path in files if not any(path.match(pattern) for pattern in patterns)] == []
