@@ -170,8 +170,8 @@ def _walls_over_subdiffusion(power, span, n_points, d, spread, sigma) -> np.ndar
     one that fits best. Each squared cosine component is exponentially distributed about its spectral density.
     """
     modes = np.arange(1, N_MODES + 1)
-    frequency = np.pi * modes / span[:, None]
     counted = modes <= n_points[:, None] // 2
+    frequency = np.where(counted, np.pi * modes / span[:, None], 1.0)  # 1 stands for those that are not counted
     noise = 2 * sigma[:, None] ** 2
     decay = np.clip(1 - 2 * d / spread, 0.0, 1.0)[:, None]  # of the correlation of positions, over one frame
     walls = spread[:, None] * (1 - decay**2) / (1 - 2 * decay * np.cos(frequency) + decay**2)
