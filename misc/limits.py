@@ -28,7 +28,7 @@ from main.tracks.benchmark.fit_calibration import (
     read_labelled_tracks,
     simulate_labelled_tracks,
 )
-from main.tracks.inference.motion_test import power_of_test
+from main.tracks.inference.motion_evidence import power_of_test
 from main.tracks.inference.predictor import Predictor
 from main.tracks.table import Units
 from main.utils.weights import load_weights

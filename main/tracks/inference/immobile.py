@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import logit, logsumexp
 
-from main.tracks.inference.motion_test import TEST_ALPHAS, is_too_quiet, motion_ratio, shows_motion
+from main.tracks.inference.motion_evidence import TEST_ALPHAS, is_too_quiet, motion_ratio, shows_motion
 from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 from main.tracks.inference.stays import MIN_STAY_FRAMES, find_stays
 from simulations.parameters import TRAPPED

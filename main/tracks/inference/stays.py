@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from main.tracks.inference.motion_test import shows_motion
+from main.tracks.inference.motion_evidence import shows_motion
 from main.utils.compiled import compiled
 
 SWITCH_NATS = 5.0  # price of a change between moving and immobile; misc/LOG.md, 2026-11-24 (4)

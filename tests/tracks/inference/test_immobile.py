@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from main.tracks.analysis import analyse
 from main.tracks.inference.immobile import decide_immobile
-from main.tracks.inference.motion_test import TEST_ALPHAS, motion_ratio, power_of_test, shows_motion
+from main.tracks.inference.motion_evidence import TEST_ALPHAS, motion_ratio, power_of_test, shows_motion
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
 from main.tracks.inference.stays import find_stays
