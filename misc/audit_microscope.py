@@ -39,7 +39,7 @@ FILE_TRACKS = 100  # of a file whose sigma is wrong or estimated, at every scale
 FIELD = 50.0  # um; where tracks are, when one of their points is put at (0, 0)
 NEIGHBOURS = 10  # frames around a wrong point that may suffer
 UNCHANGED = (0.9, 1.1)  # ratio to what the same tracks give without the disturbance
-MIN_HARM = 0.1  # error of alpha from which a wrong sigma must be warned of; the least that the table lists
+MIN_HARM = 0.1  # error of alpha from which a wrong sigma must be warned of, chosen
 ALWAYS, NEVER = (0.95, None), (None, 0.1)  # share of tracks or runs with a warning
 
 

@@ -13,7 +13,7 @@ from main.tracks.analysis import analyse
 from main.tracks.pipeline import infer_files
 
 LEVEL = 0.90  # of every interval, of the tool and of the audit
-COVERAGE = (0.85, 0.95)  # share of 90 % intervals that should hold the truth; issue of the audit
+COVERAGE = (0.85, 0.95)  # share of 90 % intervals that should hold the truth
 COVERAGE_OR_MORE = (0.85, None)
 FEWEST = 8  # tracks or repetitions of a cell, however small the scale
 MIN_WARNED = 0.9  # share of tracks with a warning from which a missed target counts as flagged
@@ -44,7 +44,7 @@ class Row:
         Generator and parameters, and what the tool is told.
     measured : Estimate
     target : (float or None, float or None) or None
-        Smallest and largest value that hold; None: the issue gives no target.
+        Smallest and largest value that hold; None: no target is set.
     warned : float
         Share of the tracks, or of the runs, that the tool warns of.
     note : str
