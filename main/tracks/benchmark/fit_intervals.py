@@ -89,9 +89,11 @@ def _fit(values: Values, rows: np.ndarray, cost_above: float) -> dict:
     count = torch.as_tensor(np.maximum(count, 1))
 
     def share(beyond):
+        """Mean over each cell of values (N,)."""
         return torch.zeros(len(count), dtype=torch.float64).index_add(0, cell, beyond) / count
 
     def cost(temperature):
+        """Cost of the shares that lie beyond the ends, counted by sigmoids that are this wide."""
         logs = [sum(hats[i // 2][by] @ log for by, log in side.items()) for i, side in enumerate(sides)]
         k_lo, k_hi, alpha_lo, alpha_hi = (w * torch.exp(log) for w, log in zip(widths, logs, strict=True))
         correlation = hats[0]["alpha"] @ (MAX_CORRELATION * torch.tanh(angle))
@@ -124,6 +126,7 @@ def _minimise(cost, parameters: list[torch.Tensor]) -> None:
         )
 
         def closure(optimizer=optimizer, temperature=temperature):
+            """Cost with its gradient, as LBFGS asks for it."""
             optimizer.zero_grad()
             loss = cost(temperature)
             loss.backward()

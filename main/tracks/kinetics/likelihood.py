@@ -22,8 +22,8 @@ from main.tracks.kinetics.brownian_states import (
     unpack,
 )
 from main.tracks.kinetics.determined import explain_choice, list_warnings
-from main.tracks.kinetics.dwells import find_frame_interval, name_time_unit
-from main.tracks.kinetics.rates import MIN_FILES, tabulate_kinetics
+from main.tracks.kinetics.dwells import find_frame_interval
+from main.tracks.kinetics.rates import MIN_FILES, Resampled, tabulate_kinetics
 from main.tracks.quality.outliers import find_wrong_points
 from main.utils.bootstrap import N_RESAMPLES, resample_totals
 from main.utils.errors import InputError
@@ -37,24 +37,16 @@ MIN_NOISE = 1e-3  # localisation error over a step; keeps positions without any 
 
 
 @dataclass
-class KineticsFit:
-    """Occupancy, mean dwell times, rates and diffusion coefficients of one condition, or of one file.
+class KineticsFit(Resampled):
+    """Occupancy, mean dwell times, rates and diffusion coefficients of the states of a model.
+
+    `value` has d (`d_unit`), occupancy (share of the time, 0 to 1), mean_dwell (`time_unit`), rate_to_... (per
+    `time_unit`). `n`: tracks for d and occupancy; for mean_dwell and rates, changes of state that are expected in the
+    frames of the tracks.
 
     Parameters
     ----------
     model : Model
-    value : dict of str -> (N,) array
-        d (`d_unit`), occupancy (share of the time, 0 to 1), mean_dwell (`time_unit`), rate_to_... (per `time_unit`).
-    resampled : dict of str -> (n_resamples, N) array
-    n : dict of str -> (N,) array
-        Events behind each value. d and occupancy: tracks. mean_dwell and rates: changes of state that are expected in
-        the frames of the tracks.
-    resampled_unit : {"tracks", "files"}
-        What each resample draws.
-    n_drawn : int
-        How many of these a resample draws.
-    frame_interval_s : float or None
-        None where it is not known: times are in frames then.
     d_unit : str
     scores : dict of Model -> float
         Of all models that were tried; the largest was chosen, see `choose_model`. Empty if the model was given.
@@ -65,12 +57,6 @@ class KineticsFit:
     """
 
     model: Model
-    value: dict
-    resampled: dict
-    n: dict
-    resampled_unit: str
-    n_drawn: int
-    frame_interval_s: float | None
     d_unit: str
     scores: dict = field(default_factory=dict)
     sigma: float | None = None
@@ -80,11 +66,6 @@ class KineticsFit:
     def states(self) -> tuple[str, ...]:
         """Names of the states, from slow to fast."""
         return self.model.states
-
-    @property
-    def time_unit(self) -> str:
-        """ "s", or "frames" where the frame interval is not known."""
-        return name_time_unit(self.frame_interval_s)
 
     @property
     def model_note(self) -> str:
@@ -310,13 +291,13 @@ def describe_fit(
     if positions.estimates_noise:
         sigma = float(np.exp(0.5 * fit.parameters[-1]))
     found = KineticsFit(
-        fit.model,
         value,
         resampled,
         count_events(fit, positions),
         unit,
         len(sums),
         frame_interval_s,
+        fit.model,
         d_unit,
         scores,
         sigma,

@@ -29,24 +29,22 @@ TIME_QUANTITIES = ("mean_dwell", "rate_to_", "d")  # beginnings of the names of 
 
 
 @dataclass
-class Estimate:
-    """Labelled shares and mean motion of one condition, or of one file, with their bootstrap resamples.
+class Resampled:
+    """Quantities of the states of one condition, or of one file, with their bootstrap resamples.
 
     Parameters
     ----------
-    value : dict of str -> (4,) array
+    value : dict of str -> (N,) array
         Quantity -> value of each state.
-    resampled : dict of str -> (n_resamples, 4) array
-    n : dict of str -> (4,) array
-        Events behind each value. Labelled shares: dwells. Motion: segments.
+    resampled : dict of str -> (n_resamples, N) array
+    n : dict of str -> (N,) array
+        Events behind each value.
     resampled_unit : {"tracks", "files"}
         What each resample draws.
     n_drawn : int
         How many of these a resample draws.
     frame_interval_s : float or None
         None where it is not known: times are in frames then.
-    segments, dwells : pandas.DataFrame
-        The segments, and their dwells as returned by `find_dwells`.
     """
 
     value: dict
@@ -55,13 +53,25 @@ class Estimate:
     resampled_unit: str
     n_drawn: int
     frame_interval_s: float | None
-    segments: pd.DataFrame
-    dwells: pd.DataFrame
 
     @property
     def time_unit(self) -> str:
         """ "s", or "frames" where the frame interval is not known."""
         return name_time_unit(self.frame_interval_s)
+
+
+@dataclass
+class Estimate(Resampled):
+    """Labelled shares (n: dwells) and mean motion (n: segments) of the four states.
+
+    Parameters
+    ----------
+    segments, dwells : pandas.DataFrame
+        The segments, and their dwells as returned by `find_dwells`.
+    """
+
+    segments: pd.DataFrame
+    dwells: pd.DataFrame
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from main.utils.errors import InputError
 
 MAX_LISTED = 1000  # wrong points and jumps of a file in run.json
 CHECKED = ("skipped", "jump")  # columns that are added to the table where they hold something
-MIN_BIASING_EXPOSURE = 0.25  # of the frame interval; half of it changes alpha by .05 to .22
+MIN_BIASING_EXPOSURE = 0.25  # of the frame interval; half of it changes alpha by .07 to .22
 WRONG_POINTS = "wrong"  # reason under which they are counted among the dropped points
 
 
@@ -174,13 +174,13 @@ def warn_of_wrong_points(tracks: Tracks, found: dict) -> list[str]:
 def warn_of_exposure(exposure: float) -> list[str]:
     """Return a warning if the exposure is long enough to bias what the networks find.
 
-    The figures are medians over 200 tracks of 100 frames, localisation error known, 0.2 of a step; alpha 0.4, 1, 1.6:
-    misc/LOG.md, 2026-11-24 (2).
+    The figures are those of misc/audit.md: 600 tracks of 100 frames, localisation error known, 0.2 of a step; alpha
+    0.4, 1, 1.6.
     """
     if exposure < MIN_BIASING_EXPOSURE:
         return []
     return [
         f"The exposure of {exposure:g} frame intervals biases K, alpha and msd_1, because the networks take positions "
-        "as instantaneous (a full exposure: alpha .16 to .42 too large, K times 1.8 to 2.1, msd_1 times .4 to 1.1; "
-        "half of it: .05 to .22, 1.2 to 1.3, .6 to 1.1); rely on d_cve, which is corrected, or shorten the exposure."
+        "as instantaneous (a full exposure: alpha .17 to .40 too large, K times 1.8 to 2.2, msd_1 times .4 to 1.1; "
+        "half of it: .07 to .22, 1.2 to 1.4, .6 to 1.1); rely on d_cve, which is corrected, or shorten the exposure."
     ]

@@ -80,7 +80,7 @@ def summarize_sums(sums: np.ndarray) -> dict:
     Parameters
     ----------
     sums : numpy.ndarray, shape (2, N_SUMS)
-        As of `PartSums`.
+        Rows of `PartSums`: analysed, left out.
 
     Returns
     -------

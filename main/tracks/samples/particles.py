@@ -66,6 +66,7 @@ def decode_particles(
     steps = [np.ascontiguousarray(np.diff(track, axis=0)) for track in tracks]
 
     def decode_batch(first: int) -> list[tuple]:
+        """Fields of `Particles`, for each track of the batch that begins with track `first`."""
         rows = np.arange(first, min(first + TRACKS_PER_BATCH, len(tracks)))
         batch = [steps[row] for row in rows]
         if start is None:
@@ -80,9 +81,7 @@ def decode_particles(
 
     batches = range(0, len(tracks), TRACKS_PER_BATCH)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = tqdm(
-            pool.map(decode_batch, batches), "decoding", len(batches), unit="batch", leave=True, disable=not progress
-        )
+        found = tqdm(pool.map(decode_batch, batches), "decoding", len(batches), unit="batch", disable=not progress)
         columns = list(zip(*(row for batch in found for row in batch), strict=True))
     lists = {"component": list, "samples": list}
     named = zip((field.name for field in fields(Particles)), columns, strict=True)

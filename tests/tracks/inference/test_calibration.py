@@ -233,9 +233,11 @@ def sure_enough(tracks, predictions, temperature=1.0):
 
 
 @pytest.mark.parametrize("name", cal.NAMES)
-def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name):
+def test_shipped_intervals_cover_and_others_would_not(small_set, predicted, name, request):
+    """The intervals of `sample` are the widest, so that they must be narrowed most before they hold too little."""
+    narrower = 2.0 if request.node.callspec.params["predicted"] == "sample" else 1.75
     assert covers(small_set, predicted, name)
-    assert not covers(small_set, predicted, name, 1.75) and not covers(small_set, predicted, name, 1 / 2)
+    assert not covers(small_set, predicted, name, 1.75) and not covers(small_set, predicted, name, 1 / narrower)
 
 
 def test_shipped_state_probabilities_are_calibrated_and_others_would_not_be(small_set, predicted):
