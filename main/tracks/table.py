@@ -146,6 +146,9 @@ class Tracks:
         One sentence each.
     quality : dict
         What the tracks show of wrong points, drift and localisation error, see `main.tracks.quality.check`.
+    n_rows : int, optional
+        Number of data rows (points) in the file, counted apart from the reading of their values; None for a table from
+        memory.
     """
 
     table: pd.DataFrame
@@ -155,12 +158,30 @@ class Tracks:
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     quality: dict = field(default_factory=dict)
+    n_rows: int | None = None
 
     def gaps(self) -> pd.Series:
         """Count the gaps (runs of missing frames) of each track, indexed by track_id."""
         step = self.table["frame"].diff()
         same = self.table["track_id"].diff() == 0
         return (same & (step > 1)).groupby(self.table["track_id"]).sum()
+
+
+def check_account(tracks: Tracks) -> Tracks:
+    """Return the tracks if every row of their file is a point of the table or counted as dropped.
+
+    Raises
+    ------
+    InputError
+        If rows are missing or there are too many; this is a fault of the reader, not of the user.
+    """
+    n_read, n_dropped = len(tracks.table), sum(tracks.dropped.values())
+    if tracks.n_rows is not None and n_read + n_dropped != tracks.n_rows:
+        raise InputError(
+            f"{tracks.path}: has {tracks.n_rows} rows, but {n_read} were read and {n_dropped} dropped, so the file was "
+            "not understood; save it in another format of the manual, and report this file."
+        )
+    return tracks
 
 
 def warn_of_depth(z, source) -> list[str]:

@@ -1,46 +1,21 @@
 """Reads track files into the validated track table. A format is recognised by extension and header."""
 
-import re
-import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from main.tracks.reading.columns import find_columns, spell_columns
 from main.tracks.reading.error_columns import take_localization_errors
-from main.tracks.reading.trackmate import (
-    estimate_frame_interval,
-    find_description_rows,
-    read_trackmate_csv,
-    read_trackmate_xml,
-)
-from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
+from main.tracks.reading.kinds import check_file
+from main.tracks.reading.parquet import read_parquet_table
+from main.tracks.reading.text import read_text_table
+from main.tracks.reading.trackmate import estimate_frame_interval, read_trackmate_csv, read_trackmate_xml
+from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, check_account, validate, warn_of_depth
 from main.utils.errors import InputError
 
-SPELLINGS = {  # names of columns in files, in lower case, the first found is taken
-    "track_id": (
-        "track_id",
-        "trackid",
-        "track",
-        "trajectory",
-        "trajectory_id",
-        "traj",
-        "traj_idx",
-        "traj_id",
-        "particle",
-        "particle_id",
-        "track_idx",
-        "track_number",
-        "id",
-    ),
-    "frame": ("frame", "frames", "frame_id", "frame_idx", "frame_number", "frame_index", "t"),
-    "x": ("x", "pos_x", "position_x", "x_pos", "x_position", "xpos"),
-    "y": ("y", "pos_y", "position_y", "y_pos", "y_position", "ypos"),
-}
 DEPTH_SPELLINGS = ("z", "pos_z", "position_z", "z_pos", "z_position", "zpos")  # not used; a warning if it varies
-CHUNK_CHARACTERS = 2**20  # read at a time
-LENGTH_UNIT = re.compile(r"[\s_(\[]+(px|pixels?|um|µm|μm|microns?|micrometers?|nm|nanometers?)[)\]]*$")
-LENGTH_OF_LETTER = {"p": "px", "n": "nm", "u": "um", "m": "um", "µ": "um", "μ": "um"}  # first letter of a unit -> unit
 
 
 def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
@@ -70,8 +45,12 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
         raise InputError(f"--format is '{format}', expected one of {', '.join(FORMATS)}.")
     check_file(path)
     if format == "trackmate-xml" or (format == "auto" and path.suffix.lower() == ".xml"):
-        return read_trackmate_xml(path)
-    return read_table(read_raw(path, format in ("auto", "trackmate-csv") and not columns), path, format, columns)
+        return check_account(read_trackmate_xml(path))
+    if path.suffix.lower() in (".parquet", ".pq"):
+        raw = read_parquet_table(path)
+    else:
+        raw = read_text_table(path, format in ("auto", "trackmate-csv") and not columns)
+    return check_account(replace(read_table(raw, path, format, columns), n_rows=raw.attrs["n_rows"]))
 
 
 def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[str, str] | None = None) -> Tracks:
@@ -98,88 +77,6 @@ def read_table(raw: pd.DataFrame, source, format: str = "auto", columns: dict[st
     return FORMATS[format](raw, source, columns or {})
 
 
-def check_file(path: Path) -> None:
-    """Raise InputError unless `path` is a file that is not empty."""
-    if path.is_dir():
-        raise InputError(
-            f"{path}: is a folder, expected a track file; for all its files give a pattern such as {path}/*.csv."
-        )
-    if not path.exists():
-        raise InputError(f"{path}: no such file, correct the path.")
-    if not path.is_file() or path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty, expected a track file; export the tracks again.")
-
-
-def read_raw(path: Path, described: bool = True) -> pd.DataFrame:
-    """Read the table of a CSV or Parquet file, with index 0..N-1 for its data rows.
-
-    Parameters
-    ----------
-    path : Path
-    described : bool
-        Whether to look for TrackMate's rows of names and units. They go to `attrs["described"]` of the table (column
-        -> list of str), because among numbers they would make every column text.
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    InputError
-        If the file cannot be parsed.
-    """
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-        encoding = detect_encoding(path)
-        with open(path, encoding=encoding) as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # `parse_numbers` reports text with its row
-            given = {"sep": separator, "encoding": encoding, "index_col": False, "skip_blank_lines": False}
-            rows = find_description_rows(pd.read_csv(path, nrows=3 * described, dtype="string", **given))
-            raw = pd.read_csv(path, skiprows=range(1, len(rows) + 1), **given)
-    except InputError:
-        raise
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise InputError(
-            f"{path}: cannot be read as a table ({reason}), expected as many columns in every row as in the header; "
-            "export the tracks again."
-        ) from error
-    raw.columns = [str(name).strip() for name in raw.columns]
-    raw = raw.iloc[: len(raw) - _count_trailing_blank_rows(raw)].reset_index(drop=True)
-    raw.attrs = {"described": rows.to_dict("list")} if len(rows) else {}
-    return raw
-
-
-def detect_encoding(path: Path) -> str:
-    """Return the encoding of a text file: UTF-8 or cp1252, in which TrackMate writes "µm" on Windows.
-
-    Raises
-    ------
-    InputError
-        If the file is no text in either.
-    """
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            with open(path, encoding=encoding, newline="") as file:
-                if not any("\0" in text for text in iter(lambda file=file: file.read(CHUNK_CHARACTERS), "")):
-                    return encoding
-        except UnicodeDecodeError:
-            continue
-    raise InputError(f"{path}: is no text file, expected CSV, Parquet (.parquet, .pq) or TrackMate XML (.xml).")
-
-
-def _count_trailing_blank_rows(raw: pd.DataFrame) -> int:
-    """Count the empty rows at the end of the file."""
-    filled = np.flatnonzero(raw.notna().any(axis=1).to_numpy())
-    return len(raw) - (filled[-1] + 1 if filled.size else 0)
-
-
 def detect_format(header) -> str:
     """Return the name of the format with these column names, "plain" if no other fits."""
     names = {str(name).lower() for name in header}
@@ -194,59 +91,6 @@ def detect_format(header) -> str:
     if {"id", "t", "y", "x"} <= names and "frame" not in names:
         return "napari"
     return "plain"
-
-
-def find_columns(header, source, given: dict[str, str]) -> tuple[dict[str, str], str]:
-    """Find the columns of track_id, frame, x, y, and the length unit in the names of x and y.
-
-    Parameters
-    ----------
-    header : iterable of str
-        Column names of the file.
-    source : str or Path
-        File, for errors.
-    given : dict
-        track_id, frame, x, y -> column name, for columns that need not be found.
-
-    Returns
-    -------
-    columns : dict
-        track_id, frame, x, y -> column name in the file.
-    unit : {"px", "um", "nm"}
-        "px" if the names hold no unit.
-
-    Raises
-    ------
-    InputError
-        If a column is missing, or x and y have different units.
-    """
-    spelled = spell_columns(header)
-    columns = {role: next((spelled[s] for s in SPELLINGS[role] if s in spelled), None) for role in COLUMNS}
-    columns.update(given)
-    missing = [role for role in COLUMNS if columns[role] is None]
-    if missing:
-        raise InputError(
-            f"{source}: no column for {', '.join(missing)} among {', '.join(map(str, header))}; "
-            "name them with --columns track=NAME,frame=NAME,x=NAME,y=NAME."
-        )
-    units = {_find_declared_unit(columns["x"]), _find_declared_unit(columns["y"])}
-    if len(units) > 1:
-        raise InputError(f"{source}: columns '{columns['x']}' and '{columns['y']}' have different units, expected one.")
-    return columns, units.pop()
-
-
-def spell_columns(header) -> dict[str, str]:
-    """Return column names without units, in lower case and with underscores -> the first column of this name."""
-    spelled = {}
-    for name in header:
-        plain = LENGTH_UNIT.sub("", str(name).lower().strip())
-        spelled.setdefault(plain.replace(" ", "_"), name)
-    return spelled
-
-
-def _find_declared_unit(name: str) -> str:
-    match = LENGTH_UNIT.search(str(name).lower().strip())
-    return LENGTH_OF_LETTER[match.group(1)[0]] if match else "px"
 
 
 def _make_tracks(raw, path, columns, format, units=None, keep=None, reason="") -> Tracks:
