@@ -1,4 +1,4 @@
-"""Reads track files into the validated track table. A format is recognised by extension and header."""
+"""Reads track files into the validated track table. A format is recognised by content and header."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 
 from main.tracks.reading.columns import find_columns, spell_columns
 from main.tracks.reading.error_columns import take_localization_errors
-from main.tracks.reading.kinds import check_file
+from main.tracks.reading.kinds import check_kind, find_kind
 from main.tracks.reading.parquet import read_parquet_table
 from main.tracks.reading.text import read_text_table
 from main.tracks.reading.trackmate import estimate_frame_interval, read_trackmate_csv, read_trackmate_xml
@@ -24,9 +24,9 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
     Parameters
     ----------
     path : str or Path
-        CSV (comma, semicolon or tab), Parquet or TrackMate XML file.
+        CSV (comma, semicolon or tab), Parquet or TrackMate XML file; its content decides, not its extension.
     format : str
-        Key of FORMATS; "auto" looks at the extension and the header.
+        Key of FORMATS; "auto" looks at the content and the header.
     columns : dict, optional
         track_id, frame, x, y -> column name in the file, for any of the four; the others are found by their names.
 
@@ -43,10 +43,11 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
     path = Path(path)
     if format not in FORMATS:
         raise InputError(f"--format is '{format}', expected one of {', '.join(FORMATS)}.")
-    check_file(path)
-    if format == "trackmate-xml" or (format == "auto" and path.suffix.lower() == ".xml"):
+    kind = find_kind(path)
+    check_kind(path, kind, format, columns)
+    if kind == "xml":
         return check_account(read_trackmate_xml(path))
-    if path.suffix.lower() in (".parquet", ".pq"):
+    if kind == "parquet":
         raw = read_parquet_table(path)
     else:
         raw = read_text_table(path, format in ("auto", "trackmate-csv") and not columns)
