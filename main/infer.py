@@ -1,56 +1,16 @@
 """Estimate K, alpha and state of tracks, per frame and per segment: `python main/infer.py TRACKS --out DIR`."""
 
-import argparse
 import shlex
 import sys
 
-from main.tracks.options import ADAPTATIONS, DEFAULT_FORMAT, DEFAULT_WEIGHTS, DEVICES, ESTIMATE, MIN_LENGTH
+from main.tracks.arguments import Parser, add_min_length, add_reading_arguments
+from main.tracks.options import ADAPTATIONS, DEFAULT_WEIGHTS, DEVICES
 from main.tracks.pipeline import infer_files
-from main.tracks.reading.formats import FORMATS
-from main.tracks.table import COLUMNS
 from main.utils.errors import InputError
 
 DESCRIPTION = """Estimate the generalised diffusion coefficient K, the anomalous exponent alpha and the state of every
 frame, find changepoints, and cut every track into segments. Writes the tables points, segments and tracks (Parquet)
 and run.json."""
-COLUMNS_EXAMPLE = "track=NAME,frame=NAME,x=NAME,y=NAME"
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Parse `track=NAME,frame=NAME,x=NAME,y=NAME`, or a part of it.
-
-    Returns
-    -------
-    dict of str -> str
-        track_id, frame, x, y -> column name.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If a part is not of this form.
-    """
-    roles = {"track": "track_id"} | {name: name for name in COLUMNS}
-    pairs = [part.partition("=") for part in text.split(",")]
-    for role, _, name in pairs:
-        if role.strip() not in roles or not name.strip():
-            raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected {COLUMNS_EXAMPLE} or a part of it")
-    return {roles[role.strip()]: name.strip() for role, _, name in pairs}
-
-
-def parse_localization_error(text: str) -> float | str:
-    """Parse the value of --localization-error: a number, or "estimate".
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If it is neither.
-    """
-    if text == ESTIMATE:
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected a number or {ESTIMATE}") from None
 
 
 def group_by_condition(tracks: list[str], conditions: list[list[str]] | None) -> list[str] | dict[str, list[str]]:
@@ -71,14 +31,6 @@ def group_by_condition(tracks: list[str], conditions: list[list[str]] | None) ->
             raise InputError(f"--condition {name}: has no track files, expected a name and its files.")
         grouped.setdefault(name, []).extend(files)
     return grouped
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports a wrong option in one sentence."""
-
-    def error(self, message):
-        """Print the sentence and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def make_parser(prog: str = "infer.py") -> Parser:
@@ -107,40 +59,7 @@ def add_file_arguments(parser: Parser) -> None:
         help="Name of an experimental condition and its track files, instead of TRACKS; repeat it for each condition. "
         "The tables get a column condition. Default: no conditions.",
     )
-    parser.add_argument(
-        "--format",
-        default=DEFAULT_FORMAT,
-        choices=list(FORMATS),
-        help="Format of the track files. Default: %(default)s, which looks at the extension and the header of each "
-        "file. Choices: %(choices)s.",
-    )
-    parser.add_argument(
-        "--columns",
-        type=parse_columns,
-        metavar=COLUMNS_EXAMPLE,
-        help="Names of the columns in the files, for those that have unusual names. Default: columns are found by "
-        "their usual names.",
-    )
-    parser.add_argument(
-        "--pixel-size",
-        type=float,
-        metavar="UM",
-        help="Size of a pixel in micrometres, for files in pixels. Default: results stay in the unit of the file.",
-    )
-    parser.add_argument(
-        "--frame-interval",
-        type=float,
-        metavar="S",
-        help="Time between frames in seconds. Default: what the file declares; without it, times are in frames.",
-    )
-    parser.add_argument(
-        "--localization-error",
-        type=parse_localization_error,
-        metavar="SIGMA",
-        help="Localisation error: its standard deviation per coordinate, in the unit of x and y; or the word estimate, "
-        "which takes it from the tracks of each file. Default: the error columns of the file; without them, it is "
-        "unknown.",
-    )
+    add_reading_arguments(parser)
     parser.add_argument(
         "--exposure",
         type=float,
@@ -172,14 +91,7 @@ def add_analysis_arguments(parser: Parser) -> None:
         help="Analyse each track alone (none), or all tracks of a file together as one sample (sample). Default: "
         "%(default)s. Choices: %(choices)s.",
     )
-    parser.add_argument(
-        "--min-length",
-        type=int,
-        default=MIN_LENGTH,
-        metavar="N",
-        help="Number of points that a track needs to be analysed, 5 or more; a shorter track keeps one row, with a "
-        "warning. Default: %(default)s.",
-    )
+    add_min_length(parser)
     parser.add_argument(
         "--device",
         default="auto",

@@ -13,6 +13,8 @@ from main.tracks.results.tables import Results
 from main.utils.errors import InputError
 from main.utils.files import PACKAGES, version
 
+RECORD = "run.json"  # the record of a run, in the folder of its results
+
 
 @dataclass
 class Tally:
@@ -159,19 +161,30 @@ def make_record(
     }
 
 
+def is_record(path: Path) -> bool:
+    """Whether a file is the run.json of an analysis, of whatever version."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and {"inputs", "code_version", "counts", "units"} <= set(record)
+
+
 def read_record(folder: Path) -> dict:
     """Read run.json of a folder that `infer.py` wrote.
 
     Raises
     ------
     InputError
-        If there is none, or an earlier version wrote it, whose tables have other columns.
+        If there is none, it is damaged, or an earlier version wrote it, whose tables have other columns.
     """
-    path = folder / "run.json"
+    path = folder / RECORD
     if not path.is_file():
         raise InputError(f"{folder}: has no run.json, expected a folder that infer.py wrote.")
+    if not is_record(path):
+        raise InputError(f"{path}: is damaged or of another program, analyse the files again with infer.py.")
     record = json.loads(path.read_text(encoding="utf-8"))
-    if "flags" in record.get("counts", {}):  # the name of `warnings` up to version 0.2.0
+    if "flags" in record["counts"]:  # the name of `warnings` up to version 0.2.0
         raise InputError(
             f"{folder}: was written by version {record['code_version']} of infer.py, whose tables differ from today's; "
             "analyse the files again with infer.py."
