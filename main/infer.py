@@ -138,7 +138,7 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 with one sentence on stderr if a file or an option cannot be used.
+        0; 2 with one sentence on stderr if a file or an option cannot be used; 130 after Ctrl-C.
     """
     options = vars(make_parser(prog or "infer.py").parse_args(arguments))
     called = ["python", *sys.argv] if arguments is None else [*prog.split(), *arguments] if prog else None
@@ -154,6 +154,9 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {error or 'nothing was written'}.", file=sys.stderr)
+        return 130
     for warning in run.record["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(run.summary)

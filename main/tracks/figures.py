@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from main.tracks.inference.segments import true_changepoints
 from main.tracks.results.display_units import convert_points, name_length_unit
-from main.tracks.results.record import read_record
+from main.tracks.results.folder import FIGURES, add_to_results, claim_results, explain_write_errors, read_tables
 from main.tracks.results.tables import PROBABILITIES
 from main.utils.plotting import (
     CHANGE_COLOUR,
@@ -101,19 +101,22 @@ def draw_results(folder: str | Path) -> list[Path]:
     Raises
     ------
     InputError
-        If the folder holds no results.
+        If the folder holds no results, is in use by another process or cannot be written.
     """
     folder = Path(folder)
-    record = read_record(folder)
-    points, segments = (pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments"))
-    if "file" not in points:
-        figures = plot_results(points, segments, record)
-        return [save(fig, name, folder / "figures") for name, fig in figures.items()]
-    written = []
-    for i, (file, file_points) in enumerate(points.groupby("file", sort=False)):
-        figures = plot_results(file_points, segments[segments["file"] == file], record)
-        written += [save(fig, f"{name}_{i}", folder / "figures") for name, fig in figures.items()]
-    return written
+    with claim_results(folder) as (record, temporary):
+        points, segments, _ = read_tables(folder)
+        parts = [(points, segments, "")]
+        if "file" in points:
+            by_file = enumerate(points.groupby("file", sort=False))
+            parts = ((part, segments[segments["file"] == file], f"_{i}") for i, (file, part) in by_file)
+        written = []
+        with explain_write_errors(folder):
+            for file_points, file_segments, ending in parts:
+                for name, figure in plot_results(file_points, file_segments, record).items():
+                    written.append(save(figure, name + ending, temporary / FIGURES))
+        add_to_results(folder, temporary, record, [f"{FIGURES}/track{each}" for each in ("s_*", "_over_time*")])
+    return [folder / path.relative_to(temporary) for path in written]
 
 
 def step_values(values: np.ndarray) -> np.ndarray:

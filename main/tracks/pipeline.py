@@ -15,9 +15,17 @@ from main.tracks.quality.check import check_tracks, warn_of_exposure
 from main.tracks.reading.formats import read_tracks
 from main.tracks.reading.sources import BLOCK_POINTS, Source, find_files, open_sources, split_blocks
 from main.tracks.results.andi_files import find_andi_path, format_andi_tracks
-from main.tracks.results.record import Tally, list_quality, make_record, summarize_run
+from main.tracks.results.folder import (
+    REPORT,
+    TABLES,
+    claim_new_results,
+    list_own_files,
+    read_tables,
+    refuse_other_files,
+)
+from main.tracks.results.record import Tally, list_quality, make_record, read_record, summarize_run
 from main.tracks.results.tables import Results
-from main.tracks.results.writer import TABLES, Writer, list_replaceable_paths, open_writer
+from main.tracks.results.writer import Writer, open_writer
 from main.tracks.table import Tracks, with_units
 from main.utils.errors import InputError
 
@@ -46,7 +54,7 @@ class Run:
     @property
     def results(self) -> Results:
         """The tables, read from the folder."""
-        return Results(*(pd.read_parquet(self.out / f"{name}.parquet") for name in TABLES))
+        return Results(*read_tables(self.out))
 
 
 def infer_files(paths, out, *, report=False, overwrite=False, progress=False, command=None, **options) -> Run:
@@ -78,13 +86,14 @@ def infer_files(paths, out, *, report=False, overwrite=False, progress=False, co
     if options.get("weights") is not None:
         options["weights"] = str(options["weights"])
     chosen = InferenceOptions(**options)
-    check_folder(Path(out), overwrite)
-    return run_inference(find_files(paths), Path(out), chosen, report, progress, command)
+    with claim_new_results(out, overwrite) as temporary:
+        return run_inference(find_files(paths), Path(out), temporary, chosen, report, progress, command)
 
 
 def run_inference(
     paths: list[tuple[Path, str | None]],
     out: Path,
+    temporary: Path,
     options: InferenceOptions,
     report: bool = False,
     progress: bool = False,
@@ -92,6 +101,7 @@ def run_inference(
 ) -> Run:
     """Read and check the files, analyse them and write the folder; see `infer_files`."""
     check_inputs_stay([path for path, _ in paths], out)
+    refuse_other_files(out, list_new_files(options, report))
     files = open_sources(paths, partial(read_file, options=options))
     check_same_units(files)
     if options.andi:
@@ -119,7 +129,7 @@ def run_inference(
         )
         analyse = partial(analyse_here, analyse_block=of_block)
     block_points = None if options.as_sample else BLOCK_POINTS[predictor.device.type]
-    with open_writer(out, files[0].units.labels(), options.csv) as writer:
+    with open_writer(out, temporary, files[0].units.labels(), options.csv) as writer:
         tally = analyse_files(files, writer, analyse, block_points, options.andi, progress and not options.as_sample)
         counts, warnings = tally.counts(files), tally.list_warnings(files, options.localization_error)
         warnings += warn_of_exposure(options.exposure)
@@ -128,8 +138,10 @@ def run_inference(
         record |= list_quality(files)
         record |= ({"samples": tally.samples} if tally.samples else {}) | ({"command": command} if command else {})
         writer.finish(record, {name: "".join(text) for name, text in tally.texts.items()})
-    line = summarize_run(counts, warnings, options.min_length, out) + (add_report(out) if report else "")
-    return Run(out, files, record, line)
+    line = summarize_run(counts, warnings, options.min_length, out)
+    if report:
+        line += f", report in {write_report_of_run(out, temporary)}"
+    return Run(out, files, read_record(out), line)
 
 
 def read_file(path: Path, options: InferenceOptions) -> Tracks:
@@ -139,11 +151,24 @@ def read_file(path: Path, options: InferenceOptions) -> Tracks:
     return check_tracks(tracks, options.localization_error, options.exposure, options.correct_drift)
 
 
-def add_report(out: Path) -> str:
-    """Write report.html; returns the words on it that end the summary."""
-    from main.tracks.report.write import write_report  # imports matplotlib and scipy, which only a report needs
+def list_new_files(options: InferenceOptions, report: bool) -> list[str]:
+    """List the files that a run writes and whose names are known before it begins."""
+    endings = ("parquet", "csv") if options.csv else ("parquet",)
+    return [f"{name}.{ending}" for name in TABLES for ending in endings] + ([REPORT] if report else [])
 
-    return f", report in {write_report(out)}"
+
+def write_report_of_run(out: Path, temporary: Path) -> Path:
+    """Write report.html beside the tables of this run; a failure says that these are complete."""
+    way_out = f"the tables in {out} are complete; write the report again with python main/report.py {out}"
+    try:
+        from main.tracks.report.write import add_report  # imports matplotlib and scipy, which only a report needs
+
+        return add_report(out, temporary, read_record(out))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(way_out) from None
+    except Exception as error:  # whatever it is, the user shall know that the analysis is not lost
+        reason = str(error).rstrip(".") if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{reason}: there is no report, but {way_out}.") from error
 
 
 def analyse_files(
@@ -212,17 +237,9 @@ def analyse_on_cluster(blocks: Iterator, options: InferenceOptions, sha256: dict
         yield from analyse_blocks(client, blocks, options, sha256)
 
 
-def check_folder(out: Path, overwrite: bool) -> None:
-    """Raise InputError if results cannot go to a folder."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: this is a file, expected a folder for the results; give another name to --out.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out}: this folder exists already, give another one to --out or add --overwrite.")
-
-
 def check_inputs_stay(paths: list[Path], out: Path) -> None:
     """Raise InputError if the results would replace one of the files that they are made from."""
-    replaced = {path.resolve() for path in list_replaceable_paths(out)}
+    replaced = {(out / name).resolve() for name in list_own_files(out)}
     for path in paths:
         if path.resolve() in replaced:
             raise InputError(f"{path}: would be replaced by the results, give another folder than {out} to --out.")

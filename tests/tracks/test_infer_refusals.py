@@ -10,7 +10,8 @@ import torch
 from helpers import ROOT, random_nets, random_options, run, walk
 
 from main import infer
-from main.tracks.results.writer import TABLES, open_writer
+from main.tracks.results.folder import TABLES, claim_new_results
+from main.tracks.results.writer import open_writer
 from main.utils.errors import InputError
 from main.utils.weights import save_weights
 
@@ -138,25 +139,33 @@ def test_failed_write_leaves_no_half_table(tmp_path, walks, weights, monkeypatch
     monkeypatch.setattr("main.tracks.results.writer.pq.ParquetWriter.write_table", fail)
     assert run(walks, tmp_path / "out", weights) == 2
     assert not (tmp_path / "out").exists()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "points.parquet").write_bytes(b"of an earlier run")
+    monkeypatch.undo()
+    assert run(walks, tmp_path / "out", weights) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    monkeypatch.setattr("main.tracks.results.writer.pq.ParquetWriter.write_table", fail)
     assert run(walks, tmp_path / "out", weights, "--overwrite") == 2
-    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"of an earlier run"]
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["tracks.csv", "points.parquet"])
-def test_results_never_replace_their_input(name, tmp_path, walks, weights, capsys):
+def test_results_never_replace_the_data_of_a_folder(name, tmp_path, walks, weights, capsys):
     folder = tmp_path / "data"
     folder.mkdir()
     table = pd.read_csv(walks)
     table.to_csv(folder / name, index=False) if name.endswith("csv") else table.to_parquet(folder / name)
     before = (folder / name).read_bytes()
     assert run(folder / name, folder, weights, "--overwrite") == 2
-    assert "would be replaced by the results" in capsys.readouterr().err
+    assert "holds files but no results of infer.py" in capsys.readouterr().err
     assert [path.read_bytes() for path in folder.iterdir()] == [before]
-    (folder / "segments.csv").write_text("mine")  # no table of ours beside it
-    assert run(walks, folder, weights, "--overwrite") == 0
-    assert (folder / "segments.csv").read_text() == "mine"
+
+
+def test_results_never_replace_their_input(tmp_path, walks, weights, capsys):
+    out = tmp_path / "out"
+    assert run(walks, out, weights) == 0
+    before = (out / "points.parquet").read_bytes()
+    assert run(out / "points.parquet", out, weights, "--overwrite") == 2
+    assert "would be replaced by the results" in capsys.readouterr().err
+    assert (out / "points.parquet").read_bytes() == before
 
 
 def test_folders_made_for_nothing_go(tmp_path, walks, weights, capsys):
@@ -167,11 +176,13 @@ def test_folders_made_for_nothing_go(tmp_path, walks, weights, capsys):
 
 def test_an_error_between_two_blocks_leaves_no_folder(tmp_path):
     table = walk(np.random.default_rng(0), 5)
-    with pytest.raises(InputError, match="changed"), open_writer(tmp_path / "out", {}, csv=True) as writer:
-        writer.add(dict.fromkeys(TABLES, table))
-        assert (tmp_path / "out").exists()
-        raise InputError("a file changed")
-    assert not (tmp_path / "out").exists()
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="changed"), claim_new_results(out, False) as temporary:
+        with open_writer(out, temporary, {}, csv=True) as writer:
+            writer.add(dict.fromkeys(TABLES, table))
+            assert (temporary / "points.csv").exists()
+            raise InputError("a file changed")
+    assert not out.exists()
 
 
 REFUSED = """

@@ -16,12 +16,19 @@ from main.tracks.kinetics.rates import (
     estimate_groups,
     tabulate_kinetics,
 )
-from main.tracks.results.record import read_record
-from main.utils.files import write_atomically
+from main.tracks.results.folder import (
+    FIGURES,
+    add_to_results,
+    claim_results,
+    explain_write_errors,
+    read_tables,
+    refuse_other_files,
+)
 from main.utils.plotting import save
 from simulations.parameters import STATES
 
-FIGURES = "figures"  # the subfolder for figures
+TABLE, COMPARISON = "kinetics.csv", "comparison.csv"  # the files, in the folder of results
+DRAWN = ("dwell_times", "distributions")  # names of figures; those of several conditions have numbers
 NOTE = """Times are in {time_unit}, rates are per {rate_unit}, d is the diffusion coefficient. low and high: 90 %
 intervals from resampling {resampled}. Source "likelihood": states of a hidden Markov model, estimated from the
 positions (also after --adapt sample). Stays too short to be seen, stays that are cut by the ends of a track and the
@@ -69,19 +76,35 @@ def describe_kinetics(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, s
     Raises
     ------
     InputError
-        If a condition has files of different frame intervals.
+        If a condition has files of different frame intervals, or the folder holds no results, is in use or cannot be
+        written.
     """
     folder = Path(folder)
-    record = read_record(folder)
-    points, segments, tracks = (
-        pd.read_parquet(folder / f"{name}.parquet") for name in ("points", "segments", "tracks")
-    )
-    if segments.empty:
-        return pd.DataFrame(), pd.DataFrame(), "", []
-    by = next((name for name in ("condition", "file") if name in segments), None)
-    labels = [ALL_TRACKS] * len(segments) if by is None else segments[by]
-    estimates = estimate_groups(segments, labels, record)
-    fits = fit_kinetics(points, tracks, record, by)
+    with claim_results(folder) as (record, temporary):
+        refuse_other_files(folder, [TABLE])
+        points, segments, tracks = read_tables(folder)
+        if segments.empty:
+            return pd.DataFrame(), pd.DataFrame(), "", []
+        by = next((name for name in ("condition", "file") if name in segments), None)
+        labels = [ALL_TRACKS] * len(segments) if by is None else segments[by]
+        estimates = estimate_groups(segments, labels, record)
+        fits = fit_kinetics(points, tracks, record, by)
+        result, comparison = tabulate(fits, estimates, record, by)
+        with explain_write_errors(folder):
+            if len(comparison):
+                comparison.to_csv(temporary / COMPARISON, index=False)
+            result.to_csv(temporary / TABLE, index=False)
+            written = draw_kinetics(temporary, estimates, fits, record["units"])
+        add_to_results(folder, temporary, record, [TABLE, COMPARISON, *(f"{FIGURES}/{name}*" for name in DRAWN)])
+    note = explain_tables(estimates, by == "condition" and len(estimates) > 1 and comparison.empty)
+    note = "\n".join([*explain_fits(fits, estimates), note])
+    return result, comparison, note, [folder / path.relative_to(temporary) for path in written]
+
+
+def tabulate(
+    fits: dict[str, KineticsFit], estimates: dict[str, Estimate], record: dict, by: str | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make the table of kinetics, and that of the comparison of conditions, of both sources."""
     sources = {LIKELIHOOD: fits, LABELS: estimates}
     tables = [
         tabulate_kinetics(found[name]).assign(source=source, **({} if by is None else {by: name}))
@@ -92,14 +115,7 @@ def describe_kinetics(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, s
     result = put_source_first(pd.concat(tables, ignore_index=True))
     compared = {source: compare_conditions(found, record) for source, found in sources.items() if by == "condition"}
     compared = [table.assign(source=source) for source, table in compared.items() if len(table)]
-    comparison = put_source_first(pd.concat(compared, ignore_index=True)) if compared else pd.DataFrame()
-    (folder / "comparison.csv").unlink(missing_ok=True)
-    if len(comparison):
-        write_atomically(folder / "comparison.csv", lambda part: comparison.to_csv(part, index=False))
-    write_atomically(folder / "kinetics.csv", lambda part: result.to_csv(part, index=False))
-    note = explain_tables(estimates, by == "condition" and len(estimates) > 1 and comparison.empty)
-    note = "\n".join([*explain_fits(fits, estimates), note])
-    return result, comparison, note, draw_kinetics(folder, estimates, fits, record["units"])
+    return result, put_source_first(pd.concat(compared, ignore_index=True)) if compared else pd.DataFrame()
 
 
 def put_source_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -149,8 +165,6 @@ def draw_kinetics(
 ) -> list[Path]:
     """Draw the survival of dwells of each condition or file, and the distributions of all; return the files written."""
     written = []
-    for path in (folder / FIGURES).glob("dwell_times*"):
-        path.unlink()
     for i, (name, estimate) in enumerate(estimates.items()):
         curves = {state: estimate_survival(estimate.dwells, number) for number, state in enumerate(STATES)}
         if not all(curve.empty for curve in curves.values()):

@@ -31,15 +31,18 @@ from main.tracks.report.notices import make_notices
 from main.tracks.report.overview import K_NOTE, make_summary
 from main.tracks.report.sections import describe_limits, describe_origin, format_units
 from main.tracks.results.display_units import convert_points
-from main.tracks.results.record import read_record
-from main.tracks.results.writer import TABLES
-from main.utils.errors import InputError
-from main.utils.files import write_atomically
+from main.tracks.results.folder import (
+    REPORT,
+    add_to_results,
+    claim_results,
+    explain_write_errors,
+    read_tables,
+    refuse_other_files,
+)
 from simulations.parameters import STATES
 
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("decode.js", "map.js", "charts.js", "page.js")
-NAME = "report.html"
 
 
 def write_report(folder: str | Path) -> Path:
@@ -58,17 +61,22 @@ def write_report(folder: str | Path) -> Path:
     Raises
     ------
     InputError
-        If there are no results, or the report cannot be written.
+        If there are no results, another process uses the folder, or the report cannot be written.
     """
     folder = Path(folder)
-    record = read_record(folder)
-    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    text = make_page(record=record, **tables)
-    try:
-        write_atomically(folder / NAME, lambda part: part.write_bytes(text.encode("utf-8", "backslashreplace")))
-    except OSError as error:
-        raise InputError(f"{folder / NAME}: cannot be written ({error.strerror or error}).") from error
-    return folder / NAME
+    with claim_results(folder) as (record, temporary):
+        return add_report(folder, temporary, record)
+
+
+def add_report(folder: Path, temporary: Path, record: dict) -> Path:
+    """Write report.html into a folder that this process has claimed; see `write_report`."""
+    refuse_other_files(folder, [REPORT])
+    points, segments, tracks = read_tables(folder)
+    text = make_page(points, segments, tracks, record)
+    with explain_write_errors(folder):
+        (temporary / REPORT).write_bytes(text.encode("utf-8", "backslashreplace"))
+    add_to_results(folder, temporary, record, [REPORT])
+    return folder / REPORT
 
 
 def make_page(points: pd.DataFrame, segments: pd.DataFrame, tracks: pd.DataFrame, record: dict) -> str:

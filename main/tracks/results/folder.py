@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +40,7 @@ def explain_write_errors(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{out}: cannot be written ({reason}), free space or give another folder to --out.") from error
+        raise InputError(f"{out}: cannot be written ({reason}), free space or give another folder.") from error
 
 
 @contextmanager
@@ -70,7 +71,6 @@ def claim_new_results(out: str | Path, overwrite: bool) -> Iterator[Path]:
         with explain_write_errors(out):
             place_complete_files(out)
             check_folder(out, overwrite, claimed=True)
-            refuse_other_files(out, [f"{name}.parquet" for name in TABLES])
         yield temporary
 
 
@@ -108,8 +108,8 @@ def check_name(out: str | Path) -> Path:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise InputError(f"--out: {ascii(text)} is no text in UTF-8, give another name.") from None
-    if not text.isprintable():
-        raise InputError(f"--out: {ascii(text)} holds a character that cannot be printed, give another name.")
+    if any(ord(character) < 32 for character in text):
+        raise InputError(f"--out: {ascii(text)} holds a control character, give another name.")
     return Path(out)
 
 
@@ -173,21 +173,21 @@ def list_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def add_files(folder: Path, temporary: Path, record: dict, replaced: Iterable[str] = ()) -> None:
+def add_files(folder: Path, temporary: Path, record: dict, kept: Iterable[str] = ()) -> None:
     """Put all new files of a claimed folder into their places, with a run.json that lists them.
 
-    Either all files of an earlier run stay as they are, or they are all replaced.
+    Either they all replace what stood there, or the folder stays as it was.
 
     Parameters
     ----------
     folder : Path
         A claimed folder.
     temporary : Path
-        The new files, under their names relative to `folder`.
+        The new files, under their names relative to `folder`; empty afterwards.
     record : dict
-        Content of run.json without its files.
-    replaced : iterable of str
-        Earlier files of this run that the new ones replace, as patterns; all others stay.
+        Content of run.json; the list of the files is added.
+    kept : iterable of str
+        Earlier files of ours that stay; all others are removed.
 
     Raises
     ------
@@ -197,7 +197,6 @@ def add_files(folder: Path, temporary: Path, record: dict, replaced: Iterable[st
     with explain_write_errors(folder):
         new = list_files(temporary)
         refuse_other_files(folder, [*new, RECORD])
-        kept = {name for name in record.get("files", ()) if not any(Path(name).match(each) for each in replaced)}
         record = record | {"files": sorted({RECORD, *new, *kept})}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (temporary / RECORD).write_text(text, encoding="utf-8")
@@ -207,6 +206,21 @@ def add_files(folder: Path, temporary: Path, record: dict, replaced: Iterable[st
         except KeyboardInterrupt:
             place_complete_files(folder)
             raise KeyboardInterrupt(f"all files in {folder} are complete") from None
+        temporary.mkdir()
+
+
+def add_to_results(folder: Path, temporary: Path, record: dict, replaced: Iterable[str]) -> None:
+    """Put new files beside those of a run; see `add_files`.
+
+    Parameters
+    ----------
+    folder, temporary, record
+        As in `add_files`.
+    replaced : iterable of str
+        Patterns of the files that the same command wrote earlier; they go if they are not written again.
+    """
+    own = list_own_files(folder)
+    add_files(folder, temporary, record, [name for name in own if not any(fnmatch(name, each) for each in replaced)])
 
 
 def place_complete_files(folder: Path) -> None:

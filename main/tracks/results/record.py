@@ -167,7 +167,7 @@ def is_record(path: Path) -> bool:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(record, dict) and {"inputs", "code_version", "counts", "units"} <= set(record)
+    return isinstance(record, dict) and {"inputs", "code_version"} <= set(record) and type(record.get("counts")) is dict
 
 
 def read_record(folder: Path) -> dict:

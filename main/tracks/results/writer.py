@@ -1,19 +1,17 @@
-"""Writes the folder of results block by block; the files get their final names only when all are complete."""
+"""Writes tables and the other files of a run block by block; they get their places only when all are complete."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from main.tracks.results.folder import add_files, explain_write_errors
 from main.tracks.results.tables import PROBABILITIES
-from main.utils.errors import InputError
-from simulations.files import TEMPORARY
 
-TABLES = ("points", "segments", "tracks")
 # Types of columns; all others are float64. Units are those of `main.tracks.table.Units.labels`.
 TYPES = {
     **dict.fromkeys(("track_id", "source_track"), pa.int64()),  # no unit
@@ -25,17 +23,17 @@ TYPES = {
     **dict.fromkeys((*PROBABILITIES, "p_change"), pa.float32()),  # probabilities, 0 to 1
     "state": pa.int8(),  # index into simulations.parameters.STATES
 }
-LATER_FILES = ("kinetics.csv", "comparison.csv", "report.html")  # added to a run by later commands
-LATER_FIGURES = ("dwell_times*", "distributions", "tracks_state*", "tracks_k*", "tracks_alpha*", "track_over_time*")
 
 
 class Writer:
-    """Takes tables block by block under temporary names; `finish` gives all files their final names.
+    """Takes tables block by block under temporary names; `finish` puts all files into their places.
 
     Parameters
     ----------
     out : Path
-        Folder; made with the first block if it does not exist.
+        Folder of the results, claimed by this process.
+    temporary : Path
+        Folder for files that are not complete yet, see `main.tracks.results.folder.claim_new_results`.
     units : dict of str -> str
         Column -> unit. Stored in the Parquet files: as JSON under "units" of the schema, and as "unit" of each field.
     csv : bool
@@ -47,9 +45,8 @@ class Writer:
         By `add` and `finish`, if the folder cannot be written.
     """
 
-    def __init__(self, out: Path, units: dict[str, str], csv: bool = False):
-        self.out, self.units, self.csv = out, units, csv
-        self.made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    def __init__(self, out: Path, temporary: Path, units: dict[str, str], csv: bool = False):
+        self.out, self.temporary, self.units, self.csv = out, temporary, units, csv
         self.parquet: dict[str, pq.ParquetWriter] = {}
 
     def add(self, tables: dict[str, pd.DataFrame]) -> None:
@@ -61,91 +58,42 @@ class Writer:
             points, segments and tracks, with the same columns in every block.
         """
         with explain_write_errors(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
             for name, table in tables.items():
+                copy = self.temporary / f"{name}.csv"
                 if name not in self.parquet:
-                    path = self._temporary_path(f"{name}.parquet")
+                    path = self.temporary / f"{name}.parquet"
                     self.parquet[name] = pq.ParquetWriter(path, make_schema(table, self.units))
                     if self.csv:
-                        table.head(0).to_csv(self._temporary_path(f"{name}.csv"), index=False)
+                        table.head(0).to_csv(copy, index=False)
                 writer = self.parquet[name]
                 writer.write_table(pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False))
                 if self.csv:
-                    table.to_csv(self._temporary_path(f"{name}.csv"), mode="a", header=False, index=False)
+                    table.to_csv(copy, mode="a", header=False, index=False)
 
     def finish(self, record: dict, texts: dict[Path, str]) -> None:
-        """Give all files their final names, run.json last, and remove other files of an earlier run.
-
-        The run.json of an earlier run is removed first, so that the folder never shows a record beside tables that
-        do not belong to it.
+        """Put all files into their places and remove those of an earlier run.
 
         Parameters
         ----------
         record : dict
-            Content of run.json.
+            Content of run.json; the list of the files is added.
         texts : dict of Path -> str
             Path in the folder -> text of the challenge's files.
         """
         with explain_write_errors(self.out):
             for writer in self.parquet.values():
                 writer.close()
-            files = {self.out / name: text for name, text in texts.items()}
-            files[self.out / "run.json"] = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-            for path, text in files.items():
+            for name, text in texts.items():
+                path = self.temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                add_temporary_ending(path).write_text(text, encoding="utf-8")
-            stale = find_earlier_results(self.out)
-            (self.out / "run.json").unlink(missing_ok=True)
-            for path in (*list_table_paths(self.out), *files):
-                if add_temporary_ending(path).exists():
-                    add_temporary_ending(path).replace(path)
-                    stale.discard(path)
-            for path in stale:
-                path.unlink(missing_ok=True)
+                path.write_text(text, encoding="utf-8")
+            add_files(self.out, self.temporary, record)
 
-    def clean_up(self) -> None:
-        """Remove temporary files, and the folders that were made if they are empty."""
+    def close(self) -> None:
+        """Close the tables, whether they are complete or not."""
         for writer in self.parquet.values():
-            try:
+            with suppress(OSError):  # the disk is full or gone; the user has the sentence from `add` or `finish`
                 writer.close()
-            except OSError:  # the disk is full or gone; the user has the sentence from `add` or `finish`
-                continue
-        named = [add_temporary_ending(path) for path in (*list_table_paths(self.out), self.out / "run.json")]
-        for path in (*named, *self.out.glob(f"track_2/exp_*/fov_*.txt{TEMPORARY}")):
-            path.unlink(missing_ok=True)
-        for folder in self.made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-
-    def _temporary_path(self, name: str) -> Path:
-        return add_temporary_ending(self.out / name)
-
-
-def list_table_paths(out: Path) -> list[Path]:
-    """List the paths of the tables and of their CSV copies, whether they exist or not."""
-    return [out / f"{name}{suffix}" for name in TABLES for suffix in (".parquet", ".csv")]
-
-
-def list_replaceable_paths(out: Path) -> list[Path]:
-    """List everything in a folder that results may replace or remove."""
-    return [*find_earlier_results(out), *list_table_paths(out), out / "run.json"]
-
-
-def find_earlier_results(out: Path) -> set[Path]:
-    """Find what an earlier run, and the commands that read its results, left in a folder.
-
-    A CSV file counts as the copy of a table only if the table itself is there.
-    """
-    tables = [out / f"{name}.parquet" for name in TABLES]
-    copies = [path.with_suffix(".csv") for path in tables if path.exists()]
-    figures = [path for name in LATER_FIGURES for end in ("svg", "png") for path in out.glob(f"figures/{name}.{end}")]
-    found = {*tables, *copies, *figures, *(out / name for name in LATER_FILES), *out.glob("track_2/exp_*/fov_*.txt")}
-    return {path for path in found if path.exists()}
-
-
-def add_temporary_ending(path: Path) -> Path:
-    """Return the name of a file while it is being written."""
-    return path.with_name(path.name + TEMPORARY)
 
 
 def make_schema(table: pd.DataFrame, units: dict[str, str]) -> pa.Schema:
@@ -159,21 +107,10 @@ def make_schema(table: pd.DataFrame, units: dict[str, str]) -> pa.Schema:
 
 
 @contextmanager
-def explain_write_errors(out: Path) -> Iterator[None]:
-    """Turn an OSError into an InputError that names the folder and the cause."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{out}: cannot be written ({error.strerror or error}), free space or give another folder to --out."
-        ) from error
-
-
-@contextmanager
-def open_writer(out: Path, units: dict[str, str], csv: bool = False) -> Iterator[Writer]:
-    """Give a `Writer`; if anything fails before `finish`, the folder is left as it was."""
-    writer = Writer(out, units, csv)
+def open_writer(out: Path, temporary: Path, units: dict[str, str], csv: bool = False) -> Iterator[Writer]:
+    """Give a `Writer`, which is closed at the end of the block."""
+    writer = Writer(out, temporary, units, csv)
     try:
         yield writer
     finally:
-        writer.clean_up()
+        writer.close()

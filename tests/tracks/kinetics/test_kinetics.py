@@ -33,7 +33,7 @@ def record(interval):
         {"path": f"{file}.csv", "frame_interval_s": interval, "condition": name, "um_per_unit": 1.0}
         for file, name in (("a", "wt"), ("b", "mutant"))
     ]
-    return {"inputs": inputs, "units": UNITS, "options": {}}
+    return {"inputs": inputs, "code_version": "0", "counts": {}, "units": UNITS, "options": {}}
 
 
 def table_of(rows):

@@ -243,7 +243,7 @@ def test_refusals(tmp_path):
     with pytest.raises(InputError, match=r"no run\.json"):
         write_report(tmp_path)
     folder = write_results(tmp_path / "out", *make_tables(3))
-    (folder / "report.html.part").mkdir()  # what is written first cannot be
+    (folder / ".tracewise").touch()  # the folder of files that are not complete cannot be made
     with pytest.raises(InputError, match="cannot be written"):
         write_report(folder)
 
