@@ -1,6 +1,7 @@
 """Reads the table of a Parquet file: its schema and size first, then the columns of numbers and text."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from main.utils.errors import InputError
 
 # Bounds that keep the whole reading below 2 GiB; measured with 10 million rows of 6 columns (1.6 GiB).
 MAX_CELLS = 70_000_000  # rows times columns
+MAX_CELLS_TOGETHER = 10_000_000  # read at a time
 MAX_FOOTER_BYTES = 2**25  # of the schema and the list of column chunks, which take up to 20 times as much once parsed
 MAX_COLUMN_BYTES = 2**30  # of all columns that are read, unpacked, as the file declares them
 MAX_TEXT_BYTES = 2**28  # of the values of all columns of text
@@ -83,22 +85,31 @@ def read_columns(file: pq.ParquetFile, path: Path) -> pd.DataFrame:
     check_size(file.metadata, read, n_rows, len(fields), path)
     text = [name for name in read if holds_text(schema.field(name).type)]
     with pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True) as again:
-        batches = list(again.iter_batches(columns=read))
-    table = pa.Table.from_batches(batches) if batches else schema.empty_table().select(read)
-    del batches
-    if table.column_names != read:
-        raise InputError(f"{path}: has a column whose name is also that of a nested one, rename one of them.")
-    check_text(table, path)
-    columns = {}
+        values = dict(zip(read, read_in_groups(again, read, n_rows, path), strict=True))
+    pa.default_memory_pool().release_unused()
+    columns, others = read_range_index(schema, n_rows), []
     for field, name in zip(fields, names, strict=True):
-        if field.name in read:
-            columns[name] = convert_column(table[field.name])
-            table = table.drop_columns(field.name)  # so that no column is in memory twice
-        else:
-            columns[name] = pd.Categorical.from_codes(np.zeros(n_rows, np.int8), [str(field.type)[:50]])
-    raw = pd.DataFrame(read_range_index(schema, n_rows) | columns, index=pd.RangeIndex(n_rows), copy=False)
-    raw.attrs = {"n_rows": n_rows, "other_types": [n for f, n in zip(fields, names, strict=True) if f.name not in read]}
+        if field.name not in values:
+            values[field.name] = pd.Categorical.from_codes(np.zeros(n_rows, np.int8), [str(field.type)[:50]])
+            others.append(name)
+        columns[name] = values.pop(field.name)
+    raw = pd.DataFrame(columns, index=pd.RangeIndex(n_rows), copy=False)
+    raw.attrs = {"n_rows": n_rows, "other_types": others}
     return raw
+
+
+def read_in_groups(file: pq.ParquetFile, names: list[str], n_rows: int, path: Path) -> Iterator[pd.Series]:
+    """Read columns, a few at a time, so that only these are in memory twice."""
+    n_together = max(1, MAX_CELLS_TOGETHER // max(n_rows, 1))
+    for first in range(0, len(names), n_together):
+        group = names[first : first + n_together]
+        table = file.read(group, use_threads=False)
+        if table.column_names != group:
+            raise InputError(f"{path}: has a column whose name is also that of a nested one, rename one of them.")
+        for column in table.columns:
+            if holds_text(column.type):
+                check_text(column, path)
+            yield convert_column(column)
 
 
 def check_size(metadata: pq.FileMetaData, read: list[str], n_rows: int, n_columns: int, path: Path) -> None:
@@ -109,9 +120,10 @@ def check_size(metadata: pq.FileMetaData, read: list[str], n_rows: int, n_column
             "columns of track, frame, x and y, or split the file between tracks."
         )
     wanted, n_bytes = set(read), 0
-    for group in range(metadata.num_row_groups):
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
         for i in range(metadata.num_columns):
-            column = metadata.row_group(group).column(i)
+            column = group.column(i)
             if column.path_in_schema in wanted:
                 n_bytes += max(column.total_uncompressed_size, column.total_compressed_size)
     if n_bytes > MAX_COLUMN_BYTES:
@@ -121,19 +133,17 @@ def check_size(metadata: pq.FileMetaData, read: list[str], n_rows: int, n_column
         )
 
 
-def check_text(table: pa.Table, path: Path) -> None:
-    """Raise InputError if the columns of text, which are read as numbered values, are too large once written out."""
+def check_text(column: pa.ChunkedArray, path: Path) -> None:
+    """Raise InputError if a column of text, which is read as numbered values, is too large once written out."""
     n_bytes = 0
-    for column in table.columns:
-        if holds_text(column.type):
-            for chunk in column.chunks:
-                lengths = pc.binary_length(chunk.dictionary) if types.is_dictionary(chunk.type) else None
-                used = pc.binary_length(chunk) if lengths is None else pc.take(lengths, chunk.indices)
-                n_bytes += pc.sum(used.cast(pa.int64())).as_py() or 0
+    for chunk in column.chunks:
+        coded = types.is_dictionary(chunk.type)
+        lengths = pc.take(pc.binary_length(chunk.dictionary), chunk.indices) if coded else pc.binary_length(chunk)
+        n_bytes += pc.sum(lengths.cast(pa.int64())).as_py() or 0
     if n_bytes > MAX_TEXT_BYTES:
         raise InputError(
-            f"{path}: holds {n_bytes / 2**20:.0f} MiB of text, expected at most {MAX_TEXT_BYTES / 2**20:.0f}; save "
-            "only the columns of track, frame, x and y."
+            f"{path}: holds {n_bytes / 2**20:.0f} MiB of text in one column, expected at most "
+            f"{MAX_TEXT_BYTES / 2**20:.0f}; save only the columns of track, frame, x and y."
         )
 
 
