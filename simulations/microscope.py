@@ -13,10 +13,11 @@ import torch
 
 FWHM_OF_SIGMA = 2.355  # full width at half maximum of a Gaussian over its standard deviation
 CAMERAS = ("poisson", "scmos", "emccd")
-MIN_SUBSTEPS = 10  # sub-positions of a frame; the number of the method that this observable started from
-MAX_SUBSTEPS = 64
+SUBSTEPS = (10, 20, 40, 64)  # sub-positions of a frame; 10 in the method that this observable started from
 SUBSTEPS_PER_RATIO = 3.0  # sub-positions per D dt / sigma^2: each then adds at most sigma^2 / 9 to the variance
 PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}  # of all frames of some sequences, so that they stay in the fast memory
+WINDOW_JITTER_PX = 0.7  # standard deviation of the middle of a window, per coordinate
+MISPLACED_WINDOWS, MISPLACED_PX = 0.02, 6.0  # share of frames in which the detection took something else; how far off
 SKEWED_FROM = 2.0  # photons; from here on noise may be drawn by its first three moments (`add_camera_noise`)
 
 
@@ -80,13 +81,14 @@ class Molecules:
 
 
 def count_substeps(molecules: Molecules) -> torch.Tensor:
-    """Return how many sub-positions of a frame the image of each molecule needs, (B,) int64.
+    """Return how many sub-positions of a frame the image of each molecule needs, (B,) int64 from `SUBSTEPS`.
 
     The image of a sub-interval is a Gaussian around its mean position, see `render`. With `SUBSTEPS_PER_RATIO` times
     D dt / sigma^2 of them, its width hardly differs from that of the point spread function.
     """
     ratio = molecules.d_px * molecules.exposure / molecules.psf_px**2
-    return (SUBSTEPS_PER_RATIO * ratio).ceil().clamp(MIN_SUBSTEPS, MAX_SUBSTEPS).long()
+    choices = torch.tensor(SUBSTEPS, device=ratio.device)
+    return choices[torch.bucketize(SUBSTEPS_PER_RATIO * ratio, choices[:-1])]
 
 
 def simulate_paths(molecules: Molecules, n_substeps: int, generator: torch.Generator) -> torch.Tensor:
@@ -211,7 +213,13 @@ def _draw_skewed(mean: torch.Tensor, multiplied: bool, generator: torch.Generato
 
 
 def simulate_images(
-    molecules: Molecules, size: int, generator: torch.Generator, exact: bool = True, start: torch.Tensor | None = None
+    molecules: Molecules,
+    size: int,
+    generator: torch.Generator,
+    exact: bool = True,
+    start: torch.Tensor | None = None,
+    windows: bool = False,
+    extra: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """Simulate image sequences of one molecule each.
 
@@ -226,30 +234,65 @@ def simulate_images(
         See `add_camera_noise`.
     start : torch.Tensor, shape (B, 2), optional
         Mean position over all frames, px from the middle of the image; by default at random within its central pixel.
+    windows : bool
+        Whether every frame is a window around the molecule, as cut out by a detection, see `place_windows`.
+    extra : torch.Tensor, shape (B, F, size, size), optional
+        Mean photons of other light.
 
     Returns
     -------
     dict
         images (B, F, size, size), camera counts; position (B, F, 2), mean position while the shutter was open, px from
-        the middle; scatter (B, F, 3), variances along x and y and covariance of the position within the frame, px^2.
+        the middle of the field; scatter (B, F, 3), variances along x and y and covariance of the position within the
+        frame, px^2; centre (B, F, 2), middle of the image in the field, whole px.
     """
     b, f = molecules.photons.shape
     device = molecules.d.device
     if start is None:
         start = torch.rand(b, 2, generator=generator, device=device) - 0.5
-    images = torch.empty(b, f, size, size, device=device)
-    position, scatter = torch.empty(b, f, 2, device=device), torch.empty(b, f, 3, device=device)
+    made = {
+        "images": torch.empty(b, f, size, size, device=device),
+        "position": torch.empty(b, f, 2, device=device),
+        "scatter": torch.empty(b, f, 3, device=device),
+        "centre": torch.zeros(b, f, 2, device=device),
+    }
     needed = count_substeps(molecules)
     at_once = max(1, PIXELS_AT_ONCE[device.type] // (f * size**2))
     alike = [(needed == n).nonzero()[:, 0].split(at_once) for n in needed.unique()]
     for rows in (rows for group in alike for rows in group):
-        part, n = molecules.take(rows), int(needed[rows[0]])
-        path = simulate_paths(part, n, generator)
+        part = molecules.take(rows)
+        path = simulate_paths(part, int(needed[rows[0]]), generator)
         path += (start[rows] - path.mean((1, 2)))[:, None, None]
+        made["position"][rows], made["scatter"][rows] = describe_paths(path, part)
+        if windows:
+            made["centre"][rows] = place_windows(made["position"][rows], part.photons > 0, generator)
+            path -= made["centre"][rows][:, :, None]
         mean = render(path, part, size) + part.background[:, None, None, None]
-        images[rows] = add_camera_noise(mean, part, generator, exact)
-        position[rows], scatter[rows] = describe_paths(path, part)
-    return {"images": images, "position": position, "scatter": scatter}
+        mean = mean if extra is None else mean + extra[rows]
+        made["images"][rows] = add_camera_noise(mean, part, generator, exact)
+    return made
+
+
+def place_windows(position: torch.Tensor, lit: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Place windows around molecules as a detection does: off by about a pixel, and now and then on something else.
+
+    Parameters
+    ----------
+    position : torch.Tensor, shape (B, F, 2)
+        px.
+    lit : torch.Tensor of bool, shape (B, F)
+        Whether there is light from the molecule; otherwise the window is misplaced.
+    generator : torch.Generator
+
+    Returns
+    -------
+    torch.Tensor, shape (B, F, 2)
+        Whole pixels.
+    """
+    device = position.device
+    lost = torch.rand(lit.shape, generator=generator, device=device) < MISPLACED_WINDOWS
+    sd = torch.where(lost | ~lit, MISPLACED_PX, WINDOW_JITTER_PX)[..., None]
+    return (position + sd * torch.randn(position.shape, generator=generator, device=device)).round()
 
 
 def describe_paths(path: torch.Tensor, molecules: Molecules) -> tuple[torch.Tensor, torch.Tensor]:
