@@ -8,10 +8,15 @@ import pandas as pd
 
 from main.tracks.reading.columns import find_columns, spell_columns
 from main.tracks.reading.error_columns import take_localization_errors
-from main.tracks.reading.kinds import check_kind, find_kind
+from main.tracks.reading.icy import read_icy
+from main.tracks.reading.imaris import find_imaris_columns
+from main.tracks.reading.kinds import FORMAT_OF_KIND, check_kind, find_kind
+from main.tracks.reading.mosaic import read_mosaic_report
+from main.tracks.reading.mtrackj import number_table, read_mdf
 from main.tracks.reading.parquet import read_parquet_table
 from main.tracks.reading.text import read_text_table
 from main.tracks.reading.trackmate import estimate_frame_interval, read_trackmate_csv, read_trackmate_xml
+from main.tracks.reading.utrack import read_utrack
 from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, check_account, validate, warn_of_depth
 from main.utils.errors import InputError
 
@@ -45,8 +50,8 @@ def read_tracks(path, format: str = "auto", columns: dict[str, str] | None = Non
         raise InputError(f"--format is '{format}', expected one of {', '.join(FORMATS)}.")
     kind = find_kind(path)
     check_kind(path, kind, format, columns)
-    if kind == "xml":
-        return check_account(read_trackmate_xml(path))
+    if kind in FORMAT_OF_KIND:
+        return check_account(FORMATS[FORMAT_OF_KIND[kind]](path))
     if kind == "parquet":
         raw = read_parquet_table(path)
     else:
@@ -83,6 +88,12 @@ def detect_format(header) -> str:
     names = {str(name).lower() for name in header}
     if {"track_id", "position_x", "position_y"} <= names:
         return "trackmate-csv"
+    if {"position x", "position y", "time"} <= names:
+        return "imaris"
+    if {"tid", "pid"} <= names:
+        return "mtrackj"
+    if {"trajectory", "frame", "x", "y", "m0"} <= names:
+        return "mosaic"
     if {"trajectory", "frame", "x", "y"} <= names:
         return "spoton" if "t" in names else "saspt"
     if "traj_idx" in names:
@@ -153,6 +164,24 @@ def _read_spoton(raw, path, columns) -> Tracks:
     return tracks
 
 
+def _read_imaris(raw, path, columns) -> Tracks:
+    found, units, keep = find_imaris_columns(raw, path)
+    return _make_tracks(raw, path, found | columns, "imaris", units, keep, "unlinked")
+
+
+def _read_mosaic(raw, path, columns) -> Tracks:
+    """Read the table of MosaicSuite's Particle Tracker, which has positions in pixels."""
+    return _make_tracks(raw, path, columns, "mosaic", Units())
+
+
+def _read_mtrackj(raw, path, columns) -> Tracks:
+    raw, interval, warnings = number_table(raw, path)
+    tracks = _make_tracks(raw, path, {"track_id": "track_id", "frame": "frame"} | columns, "mtrackj")
+    return replace(
+        tracks, units=replace(tracks.units, frame_interval_s=interval), warnings=[*tracks.warnings, *warnings]
+    )
+
+
 FORMATS = {
     "auto": None,
     "plain": _read_plain,
@@ -161,6 +190,13 @@ FORMATS = {
     "trackpy": _read_trackpy,
     "spoton": _read_spoton,
     "napari": _read_napari,
+    "imaris": _read_imaris,
+    "mosaic": _read_mosaic,
+    "mosaic-report": read_mosaic_report,
+    "mtrackj": _read_mtrackj,
+    "mtrackj-mdf": read_mdf,
+    "icy": read_icy,
+    "u-track": read_utrack,
     "trackmate-csv": read_trackmate_csv,
     "trackmate-xml": read_trackmate_xml,
 }

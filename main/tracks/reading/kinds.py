@@ -26,8 +26,7 @@ SIGNATURES = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", UNPACK),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (.xls) or another Office file", SAVE),
-    (b"MATLAB 5.0 MAT-file", "a MATLAB file", SAVE),
-    (b"MATLAB 7.3 MAT-file", "a MATLAB file", SAVE),
+    (b"MATLAB 7.3 MAT-file", "a MATLAB file of version 7.3", "in MATLAB, save its tracks with save(name, '-v7')"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", SAVE),
     (b"\x93NUMPY", "a NumPy array", SAVE),
     (b"ARROW1", "an Arrow or Feather file", "save the table of tracks as Parquet or CSV"),
@@ -54,12 +53,25 @@ PICKLE = re.compile(rb"\x80[\x02-\x05]")  # a pickle can run code, so none is ev
 HTML = re.compile(rb"<(!doctype\s+html|html\b)", re.IGNORECASE)
 JSON = re.compile(rb'\{\s*("|\}|$)|\[\s*[\[{]')
 XML = re.compile(rb"<(\?xml|!--|!DOCTYPE|[A-Za-z_][\w.:-]*[\s/>])", re.IGNORECASE)
+PROGRAMS = (  # start of a file that is no table -> kind
+    (re.compile(rb"MATLAB 5\.0 MAT-file"), "matlab"),
+    (re.compile(rb"MTrackJ [\d.]+ Data File"), "mdf"),
+    (re.compile(rb"% Configuration:|%% Trajector(y \d|ies:)"), "mosaic-report"),
+)
+ICY = re.compile(rb"<(trackfile|trackgroup)\b")
+FORMAT_OF_KIND = {  # kinds that are no table -> their only format
+    "xml": "trackmate-xml",
+    "icy": "icy",
+    "mdf": "mtrackj-mdf",
+    "mosaic-report": "mosaic-report",
+    "matlab": "u-track",
+}
 BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff", b"\xff\xfe", b"\xfe\xff")
 EBCDIC_XML = b"\x4c\x6f\xa7\x94"  # "<?xm" in the encoding of IBM mainframes
 
 
 def find_kind(path: Path) -> str:
-    """Return the kind of a track file, as its content shows it: "text", "parquet" or "xml".
+    """Return the kind of a track file, as its content shows it: "text", "parquet" or a key of FORMAT_OF_KIND.
 
     Raises
     ------
@@ -87,7 +99,10 @@ def find_kind(path: Path) -> str:
     if head.startswith(b"PAR1") and CONTROL.search(head):
         return "parquet"
     if is_xml(head):
-        return "xml"
+        return "icy" if ICY.search(shorten_characters(head)) else "xml"
+    program = next((kind for start, kind in PROGRAMS if start.match(shorten_characters(head))), None)
+    if program:
+        return program
     found = name_other_kind(head, ends)
     if found:
         what, way_out = found
@@ -107,12 +122,13 @@ def check_kind(path: Path, kind: str, format: str, columns: dict[str, str] | Non
         Key of `main.tracks.reading.formats.FORMATS`, or "auto".
     columns : dict or None
     """
-    if kind != "xml" and format == "trackmate-xml":
-        raise InputError(f"{path}: is no XML, but --format is {format}; leave --format out.")
-    if kind == "xml" and format not in ("auto", "trackmate-xml"):
-        raise InputError(f"{path}: is XML, but --format is {format}, a table; leave --format out.")
-    if kind == "xml" and columns:
-        raise InputError(f"{path}: is XML and has no columns, leave --columns out for this file.")
+    own = FORMAT_OF_KIND.get(kind)
+    if own is None and format in FORMAT_OF_KIND.values():
+        raise InputError(f"{path}: is a table and no file of {format}, but --format is {format}; leave --format out.")
+    if own and format not in ("auto", own):
+        raise InputError(f"{path}: is a file of {own}, but --format is {format}; leave --format out.")
+    if own and columns:
+        raise InputError(f"{path}: is a file of {own} and has no columns, leave --columns out for this file.")
 
 
 def find_status(path: Path) -> os.stat_result:

@@ -1,0 +1,73 @@
+"""Icy's tracks, as its Track Manager saves them (XML).
+
+Sources: https://byotrack.readthedocs.io/en/stable/icy.html (`load_tracks`) for the elements, and the class
+plugins.nchenouard.spot.Detection of Icy for the attribute `type`: 1 is detected, 2 is virtual (interpolated).
+"""
+
+from xml.etree.ElementTree import ParseError
+
+import pandas as pd
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import iterparse
+
+from main.tracks.reading.points import POINT_COLUMNS, build_tracks
+from main.tracks.table import Tracks
+from main.utils.errors import InputError
+
+VIRTUAL = "2"  # Detection.DETECTIONTYPE_VIRTUAL_DETECTION
+
+
+def read_icy(path) -> Tracks:
+    """Read Icy's tracks: elements `detection` with t, x, y, z, in a `track` of a `trackgroup`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Tracks
+        Positions in pixels; frame is t, from 0. Virtual detections, which Icy put into gaps, are dropped and counted.
+        Where groups use the same numbers, tracks are numbered in the order of the file. Tracks that are linked at
+        splits and merges are different tracks in the file, and stay so.
+
+    Raises
+    ------
+    InputError
+        If the XML is broken or a detection has no number, see also `main.tracks.table.validate`.
+    """
+    points, tracks, n_links, inside = [], [], 0, False
+    dropped = {"virtual": 0, "in no track": 0}
+    try:
+        for event, element in iterparse(path, events=("start", "end"), forbid_dtd=True):
+            if element.tag == "track":
+                inside = event == "start"
+                if inside:
+                    tracks.append(element.get("id", ""))
+            elif event == "end" and element.tag == "detection":
+                if not inside:
+                    dropped["in no track"] += 1
+                elif element.get("type") == VIRTUAL:
+                    dropped["virtual"] += 1
+                else:
+                    points.append((len(tracks) - 1, *_parse_detection(element, tracks[-1], path)))
+            n_links += event == "end" and element.tag == "link"
+            if event == "end":
+                element.clear()  # so that a file of a million points fits in memory
+    except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
+        raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}), export the tracks again.") from error
+    linked = f"{path}: {n_links} links between tracks (splits and merges) are not followed."
+    return build_tracks(
+        pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "icy", dropped, warnings=[linked] if n_links else []
+    )
+
+
+def _parse_detection(element, track: str, path) -> tuple[float, float, float, float]:
+    """Return t, x, y, z of an element `detection`."""
+    try:
+        return tuple(float(element.get(name, "nan" if name == "z" else "")) for name in "txyz")
+    except ValueError as error:
+        held = " ".join(f'{name}="{element.get(name, "")[:20]}"' for name in "txyz")
+        raise InputError(
+            f"{path}: a detection of track {track[:20]} holds {held}, expected a number each; export the tracks again."
+        ) from error

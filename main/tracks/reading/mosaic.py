@@ -1,0 +1,71 @@
+"""The text report of MosaicSuite's Particle Tracker.
+
+Source: https://github.com/mosaic-group/MosaicSuite, methods getTrajectoriesInfo and transferTrajectoriesToResultTable
+of ParticleTracker3DModular_, and src/main/java/mosaic/core/detection/Particle.java (toStringBuffer).
+"""
+
+import re
+
+import pandas as pd
+
+from main.tracks.reading.points import POINT_COLUMNS, build_tracks
+from main.tracks.table import Tracks
+from main.utils.errors import InputError
+
+TRAJECTORY = re.compile(r"%% Trajectory (\d+)\s*$")
+UNIT = re.compile(r"%.*\bx (?:coordinate top-down)?\s*\(([^)]*)\)")
+DEPTH = re.compile(r"%.*\bz (?:coordinate|\()")
+PIXELS = ("pixel", "pixels", "px", "")
+
+
+def read_mosaic_report(path) -> Tracks:
+    """Read the report of all trajectories, `Traj_NAME.txt`: blocks `%% Trajectory n` of lines `frame x y z m0 ...`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Tracks
+        Positions in pixels; frame from 0. x runs from top to bottom in versions that write "x coordinate top-down",
+        which changes no result. Numbers may have a decimal comma, as Java writes them on some computers.
+
+    Raises
+    ------
+    InputError
+        If the header declares a unit other than pixels (some versions wrote pixels under it and some did not), or a
+        line cannot be read; see also `main.tracks.table.validate`.
+    """
+    points, tracks, deep = [], [], False
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if line.startswith("%"):
+                _check_unit(UNIT.match(line), path)
+                deep = deep or bool(DEPTH.match(line))
+                found = TRAJECTORY.match(line)
+                tracks += [found.group(1)] if found else []
+            elif tracks and line.strip():
+                points.append((len(tracks) - 1, *_parse_point(line, number, deep, path)))
+    return build_tracks(pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "mosaic-report")
+
+
+def _check_unit(found: re.Match | None, path) -> None:
+    if found and found.group(1).strip().lower() not in PIXELS:
+        raise InputError(
+            f"{path}: declares x in '{found.group(1)[:20]}', but versions of MosaicSuite differ in whether they wrote "
+            "pixels there; give the file Traj_*.csv that it writes beside the report, in pixels, and --pixel-size."
+        )
+
+
+def _parse_point(line: str, number: int, deep: bool, path) -> tuple[float, float, float, float]:
+    """Return frame, x, y, z; z is NaN in the two-dimensional layout."""
+    words = [word.rstrip(",").replace(",", ".") for word in line.split()]
+    try:
+        frame, x, y = map(float, words[:3])
+        return frame, x, y, float(words[3]) if deep else float("nan")
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"{path}: line {number} holds '{line.strip()[:80]}', expected the numbers frame x y and more; correct the "
+            "line or save the report again."
+        ) from error
