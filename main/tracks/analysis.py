@@ -76,6 +76,7 @@ def analyse(
     check_features([tracks], config)
     sigma = None if localization_error == ESTIMATE else localization_error
     results = analyse_tracks(tracks, predictor, config, min_length, sigma, progress, adapt == "sample", exposure)
+    results.check_finite("the table")
     warnings = tracks.warnings + tracks.quality["warnings"] + warn_of_exposure(exposure)
     return replace(results, quality=tracks.quality | {"warnings": warnings})
 

@@ -1,6 +1,7 @@
 """Options of an analysis: their defaults, and the check of the values that a user gives."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from main.utils.errors import InputError
 
@@ -11,6 +12,12 @@ DEFAULT_FORMAT = "auto"
 ESTIMATE = "estimate"  # value of --localization-error
 ADAPTATIONS = tuple(DEFAULT_WEIGHTS)  # choices of --adapt
 DEVICES = ("auto", "cpu", "cuda")  # choices of --device
+# Ranges that hold every microscope with room. Outside them a unit is mistaken, and results leave the range of floats.
+PIXEL_SIZES_UM = (1e-5, 1e4)  # 0.01 nm, below atoms, to 1 cm; cameras with objectives have 0.01 to 20 um
+FRAME_INTERVALS_S = (1e-9, 1e6)  # 1 ns to 12 days; from high-speed interferometry (1 us) to a picture a day
+LOCALIZATION_ERRORS = (1e-6, 1e6)  # or 0; in px, um or nm: from .001 (um) to 1,000 (nm)
+EXPOSURES = (0.0, 1.0)  # of the frame interval
+MIN_LENGTHS = (FEWEST_POINTS, 10**9)  # points
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,18 @@ class InferenceOptions:
     csv: bool = False
 
     def __post_init__(self):
-        check_values(
+        values = check_values(
             self.pixel_size, self.frame_interval, self.localization_error, self.min_length, self.adapt, self.exposure
         )
+        for name, value in values.items():
+            object.__setattr__(self, name, value)  # frozen for all others
+        check_choice("--device", self.device, DEVICES)
+        for name, value in (("--weights", self.weights), ("--scheduler", self.scheduler)):
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise InputError(f"{name} is {value!r}, expected a name; leave it out for the default.")
+        for name, value in (("correct_drift", self.correct_drift), ("andi", self.andi), ("csv", self.csv)):
+            if not isinstance(value, bool):
+                raise InputError(f"{name} is {value!r}, expected True or False.")
 
     @property
     def as_sample(self) -> bool:
@@ -83,17 +99,49 @@ class InferenceOptions:
         return None if self.localization_error == ESTIMATE else self.localization_error
 
 
-def check_values(pixel_size, frame_interval, localization_error, min_length, adapt, exposure=0.0) -> None:
-    """Raise InputError, which names the option, for a value outside the allowed range."""
-    for name, value in (("--pixel-size", pixel_size), ("--frame-interval", frame_interval)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} is {value}, expected a number above 0.")
-    given = localization_error is not None and localization_error != ESTIMATE
-    if given and (isinstance(localization_error, str) or not 0 <= localization_error < float("inf")):
-        raise InputError(f"--localization-error is {localization_error}, expected 0, a number above 0 or {ESTIMATE}.")
-    if not 0 <= exposure <= 1:
-        raise InputError(f"--exposure is {exposure}, expected a share of the frame interval, 0 to 1.")
-    if min_length < FEWEST_POINTS:
-        raise InputError(f"--min-length is {min_length}, expected a whole number of {FEWEST_POINTS} or more.")
-    if adapt not in ADAPTATIONS:
-        raise InputError(f"--adapt is {adapt}, expected one of {', '.join(ADAPTATIONS)}.")
+def check_values(pixel_size, frame_interval, localization_error, min_length, adapt, exposure=0.0) -> dict:
+    """Return the values as Python numbers, by the names of the fields of `InferenceOptions`.
+
+    Raises
+    ------
+    InputError
+        For a value outside the allowed range; names the option and the range.
+    """
+    values = {"exposure": check_number("--exposure", exposure, EXPOSURES, "of the frame interval")}
+    if pixel_size is not None:
+        values["pixel_size"] = check_number("--pixel-size", pixel_size, PIXEL_SIZES_UM, "um")
+    if frame_interval is not None:
+        values["frame_interval"] = check_number("--frame-interval", frame_interval, FRAME_INTERVALS_S, "s")
+    if localization_error is not None and not is_word(localization_error, ESTIMATE):
+        allowed = (0, 0) if is_number(localization_error, 0, 0) else LOCALIZATION_ERRORS
+        unit = f"in the unit of x and y, 0 or the word {ESTIMATE}"
+        values["localization_error"] = check_number("--localization-error", localization_error, allowed, unit)
+    low, high = MIN_LENGTHS
+    if not (isinstance(min_length, Integral) and is_number(min_length, low, high)):
+        raise InputError(f"--min-length is {min_length!r}, expected a whole number from {low} to {high}.")
+    check_choice("--adapt", adapt, ADAPTATIONS)
+    return values | {"min_length": int(min_length)}
+
+
+def check_number(name: str, value, allowed: tuple[float, float], unit: str) -> float:
+    """Return a number as a float; InputError if it is no number or outside `allowed`."""
+    low, high = allowed
+    if not is_number(value, low, high):
+        raise InputError(f"{name} is {value!r}, expected a number from {low:g} to {high:g} {unit}.")
+    return float(value)
+
+
+def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
+    """Raise InputError if a value is none of the choices."""
+    if not any(is_word(value, choice) for choice in choices):
+        raise InputError(f"{name} is {value!r}, expected one of {', '.join(choices)}.")
+
+
+def is_number(value, low: float, high: float) -> bool:
+    """Whether a value is a number of Python or NumPy in a range, ends included; True and False are no numbers."""
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(low <= value <= high)
+
+
+def is_word(value, word: str) -> bool:
+    """Whether a value, of any type, is this word."""
+    return isinstance(value, str) and value == word

@@ -199,6 +199,7 @@ def analyse_files(
         for source, block, results in stack.enter_context(closing(analyse(read_blocks(files, block_points)))):
             if andi:
                 tally.texts.setdefault(find_andi_path(source.path), []).append(format_andi_tracks(block, results))
+            results.check_finite(source.path)
             writer.add(add_file_columns(results, source, len(files) > 1))
             tally.add(source, results)
             bar.update(len(results.tracks))

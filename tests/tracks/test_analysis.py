@@ -62,10 +62,10 @@ def test_the_table_of_the_caller_stays_as_it_is(table):
     ("change", "options", "message"),
     [
         ({"columns": {"x": "z"}}, {}, "the table: no column for x"),
-        ({}, {"pixel_size_um": 0}, "expected a number above 0"),
+        ({}, {"pixel_size_um": 0}, "expected a number from 1e-05 to 10000 um"),
         ({"columns": {"x": "x_um", "y": "y_um"}}, {"pixel_size_um": 0.1}, "in um already"),
         ({}, {"weights": "none such"}, "none such"),
-        ({}, {"weights": "fast", "adapt": "samples"}, "--adapt is samples"),
+        ({}, {"weights": "fast", "adapt": "samples"}, "--adapt is 'samples'"),
     ],
 )
 def test_what_cannot_be_analysed_is_said_in_a_sentence(table, change, options, message):

@@ -35,6 +35,9 @@ class Source:
     sha256 : str
         Checksum of the file.
     n_points : int
+        Points that are analysed.
+    n_rows : int or None
+        Data rows of the file, see `main.tracks.table.Tracks`.
     track_ids : numpy.ndarray, shape (n_tracks,)
         The file's track_id of each track, ascending.
     first_id : int
@@ -54,6 +57,7 @@ class Source:
     quality: dict
     sha256: str
     n_points: int
+    n_rows: int | None
     track_ids: np.ndarray
     first_id: int
     read: Callable[[Path], Tracks]
@@ -114,6 +118,7 @@ def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[So
             quality=tracks.quality,
             sha256=sha256(path),
             n_points=len(tracks.table),
+            n_rows=tracks.n_rows,
             track_ids=ids,
             first_id=n_tracks,
             read=read,

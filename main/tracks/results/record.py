@@ -62,11 +62,22 @@ class Tally:
                 self.not_decoded.append(f"{source.path}: {results.sample['reason']}.")
 
     def counts(self, files: list[Source]) -> dict:
-        """Return the counts for run.json: what was read, dropped and analysed, and warnings."""
+        """Return the counts for run.json: what was read, dropped and analysed, and warnings.
+
+        Rows are those of the files: every one is a point, or dropped for a reason.
+
+        Raises
+        ------
+        InputError
+            If rows of a file are missing in this account; this is a fault of the program, not of the user.
+        """
+        for file in files:
+            check_rows(file)
         dropped = sum((Counter(file.dropped) for file in files), Counter())
         return {
             "files": len(files),
             "tracks": self.tracks,
+            "rows": sum(count_rows(file) for file in files),
             "points": sum(file.n_points for file in files),
             "gaps": self.gaps,
             "analysed": self.analysed,
@@ -108,6 +119,21 @@ class Tally:
         return found + self.not_decoded
 
 
+def count_rows(file: Source) -> int:
+    """Count the data rows of a file, or what is accounted for where the reader does not count them."""
+    return file.n_points + sum(file.dropped.values()) if file.n_rows is None else file.n_rows
+
+
+def check_rows(file: Source) -> None:
+    """Raise InputError if the points and the dropped rows of a file are not all of its rows."""
+    n_dropped = sum(file.dropped.values())
+    if count_rows(file) != file.n_points + n_dropped:
+        raise InputError(
+            f"{file.path}: of {file.n_rows} rows, {file.n_points} are analysed and {n_dropped} dropped, so rows were "
+            "lost; report this file, and save it in another format of the manual."
+        )
+
+
 def summarize_run(counts: dict, warnings: list[str], min_length: int, out: Path) -> str:
     """Return one line: what was read, what was dropped and why, where the results are."""
     dropped = [f"{n} {reason} points" for reason, n in counts["dropped"].items()]
@@ -116,7 +142,8 @@ def summarize_run(counts: dict, warnings: list[str], min_length: int, out: Path)
         dropped.append(f"{short} tracks below {min_length} points (kept as rows with a classical D)")
     warned = [f"{n} {name}" for name, n in counts["warnings"].items() if name != "too_short"]
     parts = [
-        f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['files']} file(s)",
+        f"Read {counts['tracks']} tracks, {counts['points']} points from {counts['rows']} rows of {counts['files']} "
+        "file(s)",
         f"dropped {', '.join(dropped) or 'nothing'}",
         f"{counts['segments']} segments in {counts['analysed']} tracks",
     ]

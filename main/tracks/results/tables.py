@@ -8,6 +8,7 @@ import pandas as pd
 from main.tracks.inference.calibration import INTERVALS, MAX_ALPHA
 from main.tracks.inference.segments import TRAPPED
 from main.tracks.results.motion import confinement_radii, net_speeds
+from main.utils.errors import InputError
 from main.utils.estimators import cve_by_track, steps_by_track
 
 MANY_GAPS = 0.1  # share of missing frames above which a track gets the warning many_gaps
@@ -15,6 +16,7 @@ NOISE_ALPHA = 0.2  # below it, noise cannot be told from subdiffusion while the 
 NET_SPEED = ("net_speed", "net_speed_lo", "net_speed_hi")
 RADIUS = ("confinement_radius", "confinement_radius_lo", "confinement_radius_hi")
 PROBABILITIES = ("p_trapped", "p_confined", "p_free", "p_directed")
+NEVER_EMPTY = ("x", "y", "k", "alpha", "msd_1")  # columns that have a value in every row; others may be NaN
 FRAME_VALUES = (
     *("log10_k", "log10_k_lo", "log10_k_hi", "alpha", "alpha_lo", "alpha_hi"),
     *("correlation", "state_probs", "p_change"),
@@ -60,6 +62,25 @@ class Results:
     tracks: pd.DataFrame
     sample: dict | None = None
     quality: dict | None = None
+
+    def check_finite(self, source) -> None:
+        """Raise InputError, which names track and column, for a value that is infinite, or missing where none may be.
+
+        Parameters
+        ----------
+        source : str or Path
+            The file, for the error.
+        """
+        for rows in (self.points, self.segments, self.tracks):
+            for name in rows.columns[rows.dtypes == np.float64]:
+                values = rows[name].to_numpy()
+                bad = ~np.isfinite(values) if name in NEVER_EMPTY else np.isinf(values)
+                if bad.any():
+                    track = rows["track_id"].iloc[np.argmax(bad)]
+                    raise InputError(
+                        f"{source}: {name} of track {track} is {values[np.argmax(bad)]}, expected a finite number; "
+                        "check the positions of this track and the units."
+                    )
 
     def in_units(self, units):
         """These tables in `units` instead of the unit of x and frames, with the columns of msd_1 added.
