@@ -17,7 +17,7 @@ from main.utils.errors import InputError
 MAX_CELLS = 70_000_000  # rows times columns
 MAX_CELLS_TOGETHER = 10_000_000  # read at a time
 MAX_FOOTER_BYTES = 2**25  # of the schema and the list of column chunks, which take up to 20 times as much once parsed
-MAX_COLUMN_BYTES = 2**30  # of all columns that are read, unpacked, as the file declares them
+MAX_COLUMN_BYTES = 2**30  # of all columns, unpacked, as the file declares them
 MAX_TEXT_BYTES = 2**28  # of the values of all columns of text
 INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for an index without a name
 
@@ -82,7 +82,7 @@ def read_columns(file: pq.ParquetFile, path: Path) -> pd.DataFrame:
     if twice:
         raise InputError(f"{path}: has several columns named '{min(twice)}', give each column a name of its own.")
     read = [field.name for field in fields if holds_values(field.type)]
-    check_size(file.metadata, read, n_rows, len(fields), path)
+    check_size(file.metadata, n_rows, len(fields), path)
     text = [name for name in read if holds_text(schema.field(name).type)]
     with pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True) as again:
         values = dict(zip(read, read_in_groups(again, read, n_rows, path), strict=True))
@@ -112,20 +112,15 @@ def read_in_groups(file: pq.ParquetFile, names: list[str], n_rows: int, path: Pa
             yield convert_column(column)
 
 
-def check_size(metadata: pq.FileMetaData, read: list[str], n_rows: int, n_columns: int, path: Path) -> None:
-    """Raise InputError if the columns `read` are too large for memory, as the file declares them."""
+def check_size(metadata: pq.FileMetaData, n_rows: int, n_columns: int, path: Path) -> None:
+    """Raise InputError if a table is too large for memory, as the file declares it."""
     if n_rows * n_columns > MAX_CELLS:
         raise InputError(
             f"{path}: has {n_rows} rows of {n_columns} columns, expected at most {MAX_CELLS} cells; save only the "
             "columns of track, frame, x and y, or split the file between tracks."
         )
-    wanted, n_bytes = set(read), 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for i in range(metadata.num_columns):
-            column = group.column(i)
-            if column.path_in_schema in wanted:
-                n_bytes += max(column.total_uncompressed_size, column.total_compressed_size)
+    # Not the sizes of single columns: pyarrow 25 ends the process where the statistics of a column are damaged.
+    n_bytes = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if n_bytes > MAX_COLUMN_BYTES:
         raise InputError(
             f"{path}: its columns take {n_bytes / 2**30:.1f} GiB, expected at most {MAX_COLUMN_BYTES / 2**30:.0f}; "
