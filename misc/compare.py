@@ -100,7 +100,7 @@ def train_and_score(name: str, steps: int, folder: Path) -> dict:
     stream = TrackStream(PRIOR, 64, "cpu", SEED, 8192, unknown_sigma=design.get("unknown_sigma", 0.4))
     held_out = list(islice(TrackStream(PRIOR, 256, "cpu", HELD_OUT_SEED, 4096, unknown_sigma=0.0), 12))
     started = time.process_time()
-    net = fit(task, design.get("wrap", keep)(stream), [], options, folder / name.replace(" ", "_"))
+    net = fit(task, design.get("wrap", keep)(stream), [], options, folder / name.replace(" ", "_"), overwrite=True)
     seconds = time.process_time() - started
     if design.get("unknown_sigma") == 1.0:
         held_out = [b | {"sigma": torch.full_like(b["sigma"], torch.nan)} for b in held_out]

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import field, fields
 
 
-def option(default, text: str, choices: tuple = ()):
+def option(default, text: str, choices: tuple = (), within: tuple[float, float] | None = None):
     """A field of a dataclass of options.
 
     Parameters
@@ -16,8 +16,35 @@ def option(default, text: str, choices: tuple = ()):
         One sentence for `--help`.
     choices : tuple of str
         The values that the option may have, where they can be listed.
+    within : (number, number), optional
+        Smallest and largest value of a number, see `check_options`.
     """
-    return field(default=default, metadata={"help": text, "choices": choices or None})
+    return field(default=default, metadata={"help": text, "choices": choices or None, "within": within})
+
+
+def check_options(options) -> None:
+    """Check that every number of a dataclass of options is within its range.
+
+    Raises
+    ------
+    ValueError
+        If one is not; the message names the option and the range.
+    """
+    for entry in fields(options):
+        if entry.metadata["within"] is not None:
+            check_number(entry.name, getattr(options, entry.name), *entry.metadata["within"])
+
+
+def check_number(name: str, value: float, low: float, high: float) -> None:
+    """Check that an option is a number from `low` to `high`.
+
+    Raises
+    ------
+    ValueError
+        If it is not, or is nan.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"--{name.replace('_', '-')} {value}: expected a number from {low:,} to {high:,}")
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -55,6 +57,25 @@ def wrap(net: torch.nn.Module) -> torch.nn.Module:
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is true on any rank."""
     return bool(_reduced(torch.tensor(int(flag)), dist.ReduceOp.MAX))
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Context whose error on one rank stops every rank, so that none waits for another.
+
+    Raises
+    ------
+    ValueError
+        On the ranks that had no error themselves.
+    """
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        others = any_rank(failed)
+    if others:
+        raise ValueError("stopped, because another process of this run cannot go on")
 
 
 def fewest(n: int) -> int:

@@ -6,6 +6,7 @@ is learnt it asks of a task (`Task`); `main.tracks.learning.task.TrackTask` is t
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from main.utils import distributed
-from main.utils.config import option
+from main.utils.config import check_options, option
 from main.utils.runs import PoliteStop, RunFolder
 
 SCHEDULES = ("onecycle", "trapezoid", "plateau")
@@ -25,22 +26,36 @@ SCHEDULES = ("onecycle", "trapezoid", "plateau")
 
 @dataclass(frozen=True)
 class Options:
-    """How to train, whatever is learnt. Every field is also an option of `train.py`."""
+    """How to train, whatever is learnt. Every field is also an option of `train.py`.
 
-    steps: int = option(2000, "Number of steps, each on one batch.")
-    lr: float = option(2e-3, "Highest learning rate of AdamW.")
-    weight_decay: float = option(1e-4, "Weight decay of AdamW.")
+    Raises
+    ------
+    ValueError
+        If a number is outside its range.
+    """
+
+    steps: int = option(2000, "Number of steps, each on one batch.", within=(1, 10**9))
+    lr: float = option(2e-3, "Highest learning rate of AdamW.", within=(1e-9, 10))
+    weight_decay: float = option(1e-4, "Weight decay of AdamW.", within=(0, 10))
     schedule: str = option(
         "onecycle",
-        "Learning rate over the steps. onecycle: up, then down to 0; trapezoid: level, then down over the last "
-        "quarter, so that a run can be prolonged; plateau: down tenfold when the validation loss stalls.",
+        "Learning rate over the steps. onecycle: up, then down to 0, cannot be prolonged; trapezoid: level, then down "
+        "over the last quarter, and level again if it is resumed with more steps; plateau: down tenfold when the "
+        "validation loss stalls.",
         SCHEDULES,
     )
-    clip: float = option(1.0, "Largest norm of the gradient of each group of parameters.")
-    val_every: int = option(500, "Steps between validations.")
-    minutes: float = option(0.0, "Stop cleanly after so many minutes; 0: never.")
+    clip: float = option(1.0, "Largest norm of the gradient of each group of parameters.", within=(1e-9, 1e9))
+    val_every: int = option(500, "Steps between validations.", within=(1, 10**9))
+    minutes: float = option(0.0, "Stop cleanly after so many minutes; 0: never.", within=(0, 10**6))
     bf16: bool = option(False, "Run the network in bfloat16; losses and weights stay in float32.")
-    seed: int = option(0, "Seed of the first weights, of dropout and of the training data.")
+    seed: int = option(0, "Seed of the first weights, of dropout and of the training data.", within=(0, 2**32 - 1))
+
+    def __post_init__(self):
+        check_options(self)
+
+
+class DivergedError(ValueError):
+    """The loss or a weight is not a finite number any more."""
 
 
 class Task(Protocol):
@@ -66,7 +81,7 @@ class Task(Protocol):
 
 
 def fit(
-    task: Task, train, val: list[dict], options: Options, run: Path, resume: bool = False, device: str = "cpu"
+    task: Task, train, val: list[dict], options: Options, run: Path, resume=False, device="cpu", overwrite=False
 ) -> torch.nn.Module:
     """Train one network until `options.steps`, the time limit or Ctrl-C.
 
@@ -86,6 +101,8 @@ def fit(
     resume : bool
         Continue from `run`/last.pt, exactly where it stopped.
     device : str
+    overwrite : bool
+        Replace the run that the folder holds.
 
     Returns
     -------
@@ -95,25 +112,24 @@ def fit(
     Raises
     ------
     ValueError
-        If an option does not hold what it may, or a resumed run was started with other options, settings or data.
+        If the folder holds a run and neither `resume` nor `overwrite` is set, or is in use; if a resumed run was
+        started with other options, settings or data; or if training diverges (`DivergedError`).
     """
-    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
-    torch.manual_seed(options.seed + distributed.rank())  # dropout differs by rank; the weights are those of rank 0
-    net = task.network().to(device)
-    learning = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=options.weight_decay)
-    schedule, groups = make_schedule(optimizer, options), task.parameter_groups(net)
-    state, parts = {"step": 0, "best": float("inf")}, {"net": net, "optimizer": optimizer, "schedule": schedule}
-    folder, given = RunFolder(run), {**asdict(options), **task.settings(), "data": getattr(train, "settings", {})}
-    if resume:
-        folder.check_resumable(given)
-        state = folder.load(parts, train)
-    model, first = in_precision(distributed.wrap(net), device, options.bf16), distributed.rank() == 0
-    folder.open(given, {"device": str(device), "torch": torch.__version__}, resume)
-    running, since = {}, time.monotonic()
-    bar = progress_bar(options.steps, state["step"], first)
-    with PoliteStop(options.minutes) as stop, one_thread(device):
-        for batch in islice(cycle(train), max(options.steps - state["step"], 0)):
+    folder, first = RunFolder(run), distributed.rank() == 0
+    with folder.claim(resume, overwrite), PoliteStop(options.minutes) as stop, one_thread(device):
+        net, optimizer, schedule = prepare(task, options, device)
+        groups, parts = task.parameter_groups(net), {"net": net, "optimizer": optimizer, "schedule": schedule}
+        given, state = describe_run(task, train, options), {"step": 0, "best": float("inf")}
+        if resume:
+            state = folder.restore(folder.read_resumable(given), parts, train)
+            set_rate(optimizer, options, state["step"])
+        if state["step"] == options.steps:
+            say_done(folder, options)
+            return net
+        folder.open(given, {"device": str(device), "torch": torch.__version__}, resume)
+        model, running, since = in_precision(distributed.wrap(net), device, options.bf16), {}, time.monotonic()
+        bar = progress_bar(options.steps, state["step"], first)
+        for batch in islice(cycle(train), options.steps - state["step"]):
             net.train()
             losses = task.losses(model, to_device(batch, device))
             update(optimizer, losses["loss"], groups, options.clip)
@@ -126,25 +142,70 @@ def fit(
             due = state["step"] % options.val_every == 0
             stopped = distributed.any_rank(stop.due())
             if due or stopped or state["step"] == options.steps:
-                row = distributed.mean({f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()})
-                row |= {f"val_{n}": v for n, v in validation(task, net, val if first else []).items()}
+                row = score(task, net, val if first else [], running)
+                current = distributed.from_first(row.get("val_loss", row["train_loss"]))
+                check_finite(net, [row["train_loss"], current], folder, state["step"])
                 clock = {"step": state["step"], "lr": optimizer.param_groups[0]["lr"]}
                 folder.write(clock | {"seconds": time.monotonic() - since} | row)
                 running, since = {}, time.monotonic()
                 bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
-                current = distributed.from_first(row.get("val_loss", row["train_loss"]))
                 if options.schedule == "plateau" and due:
                     schedule.step(current)
                 if current < state["best"]:
                     state["best"] = current
                     folder.save_best(net)
-                folder.save(parts, train, state)
+                folder.save(parts, train, state, given)
             if stopped:
                 bar.set_description(f"stopped at step {state['step']}; continue with resume")
                 break
-    bar.close()
-    folder.close()
+        bar.close()
+        folder.close()
     return net
+
+
+def prepare(task: Task, options: Options, device: str):
+    """Network on its device, its optimiser and the schedule of the learning rate, as the seed determines them."""
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
+    torch.manual_seed(options.seed + distributed.rank())  # dropout differs by rank; the weights are those of rank 0
+    net = task.network().to(device)
+    learning = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=options.lr, weight_decay=options.weight_decay)
+    return net, optimizer, make_schedule(optimizer, options)
+
+
+def describe_run(task: Task, train, options: Options) -> dict:
+    """Parameters of a run: its options, the settings of its task and those of its training data."""
+    return {**asdict(options), **task.settings(), "data": getattr(train, "settings", {})}
+
+
+def score(task: Task, net, val: list[dict], running: dict[str, list[torch.Tensor]]) -> dict[str, float]:
+    """Mean training losses since the last validation, over all ranks, and the figures of the held-out batches."""
+    row = distributed.mean({f"train_{n}": float(torch.stack(v).mean()) for n, v in running.items()})
+    return row | {f"val_{n}": v for n, v in validation(task, net, val).items()}
+
+
+def check_finite(net: torch.nn.Module, losses: list[float], folder: RunFolder, step: int) -> None:
+    """Check that losses and weights are finite numbers, before they are written.
+
+    Raises
+    ------
+    DivergedError
+        If one is not; the message says which checkpoint is kept.
+    """
+    if all(map(math.isfinite, losses)) and all(bool(p.isfinite().all()) for p in net.parameters()):
+        return
+    kept = "no checkpoint was written" if folder.saved is None else f"last.pt keeps step {folder.saved}"
+    losses = ", ".join(f"{loss:.3g}" for loss in losses)
+    raise DivergedError(
+        f"{folder.path}: training diverged before step {step} (losses {losses}), {kept}; try a lower --lr or --clip"
+    )
+
+
+def say_done(folder: RunFolder, options: Options) -> None:
+    """Say that a run that was to be resumed is complete."""
+    prolong = "" if options.schedule == "onecycle" else "; to prolong the run give more steps"
+    if folder.writes:
+        print(f"{folder.path}: all {options.steps} steps are done, nothing is left to train{prolong}")
 
 
 def progress_bar(steps: int, done: int, shown: bool) -> tqdm:
@@ -196,13 +257,20 @@ def make_schedule(optimizer, options: Options):
     """
     if options.schedule == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=3)
-    if options.schedule == "trapezoid":  # can be prolonged: resume with more steps before it comes down
+    if options.schedule == "trapezoid":  # can be prolonged: resume with more steps
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, options.steps))
     if options.schedule != "onecycle":
         raise ValueError(f"unknown schedule {options.schedule!r}: expected onecycle, trapezoid or plateau")
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=options.lr, total_steps=options.steps + 1, pct_start=0.05, cycle_momentum=False
     )
+
+
+def set_rate(optimizer, options: Options, step: int) -> None:
+    """Set the learning rate of a resumed run; with more steps than before, a trapezoid is level again."""
+    if options.schedule == "trapezoid":
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * trapezoid(step, options.steps)
 
 
 def trapezoid(step: int, steps: int) -> float:

@@ -24,9 +24,7 @@ def held_out():
 
 
 def test_it_learns(tmp_path, held_out):
-    before = validation(
-        LineTask(), fit(LineTask(), Lines(), [], replace(OPTIONS, steps=0), tmp_path / "none"), held_out
-    )
+    before = validation(LineTask(), LineTask().network(), held_out)
     after = validation(LineTask(), fit(LineTask(), Lines(), held_out, replace(OPTIONS, steps=400), tmp_path), held_out)
     assert after["loss"] < 0.1 * before["loss"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 
 import torch
@@ -13,7 +14,7 @@ from main.tracks.features import N_FEATURES
 from main.tracks.forward import forward
 from main.tracks.learning.losses import LOSS_WEIGHTS, balanced_weights, losses, valid_frames
 from main.utils import distributed
-from main.utils.config import option
+from main.utils.config import check_options, option
 from main.utils.weights import load_weights
 from simulations.parameters import TRAPPED
 
@@ -22,7 +23,13 @@ PARTS = ("intervals", "gaps", "sample")  # sample: all but the network of one tr
 
 @dataclass(frozen=True)
 class TrackOptions:
-    """What network to train, and on which losses. Every field is also an option of `train.py`."""
+    """What network to train, and on which losses. Every field is also an option of `train.py`.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range.
+    """
 
     target: str = option("combined", "Quantity that the network predicts; combined: all of them.", tuple(TARGET_HEADS))
     body: str = option(
@@ -30,20 +37,25 @@ class TrackOptions:
         "Body of the network. lstm: that of the original system; sample: conv_bilstm that reads whole samples.",
         (*BODIES, "sample"),
     )
-    hidden: int = option(64, "Units of each layer of the body; of an LSTM, in each direction.")
+    hidden: int = option(64, "Units of each layer of the body; of an LSTM, in each direction.", within=(1, 4096))
     layers: str = option("2,2,1", "Number of BiLSTM layers of each block of the lstm body.")
-    dropout: float = option(0.1, "Share of units that are dropped between layers.")
+    dropout: float = option(0.1, "Share of units that are dropped between layers.", within=(0, 0.99))
     features: str = option(
         "default",
         "Features that the network reads. default: any unit of length; m3: the original's, in pixels.",
         tuple(N_FEATURES),
     )
     balanced: bool = option(False, "Weight the states by inverse frequency in the cross-entropy.")
-    focal: float = option(0.0, "Exponent of the focal loss of the state; 0 is cross-entropy.")
+    focal: float = option(0.0, "Exponent of the focal loss of the state; 0 is cross-entropy.", within=(0, 100))
     intervals: bool = option(True, "Add heads for the 90 % intervals of K and alpha; other heads learn the same.")
-    gaps: float = option(0.0, "Share of tracks with missing frames; above 0 the network gets a part that fills them.")
+    gaps: float = option(
+        0.0, "Share of tracks with missing frames; above 0 the network gets a part that fills them.", within=(0, 1)
+    )
     only: str = option("", "Part to train alone, with the rest frozen.", PARTS)
     init: str = option("", "Weights to start from (shipped name or folder) instead of random ones: fine-tuning.")
+
+    def __post_init__(self):
+        check_options(self)
 
 
 class TrackTask:
@@ -152,9 +164,22 @@ def net_config(options: TrackOptions) -> dict:
     if options.gaps > 0:
         config["gaps"] = True
     if options.body == "lstm":
-        config["layers"] = [int(depth) for depth in options.layers.split(",")]
+        config["layers"] = read_layers(options.layers)
         config["norm_input"] = options.features == "m3"
     return config
+
+
+def read_layers(text: str) -> list[int]:
+    """Number of layers of each block, from numbers with commas between them.
+
+    Raises
+    ------
+    ValueError
+        If they are not one to eight numbers from 1 to 8.
+    """
+    if not re.fullmatch(r"[1-8](,[1-8]){0,7}", text):
+        raise ValueError(f"--layers {text}: expected one to eight numbers from 1 to 8, as in 2,2,1")
+    return [int(depth) for depth in text.split(",")]
 
 
 def take_weights(net, options: TrackOptions) -> None:

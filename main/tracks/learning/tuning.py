@@ -8,7 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from main.tracks.learning.task import TrackOptions, TrackTask
-from main.utils.training import Options, fit, validation
+from main.utils.training import DivergedError, Options, fit, validation
 from simulations.stream import TrackStream
 
 SPACE = {
@@ -84,10 +84,11 @@ def search(
         in_network = {name: found.pop(name) for name in list(found) if hasattr(track_options, name)}
         task = TrackTask(replace(track_options, **in_network), val)
         folder = runs / f"trial_{trial.number:04d}"
-        return validation(task, fit(task, train, val, replace(options, **found), folder, device=device), val)["loss"]
+        net = fit(task, train, val, replace(options, **found), folder, device=device, overwrite=True)
+        return validation(task, net, val)["loss"]
 
     complete = (optuna.trial.TrialState.COMPLETE,)
     done = len(study.get_trials(deepcopy=False, states=complete))
     if done < n_trials:
         enough = optuna.study.MaxTrialsCallback(n_trials, states=complete)
-        study.optimize(objective, n_trials=2 * n_trials, callbacks=[enough])
+        study.optimize(objective, n_trials=2 * n_trials, callbacks=[enough], catch=DivergedError)
