@@ -18,7 +18,7 @@ SUBSTEPS_PER_RATIO = 3.0  # sub-positions per D dt / sigma^2: each then adds at 
 PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}  # of all frames of some sequences, so that they stay in the fast memory
 WINDOW_JITTER_PX = 0.7  # standard deviation of the middle of a window, per coordinate
 MISPLACED_WINDOWS, MISPLACED_PX = 0.02, 6.0  # share of frames in which the detection took something else; how far off
-SKEWED_FROM = 2.0  # photons; from here on noise may be drawn by its first three moments (`add_camera_noise`)
+SKEWED_FROM = 1.0  # photons; from here on noise may be drawn by its first three moments (`add_camera_noise`)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Molecules:
         Mean number of photons of the molecule in each frame; 0 while it is dark.
     background : torch.Tensor
         Mean number of photons of the background in each pixel of a frame.
-    psf_sigma : torch.Tensor
+    psf_sigma : torch.Tensor, shape (B,) or (B, F)
         Standard deviation of the point spread function, um.
     exposure : torch.Tensor
         Share of the frame interval during which the shutter is open, 0 to 1.
@@ -86,7 +86,8 @@ def count_substeps(molecules: Molecules) -> torch.Tensor:
     The image of a sub-interval is a Gaussian around its mean position, see `render`. With `SUBSTEPS_PER_RATIO` times
     D dt / sigma^2 of them, its width hardly differs from that of the point spread function.
     """
-    ratio = molecules.d_px * molecules.exposure / molecules.psf_px**2
+    narrowest = molecules.psf_px.reshape(len(molecules), -1).amin(1)
+    ratio = molecules.d_px * molecules.exposure / narrowest**2
     choices = torch.tensor(SUBSTEPS, device=ratio.device)
     return choices[torch.bucketize(SUBSTEPS_PER_RATIO * ratio, choices[:-1])]
 
@@ -145,9 +146,10 @@ def render(path: torch.Tensor, molecules: Molecules, size: int) -> torch.Tensor:
         Photons; rows are y. Their sum is `photons` less what falls outside the image.
     """
     n = path.shape[2]
-    width = (molecules.psf_px**2 + molecules.d_px * molecules.exposure / (3 * n)).sqrt()
+    psf = molecules.psf_px.reshape(len(path), -1)  # (B, 1) or (B, F)
+    width = (psf**2 + (molecules.d_px * molecules.exposure / (3 * n))[:, None]).sqrt()
     edges = torch.arange(size + 1, device=path.device, dtype=path.dtype) - size / 2
-    scale = math.sqrt(2) * width[:, None, None, None]
+    scale = math.sqrt(2) * width[:, :, None, None]
     parts = []
     for axis in range(2):
         cumulative = torch.erf((edges - path[..., axis, None]) / scale)
@@ -168,7 +170,7 @@ def add_camera_noise(
     molecules : Molecules
     generator : torch.Generator
     exact : bool
-        Otherwise noise of sequences with a background of two photons or more is drawn from a distribution with the same
+        Otherwise noise of sequences with a background of a photon or more is drawn from a distribution with the same
         mean, variance and skewness, which takes half the time.
 
     Returns
