@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"interrupted: {error or 'nothing was written'}.", file=sys.stderr)
+        print(f"interrupted: {str(error) or 'nothing was written'}.", file=sys.stderr)
         return 130
     for warning in run.record["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)

@@ -73,13 +73,15 @@ def claim_folder(folder: str | Path) -> Iterator[Path]:
 
 def _take_lock(path: Path) -> int:
     """Open and lock a file; returns its descriptor."""
+    error = BlockingIOError(errno.EAGAIN, "other processes begin and end there")
     for _ in range(MAX_TRIES):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.parent.is_symlink():
                 raise ClaimedError(f"{path.parent}: is a link, expected a folder of ours; remove it.")
             lock, is_new = _open_lock(path)
-        except FileNotFoundError:  # another process ended between these lines and removed the folder
+        except FileNotFoundError as missing:  # another process ended between these lines and removed the folder
+            error = missing
             continue
         try:
             supported = _try_lock(lock)
@@ -97,7 +99,7 @@ def _take_lock(path: Path) -> int:
             os.close(lock)
             raise
         return lock
-    raise ClaimedError(f"{path.parent.parent}: other processes use this folder, wait until they have ended.")
+    raise error
 
 
 def _open_lock(path: Path) -> tuple[int, bool]:

@@ -201,12 +201,17 @@ def add_files(folder: Path, temporary: Path, record: dict, kept: Iterable[str] =
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (temporary / RECORD).write_text(text, encoding="utf-8")
         temporary.rename(temporary.with_name(COMPLETE))
-        try:
-            place_complete_files(folder)
-        except KeyboardInterrupt:
-            place_complete_files(folder)
-            raise KeyboardInterrupt(f"all files in {folder} are complete") from None
-        temporary.mkdir()
+    try:
+        place_complete_files(folder)
+    except KeyboardInterrupt:
+        place_complete_files(folder)
+        raise KeyboardInterrupt(f"all files in {folder} are complete") from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the new files are complete, but cannot be moved to their places ({error.strerror or error}); "
+            f"mend the cause, then python main/report.py {folder} moves them first."
+        ) from error
+    temporary.mkdir()
 
 
 def add_to_results(folder: Path, temporary: Path, record: dict, replaced: Iterable[str]) -> None:
