@@ -123,13 +123,14 @@ def chain(first, n, frame=0):
     return spots, [(first + i, first + i + 1) for i in range(n - 1)]
 
 
-def mdf(table):
-    """MTrackJ's data file of version 1.5.1: odd tracks in cluster 1, even ones in cluster 2, numbered in each."""
+def mdf(table, clusters=2):
+    """MTrackJ's data file of version 1.5.1; tracks are dealt out to clusters and numbered in each."""
     lines = ["MTrackJ 1.5.1 Data File", "Displaying true true true 1 2 0 3 100 4 0 0 0 2 1 12 0 true true true false"]
     lines += ["Assembly 1 FF0000"]
-    for cluster, side in ((1, table["track_id"] % 2 == 1), (2, table["track_id"] % 2 == 0)):
-        lines += [f"Cluster {cluster} FF0000"]
-        for number, (_, track) in enumerate(table[side].groupby("track_id"), 1):
+    for cluster in range(clusters):
+        lines += [f"Cluster {cluster + 1} FF0000"]
+        inside = table[table["track_id"] % clusters == cluster]
+        for number, (_, track) in enumerate(inside.groupby("track_id"), 1):
             lines += [f"Track {number} FFFF00 true"]
             points = track[["frame", "x", "y"]].itertuples(index=False)
             lines += [f"Point {i} {x!r} {y!r} 1.0 {frame + 1:.1f} 1.0" for i, (frame, x, y) in enumerate(points, 1)]

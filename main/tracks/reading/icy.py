@@ -36,24 +36,28 @@ def read_icy(path) -> Tracks:
     InputError
         If the XML is broken or a detection has no number, see also `main.tracks.table.validate`.
     """
-    points, tracks, n_links, inside = [], [], 0, False
+    points, tracks, n_links, above = [], [], 0, []
     dropped = {"virtual": 0, "in no track": 0}
     try:
         for event, element in iterparse(path, events=("start", "end"), forbid_dtd=True):
-            if element.tag == "track":
-                inside = event == "start"
-                if inside:
-                    tracks.append(element.get("id", ""))
-            elif event == "end" and element.tag == "detection":
-                if not inside:
-                    dropped["in no track"] += 1
-                elif element.get("type") == VIRTUAL:
-                    dropped["virtual"] += 1
-                else:
-                    points.append((len(tracks) - 1, *_parse_detection(element, tracks[-1], path)))
-            n_links += event == "end" and element.tag == "link"
-            if event == "end":
-                element.clear()  # so that a file of a million points fits in memory
+            if event == "start":
+                if above[-1:] == ["track"] and element.tag != "detection":
+                    raise InputError(
+                        f"{path}: track {tracks[-1][:20]} holds an element '{element.tag[:20]}', expected detections; "
+                        "export the tracks again."
+                    )
+                above.append(element.tag)
+                tracks += [element.get("id", "")] if element.tag == "track" else []
+                continue
+            above.pop()
+            if element.tag == "detection" and above[-1:] != ["track"]:
+                dropped["in no track"] += 1
+            elif element.tag == "detection" and element.get("type") == VIRTUAL:
+                dropped["virtual"] += 1
+            elif element.tag == "detection":
+                points.append((len(tracks) - 1, *_parse_detection(element, tracks[-1], path)))
+            n_links += element.tag == "link"
+            element.clear()  # so that a file of a million points fits in memory
     except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
         raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}), export the tracks again.") from error
     linked = f"{path}: {n_links} links between tracks (splits and merges) are not followed."

@@ -37,7 +37,7 @@ def read_mosaic_report(path) -> Tracks:
         If the header declares a unit other than pixels (some versions wrote pixels under it and some did not), or a
         line cannot be read; see also `main.tracks.table.validate`.
     """
-    points, tracks, deep = [], [], False
+    points, tracks, deep, inside, n_words = [], [], False, False, None
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if line.startswith("%"):
@@ -45,8 +45,18 @@ def read_mosaic_report(path) -> Tracks:
                 deep = deep or bool(DEPTH.match(line))
                 found = TRAJECTORY.match(line)
                 tracks += [found.group(1)] if found else []
+                inside = inside or bool(found)
             elif tracks and line.strip():
-                points.append((len(tracks) - 1, *_parse_point(line, number, deep, path)))
+                words = [word.rstrip(",").replace(",", ".") for word in line.split()]
+                n_words = n_words or len(words)
+                if not inside or len(words) != n_words:
+                    raise InputError(
+                        f"{path}: line {number} is no point of a trajectory, expected {n_words} numbers below a line "
+                        "'%% Trajectory n'; correct the line or save the report again."
+                    )
+                points.append((len(tracks) - 1, *_parse_point(words, number, deep, path)))
+            elif not line.strip():
+                inside = False
     return build_tracks(pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "mosaic-report")
 
 
@@ -58,14 +68,13 @@ def _check_unit(found: re.Match | None, path) -> None:
         )
 
 
-def _parse_point(line: str, number: int, deep: bool, path) -> tuple[float, float, float, float]:
+def _parse_point(words: list[str], number: int, deep: bool, path) -> tuple[float, float, float, float]:
     """Return frame, x, y, z; z is NaN in the two-dimensional layout."""
-    words = [word.rstrip(",").replace(",", ".") for word in line.split()]
     try:
-        frame, x, y = map(float, words[:3])
-        return frame, x, y, float(words[3]) if deep else float("nan")
+        frame, x, y, *others = map(float, words)
+        return frame, x, y, others[0] if deep else float("nan")
     except (ValueError, IndexError) as error:
         raise InputError(
-            f"{path}: line {number} holds '{line.strip()[:80]}', expected the numbers frame x y and more; correct the "
-            "line or save the report again."
+            f"{path}: line {number} holds '{' '.join(words)[:80]}', expected the numbers frame x y and more; correct "
+            "the line or save the report again."
         ) from error

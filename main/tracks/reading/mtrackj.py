@@ -16,12 +16,12 @@ from main.tracks.reading.trackmate import SECONDS_PER_UNIT
 from main.tracks.table import Tracks, parse_numbers, parse_whole_numbers
 from main.utils.errors import InputError
 
-WORDS = ("Assembly", "Cluster", "Track", "Point")  # that a line of data starts with
+WORDS = ("Assembly", "Cluster")  # that a line between tracks may start with
 END = "End of MTrackJ Data File"
 TIME_COLUMN = re.compile(r"t\s*\[(.+)\]$", re.IGNORECASE)
 UNKNOWN_INTERVAL_S = 1.0  # between frames of a movie for which ImageJ has no frame interval
 MAX_STEP_ERROR = 0.2  # of a frame: times are rounded, at least to three digits
-POINT_NUMBERS = 5  # ID, x, y, z, t; the channel that follows is not used
+POINT_NUMBERS = 6  # ID, x, y, z, t, c
 
 
 def read_mdf(path) -> Tracks:
@@ -42,44 +42,43 @@ def read_mdf(path) -> Tracks:
     InputError
         If a line cannot be read, see also `main.tracks.table.validate`.
     """
-    points, tracks, ended = [], [], False
+    points, tracks, last_id, ended = [], [], 0.0, False
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
             if words[:1] == ["Track"]:
                 tracks.append(words[1] if len(words) > 1 else "")
+                last_id = -np.inf
             elif words[:1] == ["Point"]:
-                points.append((len(tracks) - 1, *_parse_point(words[1:], number, path)))
-                if not tracks:
-                    raise InputError(f"{path}: line {number} is a point before the first track; save the file again.")
+                point_id, x, y, z, t, _ = _parse_point(words[1:], number, path)
+                if not tracks or point_id <= last_id:
+                    raise InputError(f"{path}: line {number} is not a next point of its track; save the file again.")
+                points.append((len(tracks) - 1, t, x, y, z))
+                last_id = point_id
             elif line.strip() == END:
                 ended = True
-            elif number > 1 and words and words[0] not in WORDS and _holds_numbers(words[1:]):
+            elif tracks and words and words[0] not in WORDS:
                 raise InputError(
                     f"{path}: line {number} starts with '{words[0][:20]}', expected Point, Track or Cluster; correct "
                     "the line or save the file again."
                 )
     cut = f"{path}: has no last line '{END}', so points may be missing; check its end, or save it again."
-    return build_tracks(
-        pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "mtrackj-mdf", warnings=[] if ended else [cut]
-    )
+    table = pd.DataFrame(points, columns=POINT_COLUMNS)
+    return build_tracks(table, tracks, path, "mtrackj-mdf", warnings=[] if ended else [cut])
 
 
-def _parse_point(words: list[str], number: int, path) -> tuple[float, float, float, float]:
-    """Return frame, x, y, z of the words behind `Point`."""
+def _parse_point(words: list[str], number: int, path) -> list[float]:
+    """Return the numbers behind `Point`: ID, x, y, z, t, c."""
     try:
-        _, x, y, z, t = map(float, words[:POINT_NUMBERS])
-    except ValueError as error:
+        found = [float(word) for word in words]
+    except ValueError:
+        found = []
+    if len(found) != POINT_NUMBERS:
         raise InputError(
             f"{path}: line {number} holds '{' '.join(words)[:80]}' behind Point, expected the numbers ID x y z t c; "
             "correct the line or save the file again."
-        ) from error
-    return t, x, y, z
-
-
-def _holds_numbers(words: list[str]) -> bool:
-    """Return whether the words could be those of a point, so that no damaged point is passed over."""
-    return len(words) >= POINT_NUMBERS and pd.to_numeric(pd.Series(words, dtype=str), errors="coerce").notna().all()
+        )
+    return found
 
 
 def number_table(raw: pd.DataFrame, path) -> tuple[pd.DataFrame, float | None, list[str]]:
@@ -129,16 +128,24 @@ def number_table(raw: pd.DataFrame, path) -> tuple[pd.DataFrame, float | None, l
 
 
 def _count_frames(time: np.ndarray, path, column: str) -> tuple[np.ndarray, float | None]:
-    """Return the frame of each time, from 0, and the time between frames."""
+    """Return the frame of each time, from 0, and the time between frames.
+
+    Short steps come first: their mean gives the interval well enough to count the frames in the next longer one,
+    although every time is rounded.
+    """
     times, place = np.unique(time, return_inverse=True)
-    steps = np.diff(times)
+    steps, step_place, counts = np.unique(np.diff(times), return_inverse=True, return_counts=True)
     if not steps.size:
         return np.zeros(len(time), dtype=np.int64), None
-    frames = np.concatenate([[0], np.cumsum(np.round(steps / steps.min()))])
-    interval = (times[-1] - times[0]) / frames[-1]
-    if np.abs(steps / interval - np.diff(frames)).max() > MAX_STEP_ERROR:
+    n_frames, total_time, total_frames = np.empty(len(steps)), 0.0, 0.0
+    for i, (step, count) in enumerate(zip(steps, counts, strict=True)):
+        n_frames[i] = np.round(step * total_frames / total_time) if total_frames else 1
+        total_time, total_frames = total_time + count * step, total_frames + count * n_frames[i]
+    interval = total_time / total_frames
+    if np.abs(steps / interval - n_frames).max() > MAX_STEP_ERROR:
         raise InputError(
             f"{path}: times in column '{column}' are no whole multiples of one interval, expected those of frames; "
             "add a column of frame numbers and name it with --columns."
         )
-    return frames[place.reshape(-1)].astype(np.int64), float(interval)
+    frames = np.concatenate([[0], np.cumsum(n_frames[step_place.reshape(-1)])])
+    return frames[place.reshape(-1)].astype(np.int64), interval

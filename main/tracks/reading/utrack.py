@@ -120,6 +120,8 @@ def _refuse_large_variables(path: Path) -> None:
                         break
                     size += len(decompressor.decompress(packed, CHUNK_BYTES))
                     packed = decompressor.unconsumed_tail
+                if size <= MAX_VARIABLE_BYTES and not decompressor.eof:
+                    raise zlib.error("a variable is cut off")
             if size > MAX_VARIABLE_BYTES:
                 raise InputError(
                     f"{path}: holds a variable above {MAX_VARIABLE_BYTES >> 20} MiB, more than is read; {WAY_OUT}, in "
@@ -142,6 +144,11 @@ def _check_compound(compound, place: int, path) -> tuple[np.ndarray, np.ndarray]
         raise InputError(
             f"{path}: seqOfEvents of {whole} does not hold frame, kind, segment and the segment it meets for every "
             f"event; {WAY_OUT}."
+        )
+    if coordinates.shape[1] != COLUMNS_PER_FRAME * (np.ptp(events[:, 0]) + 1):
+        raise InputError(
+            f"{path}: tracksCoordAmpCG of {whole} has {coordinates.shape[1]} columns, expected {COLUMNS_PER_FRAME} for "
+            f"each frame from the first to the last of seqOfEvents; {WAY_OUT}."
         )
     shape = (len(coordinates), coordinates.shape[1] // COLUMNS_PER_FRAME, COLUMNS_PER_FRAME)
     return coordinates.reshape(shape).astype(np.float64), events.astype(np.float64)

@@ -4,8 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from track_files import (
+    icy,
+    mdf,
+    mosaic_report,
     session,
     write_andi,
+    write_imaris,
+    write_mosaic_table,
+    write_mtrackj_table,
     write_napari,
     write_parquet,
     write_saspt,
@@ -13,6 +19,7 @@ from track_files import (
     write_trackmate,
     write_trackpy,
     write_trackpy_indexed,
+    write_utrack,
     xml,
 )
 
@@ -37,6 +44,18 @@ def write_named(table, path):
     table.rename(columns={"x": "x_um", "y": "y_um"}).to_csv(path, index=False)
 
 
+def write_mdf(table, path):
+    path.write_text(mdf(table, clusters=1))
+
+
+def write_icy(table, path):
+    path.write_text(icy([table]))
+
+
+def write_mosaic_report(table, path):
+    path.write_text(mosaic_report(table))
+
+
 PIXELS = {
     "andi": write_andi,
     "trackpy": write_trackpy,
@@ -44,6 +63,11 @@ PIXELS = {
     "saspt": write_saspt,
     "napari": write_napari,
     "parquet": write_parquet,
+    "mtrackj-mdf": write_mdf,
+    "icy": write_icy,
+    "mosaic": write_mosaic_table,
+    "mosaic-report": write_mosaic_report,
+    "u-track": write_utrack,
 }
 MICROMETRES = {
     "spoton": (write_spoton, 0.01),
@@ -51,6 +75,8 @@ MICROMETRES = {
     "simple xml": (write_xml, 0.06),
     "session": (write_session, 0.05),
     "plain": (write_named, None),
+    "imaris": (write_imaris, None),
+    "mtrackj": (write_mtrackj_table, 0.03),
 }
 
 
