@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logit
 
-from main.tracks.inference.partition import MAX_GROUP_FRAMES, group_by_length, partition, windows
+from main.tracks.inference.partition import partition, windows
 from main.tracks.inference.segments import Segment, add_change, merge_trapped, segment_values
 
 MIN_SEGMENT_FRAMES = 3  # the shortest segment that the challenge's label filter leaves
@@ -142,20 +142,25 @@ def add_unplaced(preds, found: list[list[int]], threshold: float) -> list[list[i
     -------
     list of list of int
     """
-    result = [list(changepoints) for changepoints in found]
-    for group in group_by_length([len(pred.p_change) for pred in preds], max_tracks=MAX_GROUP_FRAMES):
-        left = np.zeros((len(group), len(preds[group[-1]].p_change)))
-        for row, i in zip(left, group, strict=True):
-            inside = slice(MIN_SEGMENT_FRAMES, len(preds[i].p_change) - MIN_SEGMENT_FRAMES + 1)
-            row[inside] = preds[i].p_change[inside]
-            for c in found[i]:
-                row[max(c - ACCOUNTED_FRAMES, 0) : c + ACCOUNTED_FRAMES + 1] = 0.0
-        for track, first, last in windows(left, threshold, MIN_SEGMENT_FRAMES, MAX_WINDOW_FRAMES):
-            mass, i = left[track, first:last], group[track]
-            place = round(float(np.arange(first, last) @ mass / mass.sum()))
-            if all(abs(place - c) >= MIN_SEGMENT_FRAMES for c in result[i]):
-                result[i] = sorted([*result[i], place])
-    return result
+    return [_add_to_track(pred.p_change, before, threshold) for pred, before in zip(preds, found, strict=True)]
+
+
+def _add_to_track(p_change, before: list[int], threshold: float) -> list[int]:
+    """`add_unplaced` of one track."""
+    left, places = np.zeros(len(p_change)), np.array(before, dtype=int)
+    inside = slice(MIN_SEGMENT_FRAMES, len(left) - MIN_SEGMENT_FRAMES + 1)
+    left[inside] = p_change[inside]
+    near = places[:, None] + np.arange(-ACCOUNTED_FRAMES, ACCOUNTED_FRAMES + 1)
+    left[np.clip(near, 0, len(left) - 1)] = 0.0
+    added = []
+    for _, first, last in windows(left[None], threshold, MIN_SEGMENT_FRAMES, MAX_WINDOW_FRAMES).tolist():
+        mass = left[first:last]
+        place = round(float(np.arange(first, last) @ mass / mass.sum()))
+        next_one = int(np.searchsorted(places, place))
+        neighbours = [*added[-1:], *places[max(next_one - 1, 0) : next_one + 1].tolist()]
+        if all(abs(place - c) >= MIN_SEGMENT_FRAMES for c in neighbours):
+            added.append(place)
+    return sorted([*before, *added])
 
 
 def find_changepoints(pred, penalty: float = DEFAULTS["penalty"], weights: dict = DEFAULTS) -> list[int]:

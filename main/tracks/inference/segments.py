@@ -164,18 +164,19 @@ def add_change(pred, segments: list[Segment]) -> list[Segment]:
     if len(segments) == 1 or not pred.p_change.any():
         return list(segments)
     start = np.array([segment.start for segment in segments[1:]])
-    frame = np.arange(len(pred.p_change))
-    moments = pred.p_change * np.stack([frame**0, frame, frame**2]) + 1e-12  # (3, T)
-    total = np.concatenate([np.zeros((3, 1)), np.cumsum(moments, axis=1)], axis=1)
+    n_frames = len(pred.p_change)
     middle = (start[1:] + start[:-1] + 1) // 2
-    first, last = np.append(0, middle), np.append(middle, len(frame))  # frames that are nearest to each changepoint
-    near = np.minimum(start + START_REACH + 1, last), np.maximum(start - START_REACH, first)
-    mass = total[0, near[0]] - total[0, near[1]]
-    offset, slope = CHANGE_LOG_ODDS
-    probability = expit(offset + slope * logit(np.clip(mass, 0.01, 0.99)))
-    reach = np.minimum(start + WIDTH_REACH + 1, last), np.maximum(start - WIDTH_REACH, first)
-    weight, mean, square = total[:, reach[0]] - total[:, reach[1]]
-    width = np.sqrt(np.maximum(square / weight - (mean / weight) ** 2, 0.0))
+    first, last = np.append(0, middle), np.append(middle, n_frames)  # frames that are nearest to each changepoint
+    offset = np.arange(-WIDTH_REACH, WIDTH_REACH + 1)
+    frame = start[:, None] + offset  # (S - 1, 2 WIDTH_REACH + 1)
+    nearest = (frame >= first[:, None]) & (frame < last[:, None])
+    p_near = np.where(nearest, pred.p_change[np.clip(frame, 0, n_frames - 1)], 0.0)
+    mass = p_near[:, np.abs(offset) <= START_REACH].sum(axis=1)
+    base, slope = CHANGE_LOG_ODDS
+    probability = expit(base + slope * logit(np.clip(mass, 0.01, 0.99)))
+    weight = np.maximum(p_near.sum(axis=1), 1e-300)
+    mean, square = (p_near @ offset**power / weight for power in (1, 2))
+    width = np.sqrt(np.maximum(square - mean**2, 0.0))
     columns = (segments[1:], probability.tolist(), width.tolist())
     later = [replace(s, p_change_start=p, change_width=w) for s, p, w in zip(*columns, strict=True)]
     return [segments[0], *later]

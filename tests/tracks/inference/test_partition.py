@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ruptures
 
-from main.tracks.inference.partition import MAX_GROUP_FRAMES, MAX_GROUP_TRACKS, group_by_length, partition, windows
+from main.tracks.inference.partition import MAX_CANDIDATES, partition, windows
 
 
 def signals(n, seed, n_channels=3):
@@ -18,16 +18,6 @@ def signals(n, seed, n_channels=3):
         levels = rng.normal(0, 2, (size, n_channels)) * (rng.random((size, 1)) < 0.05)
         result.append(np.cumsum(levels, axis=0) + rng.normal(size=(size, n_channels)))
     return result
-
-
-def test_groups_hold_every_track_once_and_stay_small():
-    lengths = np.random.default_rng(0).permutation([50] * 3000 + [30_000] * 40 + [2 * MAX_GROUP_FRAMES])
-    groups = list(group_by_length(lengths))
-    assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(len(lengths)))
-    assert all(
-        len(g) == 1 or (len(g) <= MAX_GROUP_TRACKS and len(g) * lengths[g].max() <= MAX_GROUP_FRAMES) for g in groups
-    )
-    assert len(list(group_by_length(lengths[lengths == 50], MAX_GROUP_FRAMES))) == 1 and not list(group_by_length([]))
 
 
 @pytest.mark.parametrize("penalty", [4.0, 12.0])
@@ -68,6 +58,43 @@ def test_gains_are_weighed_exactly():
         every = [c for r in range(5) for c in combinations(range(3, 11), r) if (np.diff([0, *c, 13]) >= 3).all()]
         best = min(every, key=lambda c: cost(stack, gain, 2.0, c))
         assert partition([stack], [gain], 2.0) == [list(best)]
+
+
+def unpruned(stack, gain, penalty, min_size=3):
+    """Optimal partitioning that tries every start of the last segment at every frame; quadratic."""
+    total = np.concatenate([np.zeros((1, stack.shape[1])), np.cumsum(stack, axis=0)])
+    best, last = np.full(len(total), -np.inf), np.zeros(len(total), int)
+    best[0] = 0
+    for t in range(min_size, len(total)):
+        start = np.arange(t - min_size + 1)
+        value = best[start] + ((total[t] - total[start]) ** 2).sum(axis=1) / (t - start)
+        last[t] = value.argmax()
+        best[t] = value[last[t]] + (gain[t] - penalty if t < len(gain) else 0)
+    at, places = len(stack), []
+    while (at := last[at]) > 0:
+        places.append(int(at))
+    return places[::-1]
+
+
+@pytest.mark.parametrize(("penalty", "scale"), [(4.3, 2.0), (2.0, 0.2), (12.0, 3.0)])
+def test_pruning_changes_nothing(penalty, scale):
+    """Gains of all sizes: prices of neighbouring frames differ by more than a segment is worth, and are below 0."""
+    rng = np.random.default_rng(int(penalty))
+    stacks = signals(60, seed=6) + [s[:700] for s in (np.concatenate(signals(12, seed=7)), rng.normal(size=(700, 3)))]
+    gains = [scale * rng.normal(size=len(s)) + rng.choice([-2, 0]) for s in stacks]
+    found = partition(stacks, gains, penalty)
+    assert found == [unpruned(*rows, penalty) for rows in zip(stacks, gains, strict=True)]
+    assert sum(map(len, found)) > 100
+
+
+def test_long_signals_that_hardly_change_keep_their_changepoints():
+    """At a constant price nothing can be pruned, so that every second one of the oldest candidates is left out."""
+    rng = np.random.default_rng(8)
+    stack = 0.1 * rng.normal(size=(5 * MAX_CANDIDATES, 2))
+    places = [int(share * MAX_CANDIDATES) for share in (0.4, 3.3, 4.2)]
+    for place in places:
+        stack[place:] += 1.0
+    assert partition([stack], [np.zeros(len(stack))], 12.0) == [places]
 
 
 def test_signals_too_short_stay_whole():
