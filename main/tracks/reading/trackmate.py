@@ -1,13 +1,11 @@
 """TrackMate's exports: the table of spots (CSV) and the XML files, in physical units."""
 
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import pandas as pd
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import iterparse, parse
 
+from main.tracks.reading.elements import RowBuffer, iterate_elements
 from main.tracks.reading.error_columns import take_localization_errors
 from main.tracks.reading.trackmate_session import read_session
 from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
@@ -189,45 +187,61 @@ def read_trackmate_xml(path) -> Tracks:
     Raises
     ------
     InputError
-        If the XML is broken or of another kind, see also `main.tracks.table.validate`.
+        If the XML is broken or of another kind, see also `main.tracks.reading.elements` and
+        `main.tracks.table.validate`.
     """
-    try:
-        _, root = next(iterparse(path, events=("start",), forbid_dtd=True))
-        if root.tag == "TrackMate":
-            return read_session(path, lambda *declared: _parse_xml_units(*declared, path))
-        root = parse(path, forbid_dtd=True).getroot()
-    except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}), export the tracks again.") from error
-    if root.tag != "Tracks":
+    elements = iterate_elements(path)
+    _, root, declared = next(elements)
+    if root == "TrackMate":
+        return read_session(path, elements, lambda *units: _parse_xml_units(*units, path))
+    if root != "Tracks":
         raise InputError(
-            f"{path}: root element '{root.tag}', expected 'Tracks' as TrackMate's action "
-            "'Export tracks to XML file' writes it."
+            f"{path}: root element '{root}', expected 'Tracks' as TrackMate's action "
+            "'Export tracks to XML file' writes it, or a saved session of TrackMate."
         )
-    particles = root.findall("particle")
-    rows = [
-        (track, spot.get("t"), spot.get("x"), spot.get("y"), spot.get("z"))
-        for track, particle in enumerate(particles)
-        for spot in particle.findall("detection")
-    ]
-    if not rows:
+    raw, n_rows, n_spots = _parse_simple_tracks(elements)
+    if not len(raw):
         raise InputError(f"{path}: holds no track, expected particles with detections; export the tracks again.")
-    raw = pd.DataFrame(rows, columns=["particle", "t", "x", "y", "z"])
-    columns = {"track_id": "particle", "frame": "t", "x": "x", "y": "y"}
-    table = validate(raw, path, columns).drop(columns="z")
-    warnings = _warn_of_counts(root, particles, path)
-    warnings += warn_of_depth(raw["z"], path)
-    declared = (
-        root.get(name, other) for name, other in (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
-    )
-    return Tracks(table, _parse_xml_units(*declared, path), Path(path), "trackmate-xml", {}, warnings)
+    table = validate(raw, path, {"track_id": "particle", "frame": "t", "x": "x", "y": "y"}).drop(columns="z")
+    warnings = _warn_of_counts(declared.get("nTracks"), n_spots, path) + warn_of_depth(raw["z"], path)
+    units = (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
+    units = _parse_xml_units(*(declared.get(name, other) for name, other in units), path)
+    dropped = {"in no track": n_rows - len(raw)} if n_rows > len(raw) else {}
+    return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings, n_rows=n_rows)
 
 
-def _warn_of_counts(root, particles, path) -> list[str]:
+def _parse_simple_tracks(elements) -> tuple[pd.DataFrame, int, list[tuple[str | None, int]]]:
+    """Parse the elements below the root of simple tracks.
+
+    Returns
+    -------
+    raw : pandas.DataFrame
+        particle (its place in the file, from 0), t, x, y, z of the detections in particles.
+    n_rows : int
+        Number of all detections.
+    n_spots : list of (str or None, int)
+        Declared number of detections of each particle, and the number that it holds.
+    """
+    rows, n_rows, n_spots, inside = RowBuffer(["particle", "t", "x", "y", "z"]), 0, [], False
+    for event, tag, attributes in elements:
+        if tag == "particle":
+            inside = event == "start"
+            if inside:
+                n_spots.append((attributes.get("nSpots"), 0))
+        elif tag == "detection" and event == "start":
+            n_rows += 1
+            if inside:
+                declared, held = n_spots[-1]
+                n_spots[-1] = (declared, held + 1)
+                rows.append((len(n_spots) - 1, *map(attributes.get, ("t", "x", "y", "z"))))
+    return rows.make_table(), n_rows, n_spots
+
+
+def _warn_of_counts(n_tracks: str | None, n_spots: list[tuple[str | None, int]], path) -> list[str]:
     warnings = []
-    declared = root.get("nTracks")
-    if declared is not None and declared != str(len(particles)):
-        warnings.append(f"{path}: declares {declared} tracks and holds {len(particles)}.")
-    wrong = sum(p.get("nSpots") not in (None, str(len(p.findall("detection")))) for p in particles)
+    if n_tracks not in (None, str(len(n_spots))):
+        warnings.append(f"{path}: declares {n_tracks} tracks and holds {len(n_spots)}.")
+    wrong = sum(declared not in (None, str(held)) for declared, held in n_spots)
     if wrong:
         warnings.append(f"{path}: {wrong} tracks hold another number of spots than they declare.")
     return warnings

@@ -4,23 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from defusedxml.ElementTree import iterparse
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from main.tracks.reading.elements import RowBuffer
 from main.tracks.table import Tracks, parse_whole_numbers, validate, warn_of_depth
 from main.utils.errors import InputError
 
 COLUMNS = {"track_id": "track_id", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
 
 
-def read_session(path, find_units) -> Tracks:
+def read_session(path, elements, find_units) -> Tracks:
     """Read the tracks that passed TrackMate's filters, cut where they split or merge.
 
     Parameters
     ----------
     path : str or Path
-        XML whose root is `TrackMate`.
+        XML whose root is `TrackMate`, for errors.
+    elements : iterator
+        As `main.tracks.reading.elements.iterate_elements` gives them, from the first one below the root.
     find_units : callable
         (length unit, time unit, time between frames in this unit), as the file has them -> Units.
 
@@ -33,22 +35,25 @@ def read_session(path, find_units) -> Tracks:
     Raises
     ------
     InputError
-        If there are no tracks or an edge joins a spot that is not in the file, see also `main.tracks.table.validate`.
-    xml.etree.ElementTree.ParseError, defusedxml.DefusedXmlException
-        If the XML is broken or has a forbidden declaration.
+        If there are no tracks, an edge joins a spot that is not in the file, or a spot is in two tracks, see also
+        `main.tracks.table.validate`.
     """
-    model, image, spots, edges, kept = parse_session(path)
+    model, image, spots, edges, kept, n_rows = parse_session(elements)
     if not len(edges):
         raise InputError(f"{path}: holds no track, expected edges between spots; link the spots in TrackMate first.")
     if kept is not None:
-        edges = edges[edges["track_id"].isin(kept)]
+        passed = pd.to_numeric(pd.Series(list(kept), dtype=object), errors="coerce")
+        edges = edges[pd.to_numeric(edges["track_id"], errors="coerce").isin(passed)]
         if not len(edges):
             raise InputError(f"{path}: none of its tracks passed TrackMate's track filters, loosen the filters.")
     source, target = (find_spots(spots, edges[name], path) for name in ("source", "target"))
     named = parse_whole_numbers(edges["track_id"], path, "TRACK_ID")
-    swap = spots["FRAME"].to_numpy()[source] > spots["FRAME"].to_numpy()[target]
+    frame = pd.to_numeric(spots["FRAME"], errors="coerce").to_numpy()
+    swap = frame[source] > frame[target]
     source, target = np.where(swap, target, source), np.where(swap, source, target)
-    linked, track = cut_branches(source, target, named, spots["FRAME"].to_numpy())
+    source, target, named = np.unique([source, target, named], axis=1)  # an edge that stands twice joins once
+    check_edges(source, target, named, path)
+    linked, track = cut_branches(source, target, named, frame)
     n_left = len(spots) - len(linked)
     dropped = {"unlinked or filtered": n_left} if n_left else {}
     raw = spots.iloc[linked].assign(track_id=track)
@@ -59,51 +64,47 @@ def read_session(path, find_units) -> Tracks:
         warnings.append(f"{path}: tracks were cut at {splits} splits and {merges} merges.")
     warnings += warn_of_depth(spots["POSITION_Z"].iloc[linked], path)
     units = find_units(model.get("spatialunits", "pixel"), model.get("timeunits", ""), image.get("timeinterval", "nan"))
-    return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings)
+    return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings, n_rows=n_rows)
 
 
-def parse_session(path):
+def parse_session(elements):
     """Parse the attributes of Model and ImageData, the spots, the edges, and the list of tracks that passed filters.
 
     Returns
     -------
     model, image : dict of str -> str
     spots : pandas.DataFrame
-        ID, FRAME, POSITION_X, POSITION_Y, POSITION_Z; NaN where the file holds no number.
+        ID, FRAME, POSITION_X, POSITION_Y, POSITION_Z; text or NaN where the file holds no number.
     edges : pandas.DataFrame
-        track_id, source, target (ids of spots); NaN where the file holds no number.
-    kept : set of float or None
+        track_id, source, target (ids of spots), likewise.
+    kept : set of str or None
         track_id of the tracks that passed TrackMate's filters; None if the file has no such list.
+    n_rows : int
+        Number of spots in the file.
     """
-    model, image, spots, edges, kept, track = {}, {}, [], [], None, None
+    model, image, kept, track, frame, n_rows = {}, {}, None, None, None, 0
     names = ("ID", "FRAME", "POSITION_X", "POSITION_Y", "POSITION_Z")
-    frame = None
-    for event, element in iterparse(path, events=("start", "end"), forbid_dtd=True):
-        tag = element.tag
-        if event == "start":
-            if tag == "Model":
-                model = dict(element.attrib)
-            elif tag == "SpotsInFrame":
-                frame = element.get("frame")
-            elif tag == "Track":
-                track = element.get("TRACK_ID")
-            elif tag == "FilteredTracks":
-                kept = set()
-        else:
-            if tag == "Spot":
-                spots.append([element.get(name, frame if name == "FRAME" else None) for name in names])
-            elif tag == "Edge":
-                edges.append((track, element.get("SPOT_SOURCE_ID"), element.get("SPOT_TARGET_ID")))
-            elif tag == "TrackID" and kept is not None:
-                kept.add(element.get("TRACK_ID"))
-            elif tag == "ImageData":
-                image = dict(element.attrib)
-            if tag in ("Spot", "SpotsInFrame", "Edge", "Track", "TrackID"):
-                element.clear()  # so that a session of a million spots fits in memory
-    spots = pd.DataFrame(spots, columns=names).apply(pd.to_numeric, errors="coerce")
-    edges = pd.DataFrame(edges, columns=["track_id", "source", "target"])
-    kept = None if kept is None else set(pd.to_numeric(pd.Series(sorted(map(str, kept)), dtype=str), errors="coerce"))
-    return model, image, spots, edges.apply(pd.to_numeric, errors="coerce"), kept
+    spots, edges = RowBuffer(names), RowBuffer(["track_id", "source", "target"])
+    for event, tag, attributes in elements:
+        if event == "end":
+            n_rows += tag == "Spot"
+        elif tag == "Model":
+            model = attributes
+        elif tag == "ImageData":
+            image = attributes
+        elif tag == "SpotsInFrame":
+            frame = attributes.get("frame")
+        elif tag == "Spot":
+            spots.append([attributes.get(name, frame if name == "FRAME" else None) for name in names])
+        elif tag == "Track":
+            track = attributes.get("TRACK_ID")
+        elif tag == "Edge":
+            edges.append((track, attributes.get("SPOT_SOURCE_ID"), attributes.get("SPOT_TARGET_ID")))
+        elif tag == "FilteredTracks":
+            kept = set()
+        elif tag == "TrackID" and kept is not None:
+            kept.add(attributes.get("TRACK_ID"))
+    return model, image, spots.make_table(), edges.make_table(), kept, n_rows
 
 
 def find_spots(spots, ids, path) -> np.ndarray:
@@ -126,13 +127,13 @@ def find_spots(spots, ids, path) -> np.ndarray:
     InputError
         If an id is missing from `spots`, or two spots have the same id.
     """
-    spot_ids = spots["ID"].to_numpy(dtype=np.float64)
+    spot_ids = pd.to_numeric(spots["ID"], errors="coerce").to_numpy()
     order = np.argsort(spot_ids)
     if (np.diff(spot_ids[order]) == 0).any():
         raise InputError(
             f"{path}: two spots have the same ID, expected a different one for each; save the session again."
         )
-    wanted = ids.to_numpy(dtype=np.float64)
+    wanted = pd.to_numeric(ids, errors="coerce").to_numpy()
     place = (
         np.minimum(np.searchsorted(spot_ids[order], wanted), len(spot_ids) - 1)
         if len(spot_ids)
@@ -141,6 +142,15 @@ def find_spots(spots, ids, path) -> np.ndarray:
     if not len(spot_ids) or (spot_ids[order][place] != wanted).any():
         raise InputError(f"{path}: an edge joins a spot that is not in the file; save the session again.")
     return order[place]
+
+
+def check_edges(source, target, track, path) -> None:
+    """Raise InputError if an edge joins a spot with itself, or edges of two tracks share a spot."""
+    if (source == target).any():
+        raise InputError(f"{path}: an edge joins a spot with itself; save the session again.")
+    pairs = np.unique([np.concatenate([source, target]), np.concatenate([track, track])], axis=1)
+    if (np.diff(pairs[0]) == 0).any():
+        raise InputError(f"{path}: a spot belongs to two tracks, expected one; save the session again.")
 
 
 def cut_branches(source, target, track, frame):
