@@ -23,11 +23,13 @@ KINDS = ("frames", "segments", "decoded")  # of intervals, each with factors of 
 
 
 def check_calibration(config):
-    """Raise InputError for factors as earlier versions wrote them, which were lists."""
-    if any(isinstance(config.get("calibration", {}).get(kind), list) for kind in KINDS):
+    """Raise InputError for a calibration that lacks a part, or has factors as earlier versions wrote them, in lists."""
+    calibration = config.get("calibration", {})
+    in_lists = any(not isinstance(calibration.get(kind, {}), dict) for kind in KINDS)
+    if calibration and (in_lists or not {"frames", "temperature"} <= set(calibration)):
         raise InputError(
-            "the calibration in config.json of these weights is of an earlier version; run main/calibrate.py anew, or "
-            "delete it from config.json."
+            "the calibration in config.json of these weights is of an earlier version or damaged; run "
+            "main/calibrate.py anew, or delete it from config.json."
         )
 
 

@@ -82,11 +82,11 @@ def _test_decoded(pred, segments, xy, frame, sigma) -> list[Segment]:
     positions show no motion and contradict the decoded one.
     """
     moves, values = _inner_motion(segments, xy, frame), _moving_values(pred, segments)
-    found = _stays_between(segments, values, moves, xy, frame, sigma)
+    stand = _stand_mostly(segments, _stays_between(segments, values, moves, xy, frame, sigma))
     tested = []
-    for segment, value, motion in zip(segments, values, moves, strict=True):
+    for segment, value, motion, stands in zip(segments, values, moves, stand, strict=True):
         if segment.state == TRAPPED:
-            tested.append(value if motion and not _stands_mostly(segment, found) else segment)
+            tested.append(value if motion and not stands else segment)
             continue
         alpha = np.abs(np.array(TEST_ALPHAS) - segment.alpha).argmin()
         ratio = motion_ratio(_within(xy, frame, segment.start, segment.end), np.array([segment.k / sigma**2]), alpha)
@@ -124,20 +124,43 @@ def _trapped_stretches(pred, segments, xy, frame, sigma) -> list[tuple[int, int]
     moves = _inner_motion(segments, xy, frame)
     found = _stays_between(segments, _moving_values(pred, segments), moves, xy, frame, sigma)
     stays, unseen = [], []
-    for segment, motion in zip(segments, moves, strict=True):
+    for segment, motion, stands in zip(segments, moves, _stand_mostly(segments, found), strict=True):
         ends = (segment.start, segment.end)
-        if segment.state == TRAPPED and (not motion or _stands_mostly(segment, found)):
+        if segment.state == TRAPPED and (not motion or stands):
             stays.append(ends)
         elif not motion and segment.n_frames >= MIN_TEST_FRAMES:
             unseen.append(ends)
-    new = [(a, b) for a, b in found if not any(a > c - MIN_STAY_FRAMES and b < d + MIN_STAY_FRAMES for c, d in stays)]
-    new += [(a, b) for a, b in unseen if not any(a < d and c < b for c, d in new)]
+    first, last = np.array(found, dtype=int).reshape(-1, 2).T
+    inside = _holds_any(stays, first + MIN_STAY_FRAMES, last - MIN_STAY_FRAMES)  # a stay of the networks, about
+    new = [stay for stay, known in zip(found, inside, strict=True) if not known]
+    new += _apart(unseen, new)
     if new and _log_odds_of_stays(pred, segments, xy, frame, new) > MIN_STAY_LOG_ODDS:
-        for a, b in new:
-            over = [(c, d) for c, d in stays if c < b and a < d]
-            stays = [stay for stay in stays if stay not in over]
-            stays.append((min([a, *(c for c, _ in over)]), max([b, *(d for _, d in over)])))
-    return _join(sorted(stays), len(pred.alpha))
+        stays = _unite(stays + new)
+    return _join(stays, len(pred.alpha))
+
+
+def _holds_any(stays, before, after) -> np.ndarray:
+    """Whether any of the stays, which are disjoint and in order, starts before and ends after given frames, (N,)."""
+    start, end = np.array(stays, dtype=int).reshape(-1, 2).T
+    latest = np.searchsorted(start, before) - 1
+    return (latest >= 0) & (np.append(end, 0)[latest] > after)
+
+
+def _apart(stretches, stays) -> list[tuple[int, int]]:
+    """Stretches that share no frame with any of the stays, which are disjoint."""
+    first, last = np.array(stretches, dtype=int).reshape(-1, 2).T
+    shared = _holds_any(sorted(stays), last, first)
+    return [stretch for stretch, meets in zip(stretches, shared, strict=True) if not meets]
+
+
+def _unite(stays) -> list[tuple[int, int]]:
+    """Stays in order, those that share frames as one."""
+    united = []
+    for a, b in sorted(stays):
+        if united and a < united[-1][1]:
+            a, b = united[-1][0], max(b, united.pop()[1])
+        united.append((a, b))
+    return united
 
 
 def _stays_between(segments, values, moves, xy, frame, sigma) -> list[tuple[int, int]]:
@@ -145,7 +168,10 @@ def _stays_between(segments, values, moves, xy, frame, sigma) -> list[tuple[int,
     fast = np.flatnonzero([m and s.state != TRAPPED for s, m in zip(segments, moves, strict=True)])
     if not len(fast):
         return []
-    nearest = fast[np.abs(fast[None] - np.arange(len(segments))[:, None]).argmin(axis=1)]
+    number = np.arange(len(segments))
+    after = np.searchsorted(fast, number)
+    before, after = fast[np.maximum(after - 1, 0)], fast[np.minimum(after, len(fast) - 1)]
+    nearest = np.where(np.abs(number - before) <= np.abs(after - number), before, after)
     k, alpha = np.array([(values[i].k / sigma**2, values[i].alpha) for i in nearest]).T
     edges = np.array([s.start for s in segments] + [segments[-1].end])
     return [(int(frame[a]), int(frame[b - 1]) + 1) for a, b in find_stays(xy, frame, edges, k, alpha)]
@@ -157,10 +183,15 @@ def _is_sure(pred, segments, xy, frame, stays) -> bool:
     return shortest >= MIN_TEST_FRAMES or _log_odds_of_stays(pred, segments, xy, frame, stays) > MIN_STAY_LOG_ODDS
 
 
-def _stands_mostly(segment, found) -> bool:
-    """Whether stays fill enough of a segment that is called trapped: between them the particle jumps."""
-    inside = sum(max(0, min(b, segment.end) - max(a, segment.start)) for a, b in found)
-    return inside > MIN_STAYING_SHARE * segment.n_frames
+def _stand_mostly(segments, found) -> np.ndarray:
+    """Whether stays fill enough of each segment, if it is called trapped: between them the particle jumps."""
+    if not found:
+        return np.zeros(len(segments), dtype=bool)
+    borders = np.array(found, dtype=float)
+    staying = np.repeat(np.cumsum(borders[:, 1] - borders[:, 0]), 2)  # frames of the stays up to each end
+    ends = np.array([(s.start, s.end) for s in segments])
+    before = np.interp(ends, borders.ravel(), np.append(0.0, staying[:-1]))
+    return before[:, 1] - before[:, 0] > MIN_STAYING_SHARE * (ends[:, 1] - ends[:, 0])
 
 
 def _log_odds_of_stays(pred, segments, xy, frame, stays) -> float:
@@ -172,8 +203,7 @@ def _log_odds_of_stays(pred, segments, xy, frame, stays) -> float:
     certain = [s for s in segments if s.state != TRAPPED]
     fastest = max((s.k for s in certain), default=0.0)
     slow = [(s.start, s.end) for s in certain if s.k < SLOW_RATIO * fastest]
-    slow = [(a, b) for a, b in slow if not any(c < b and a < d for c, d in stays)]
-    stretches = [_within(xy, frame, *stay) for stay in [*stays, *slow]]
+    stretches = [_within(xy, frame, *stay) for stay in [*stays, *_apart(slow, stays)]]
     motion = sum(motion_ratio(positions, SLOW_K, TEST_ALPHAS.index(1.0)) for positions in stretches)
     trapped = np.concatenate([pred.state_probs[a:b, TRAPPED] for a, b in stays])
     return float(logit(np.clip(trapped, 1e-6, 1 - 1e-6)).mean() - logsumexp(motion) + np.log(len(SLOW_K)))
@@ -194,13 +224,12 @@ def _join(stays, n_frames) -> list[tuple[int, int]]:
 def _segment_again(pred, segments, stays) -> list[Segment]:
     """Segments of which the stays are the trapped ones; the other changepoints stay, unless they are near a border."""
     borders = {border for stay in stays for border in stay if 0 < border < len(pred.alpha)}
-    before = [s.start for s in segments[1:]]
-    near = [border for border in borders if border not in before]
-    kept = [
-        c
-        for c in before
-        if not any(a <= c <= b for a, b in stays) and not any(abs(c - border) <= NEAR_BORDER_FRAMES for border in near)
-    ]
+    before = np.array([s.start for s in segments[1:]], dtype=int)
+    near = np.array(sorted(borders.difference(before.tolist())), dtype=float)
+    place = np.searchsorted(near, before)
+    around = np.concatenate([[-np.inf], near, [np.inf]])
+    alone = np.minimum(before - around[place], around[place + 1] - before) > NEAR_BORDER_FRAMES
+    kept = before[alone & ~_holds_any(stays, before + 1, before - 1)].tolist()
     values = segment_values(pred, sorted(borders.union(kept)), trapped_odds=0.0)
     trapped = {a for a, _ in stays}
     values = [replace(s, k=0.0, alpha=0.0, state=TRAPPED) if s.start in trapped else s for s in values]

@@ -22,10 +22,10 @@ TEST_ALPHAS = (0.2, 0.5, 1.0, 1.5)  # anomalous exponents of motion that the tes
 N_TEST_K = 12  # values of K for each alpha, evenly spaced on a logarithmic scale
 N_WRAPS = 8  # terms on either side of the spectral density that are summed one by one
 MAX_TEST_K = 30.0  # in units of sigma^2/frame^alpha; faster motion is significant on three frames
+MAX_KEPT_FRAMES = 2**11  # of tracks whose mode variances are kept for the next track of that length: 64 MiB in all
 TOO_QUIET_SD = 4.0  # below the scatter that the localisation error makes: it is wrong, and nothing is tested
 
 
-@lru_cache(maxsize=1024)
 def mode_variances(n_frames: int) -> np.ndarray:
     """Variance of the cosine modes of the positions of fractional Brownian motion with K = 1.
 
@@ -40,14 +40,22 @@ def mode_variances(n_frames: int) -> np.ndarray:
         alpha = 1; otherwise from the spectral density of the steps, 2 Gamma(1 + a) sin(pi a / 2) (2 - 2 cos w)
         sum_k |w + 2 pi k|^(-1 - a), as in Whittle's likelihood.
     """
-    frequency = np.pi * np.arange(1, n_frames)[:, None] / n_frames
-    wraps = 2 * np.pi * np.arange(-N_WRAPS, N_WRAPS + 1)
-    rows = []
-    for alpha in TEST_ALPHAS:
-        tail = 2 * (2 * np.pi) ** (-1 - alpha) * (N_WRAPS + 0.5) ** -alpha / alpha  # of the other terms
-        total = (np.abs(frequency + wraps) ** (-1 - alpha)).sum(axis=1) + tail
-        rows.append(2 * gamma(1 + alpha) * np.sin(np.pi * alpha / 2) * total)
-    return np.array(rows)
+    return _kept_mode_variances(n_frames) if n_frames <= MAX_KEPT_FRAMES else _mode_variances(n_frames)
+
+
+def _mode_variances(n_frames: int) -> np.ndarray:
+    """`mode_variances`; terms are summed one by one, so that a long track takes little memory."""
+    frequency = np.pi * np.arange(1, n_frames) / n_frames
+    rows = np.empty((len(TEST_ALPHAS), n_frames - 1))
+    for row, alpha in zip(rows, TEST_ALPHAS, strict=True):
+        row[:] = 2 * (2 * np.pi) ** (-1 - alpha) * (N_WRAPS + 0.5) ** -alpha / alpha  # of the terms beyond N_WRAPS
+        for wrap in range(-N_WRAPS, N_WRAPS + 1):
+            row += np.abs(frequency + 2 * np.pi * wrap) ** (-1 - alpha)
+        row *= 2 * gamma(1 + alpha) * np.sin(np.pi * alpha / 2)
+    return rows
+
+
+_kept_mode_variances = lru_cache(maxsize=1024)(_mode_variances)
 
 
 def motion_evidence(xy: np.ndarray, sigma: float = np.nan) -> float:
