@@ -6,6 +6,7 @@ localisation error are in px, K in px^2/frame^alpha.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from simulations.files import write_atomically
-from simulations.parameters import MODELS
+from simulations.parameters import MODELS, STATES
 
 DTYPES = {
     "xy": torch.float32,
@@ -29,6 +30,18 @@ DTYPES = {
     "sigma": torch.float32,
     "model": torch.int8,
 }
+MAX_PX = 1e9  # of a coordinate: float32 holds it to 64 px, and its square is finite
+MAX_K = 1e12  # px^2/frame^alpha: a million times the largest of any prior
+LIMITS = {  # smallest and largest value of each column
+    "x": (-MAX_PX, MAX_PX),
+    "y": (-MAX_PX, MAX_PX),
+    "k": (0, MAX_K),
+    "alpha": (0, 2),
+    "state": (0, len(STATES) - 1),
+    "sigma": (0, MAX_PX),
+    "model": (0, len(MODELS) - 1),
+}
+MIN_LENGTH = 2  # frames of a track; one of a single frame has no step
 
 
 class TrackDataset(Dataset):
@@ -123,7 +136,7 @@ class TrackDataset(Dataset):
         Raises
         ------
         ValueError
-            If a file cannot be read or lacks a column.
+            If a file cannot be read, lacks a column, or holds a value that cannot be.
         """
         parts = [_from_table(_read(path), path) for path in _paths(paths)]
         steps = torch.cat([part.length for part in parts])
@@ -147,11 +160,12 @@ class LazyTrackDataset(Dataset):
     Raises
     ------
     ValueError
-        If a file cannot be read, lacks a column, or has a track in two row groups.
+        If a file cannot be read, lacks a column, or has a track in two row groups; and, when an item is read, if a
+        value in its row group cannot be.
     """
 
     def __init__(self, paths: Iterable, cached_groups: int = 4):
-        self.groups: list[tuple[Path, int]] = []
+        self.groups: list[tuple[Path, int, int]] = []  # file, row group, first row
         self.cached_groups = cached_groups
         self._cache: OrderedDict[int, TrackDataset] = OrderedDict()
         lengths = [group for path in _paths(paths) for group in self._track_lengths(path)]
@@ -160,15 +174,18 @@ class LazyTrackDataset(Dataset):
 
     def _track_lengths(self, path: Path) -> list[np.ndarray]:
         """Frames of the tracks of each row group."""
-        lengths, last = [], None
-        n_groups = _open(path).metadata.num_row_groups
-        for group in range(n_groups):
-            ids = _column(_read(path, group, ["track_id"]), "track_id", path)
+        lengths, first_ids, last, rows = [], [], None, 0
+        for group in range(_open(path).metadata.num_row_groups):
+            ids = _track_ids(_read(path, group, ["track_id"]), path)
+            starts = _track_starts(ids)
             if len(ids) and ids[0] == last:
                 raise ValueError(f"{path} cuts track {last} between row groups {group - 1} and {group}")
             last = ids[-1] if len(ids) else last
-            lengths.append(np.diff(_track_starts(ids), append=len(ids)))
-            self.groups.append((path, group))
+            lengths.append(np.diff(starts, append=len(ids)))
+            first_ids.append(ids[starts])
+            self.groups.append((path, group, rows))
+            rows += len(ids)
+        _check_unique(np.concatenate([np.zeros(0, np.int64), *first_ids]), path)
         return lengths
 
     def __len__(self) -> int:
@@ -182,8 +199,8 @@ class LazyTrackDataset(Dataset):
 
     def _group(self, group: int) -> TrackDataset:
         if group not in self._cache:
-            path, row_group = self.groups[group]
-            self._cache[group] = _from_table(_read(path, row_group), path)
+            path, row_group, first_row = self.groups[group]
+            self._cache[group] = _from_table(_read(path, row_group), path, first_row)
             if len(self._cache) > self.cached_groups:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(group)
@@ -217,8 +234,11 @@ def load_dataset(path) -> TrackDataset:
     Raises
     ------
     ValueError
-        If the file cannot be read, or holds anything but the tensors of a `TrackDataset` and plain containers.
+        If the file cannot be read, or holds anything but the tensors of a `TrackDataset` and plain containers, or a
+        value that cannot be; the message names its row, counted from 1.
     """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is missing: make it with simulations/pickle_data.py")
     try:
         with torch.serialization.safe_globals(OLD_CLASSES):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -228,7 +248,47 @@ def load_dataset(path) -> TrackDataset:
     expected = {*DTYPES, "info"}
     if not isinstance(content, dict) or content.keys() != expected or not isinstance(content["info"], dict):
         raise ValueError(f"{path} is no TrackDataset: expected a dictionary of {', '.join(sorted(expected))}")
-    return TrackDataset(**content)
+    try:
+        json.dumps(content["info"], allow_nan=False)
+        dataset = TrackDataset(**content)
+        columns = {name: getattr(dataset, name).numpy() for name in DTYPES}
+    except (TypeError, ValueError, RuntimeError, RecursionError) as error:  # of tensors of unusual kinds, and of info
+        raise ValueError(f"{path} is no TrackDataset: {_first_line(error)}") from None
+    columns |= {"x": columns["xy"][:, 0], "y": columns["xy"][:, 1]}
+    check_values(columns, path)
+    _check_lengths(columns["offsets"], path)
+    return dataset
+
+
+def check_values(columns: dict[str, np.ndarray], path, first_row: int = 0) -> None:
+    """Check that every value of a table of tracks is within `LIMITS`; only `sigma` may be nan.
+
+    Raises
+    ------
+    ValueError
+        If one is not; the message names file, row (counted from 1) and column.
+    """
+    for name, (low, high) in LIMITS.items():
+        values = columns[name]
+        good = (values >= low) & (values <= high)
+        if name == "sigma":
+            good |= np.isnan(values)
+        elif name == "state" and not np.issubdtype(values.dtype, np.integer):
+            good &= values == np.round(values)
+        if not good.all():
+            row = int(np.argmin(good))
+            unknown = " or nan" if name == "sigma" else ""
+            raise ValueError(
+                f"{path}, row {first_row + row + 1} of {name}: {values[row]} is not a number from {low:g} to "
+                f"{high:g}{unknown}"
+            )
+
+
+def _check_lengths(offsets: np.ndarray, path, first_row: int = 0) -> None:
+    short = np.diff(offsets) < MIN_LENGTH
+    if short.any():
+        row = first_row + int(offsets[np.argmax(short)]) + 1
+        raise ValueError(f"{path}, row {row}: a track of one frame, expected tracks of {MIN_LENGTH} frames or more")
 
 
 # Files written before 2026-11-24 hold an object of this class, from either module. They are accepted in one more
@@ -253,18 +313,31 @@ def _open(path: Path):
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
+        raise ValueError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
 
 
 def _read(path: Path, group: int | None = None, columns: list[str] | None = None):
     file = _open(path)
-    return file.read(columns) if group is None else file.read_row_group(group, columns)
+    try:
+        return file.read(columns) if group is None else file.read_row_group(group, columns)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
 
 
 def _column(table, name: str, path) -> np.ndarray:
-    if name not in table.column_names:
-        raise ValueError(f"{path} has no column {name}")
+    if table.column_names.count(name) != 1:
+        raise ValueError(f"{path} has {'two columns' if name in table.column_names else 'no column'} {name}")
+    kind = table.schema.field(name).type
+    if name != "model" and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise ValueError(f"{path}: column {name} holds {kind}, expected numbers")
     return table[name].to_numpy()
+
+
+def _track_ids(table, path) -> np.ndarray:
+    ids = _column(table, "track_id", path)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{path}: column track_id should hold whole numbers, none of them missing")
+    return ids
 
 
 def _track_starts(track_id: np.ndarray) -> np.ndarray:
@@ -272,18 +345,40 @@ def _track_starts(track_id: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.r_[len(track_id) > 0, track_id[1:] != track_id[:-1]][: len(track_id)])
 
 
-def _from_table(table, path) -> TrackDataset:
-    """Turn a track table (pyarrow) into a data set."""
-    names = ("track_id", "x", "y", "k", "alpha", "state", "sigma", "model")
-    column = {name: _column(table, name, path) for name in names}
-    starts = _track_starts(column["track_id"])
+def _check_unique(ids: np.ndarray, path) -> None:
+    """Raise ValueError if a track begins twice."""
+    found, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path}: the rows of track {found[np.argmax(counts)]} do not lie together")
+
+
+def _check_frames(frame: np.ndarray, starts: np.ndarray, path, first_row: int) -> None:
+    """Raise ValueError if a frame of a track is missing."""
+    good = np.r_[True, frame[1:] == frame[:-1] + 1][: len(frame)]
+    good[starts] = True
+    if not good.all():
+        row = first_row + int(np.argmin(good)) + 1
+        raise ValueError(f"{path}, row {row} of frame: does not follow the frame before, and data have no gaps")
+
+
+def _from_table(table, path, first_row: int = 0) -> TrackDataset:
+    """Turn a track table (pyarrow), whose first row has this number in the file, into a data set."""
+    ids = _track_ids(table, path)
+    starts = _track_starts(ids)
+    column = {name: _column(table, name, path) for name in LIMITS}
     unknown = set(column["model"]) - set(MODELS)
     if unknown:
         raise ValueError(f"{path} names an unknown model {unknown.pop()!r}")
-    values = {n: column[n] for n in ("k", "alpha", "state")} | {
+    column["model"] = np.array([MODELS.index(m) for m in column["model"][starts]], dtype=np.int8)
+    column["offsets"] = np.r_[starts, len(ids)]
+    _check_unique(ids[starts], path)
+    if "frame" in table.column_names:
+        _check_frames(_column(table, "frame", path), starts, path, first_row)
+    check_values(column, path, first_row)
+    _check_lengths(column["offsets"], path, first_row)
+    values = {n: column[n] for n in ("k", "alpha", "state", "offsets")} | {
         "xy": np.stack([column["x"], column["y"]], 1),
-        "offsets": np.r_[starts, len(column["track_id"])],
         "sigma": column["sigma"][starts],
-        "model": np.array([MODELS.index(m) for m in column["model"][starts]], dtype=np.int8),
+        "model": column["model"],
     }
     return TrackDataset(**{n: torch.tensor(v, dtype=DTYPES[n]) for n, v in values.items()})

@@ -6,7 +6,9 @@ Lengths are in pixels, times in frames, K in px^2/frame^alpha.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,11 @@ MODELS = ("single_state", "multi_state", "immobile_traps", "dimerization", "conf
 # the state of a particle that binds or unbinds before the particle moves, and in the other models after.
 STEP_ENDS_AT_LABEL = ("immobile_traps", "dimerization")
 LONGEST_GAP = 3  # missing frames in a row that are bridged by a straight line; a longer gap cuts a track
+# What `microscope` accepts; a wider range than any instrument or molecule has.
+SIZE_LIMITS = (1e-6, 1e6)  # um or s
+K_LIMITS_UM2 = (1e-9, 1e6)  # um^2/s^alpha
+ALPHA_LIMITS = (0.01, 1.999)
+MAX_FRAMES = 10_000
 ALPHA_DIRECTED = 1.9  # andi_datasets: alpha at or above this is "directed"
 
 
@@ -160,17 +167,22 @@ def microscope(
     sizes = {
         "pixel_size_um": pixel_size_um,
         "frame_interval_s": frame_interval_s,
-        "smallest K": k_um2_per_s_alpha[0],
         "localization_error_um": localization_error_um,
     }
     for name, value in sizes.items():
-        if not value > 0:
-            raise ValueError(f"{name} {value}: expected a positive number")
-    for name, (low, high), top in (("k_um2_per_s_alpha", k_um2_per_s_alpha, np.inf), ("alpha", alpha, 1.999)):
-        if not 0 < low < high <= top:
-            raise ValueError(f"{name} {low}, {high}: expected an increasing pair of positive numbers up to {top}")
-    if n_frames < MIN_FRAMES:
-        raise ValueError(f"n_frames {n_frames}: expected {MIN_FRAMES} or more")
+        _check_number(name, value, *SIZE_LIMITS)
+    for name, pair, limits in (
+        ("k_um2_per_s_alpha", k_um2_per_s_alpha, K_LIMITS_UM2),
+        ("alpha", alpha, ALPHA_LIMITS),
+    ):
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise ValueError(f"{name} {pair!r}: expected two numbers, the smallest and the largest")
+        for value in pair:
+            _check_number(name, value, *limits)
+        if not pair[0] < pair[1]:
+            raise ValueError(f"{name} {pair[0]}, {pair[1]}: expected the smaller number first")
+    if not isinstance(n_frames, Integral) or not MIN_FRAMES <= n_frames <= MAX_FRAMES:
+        raise ValueError(f"n_frames {n_frames!r}: expected a whole number from {MIN_FRAMES} to {MAX_FRAMES}")
     factors = [frame_interval_s**a / pixel_size_um**2 for a in alpha]
     k_px = Range(k_um2_per_s_alpha[0] * min(factors), k_um2_per_s_alpha[1] * max(factors), log=True)
     sigma = localization_error_um / pixel_size_um
@@ -188,6 +200,11 @@ def microscope(
     )
 
 
+def _check_number(name: str, value, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        raise ValueError(f"{name} {value!r}: expected a number from {low:g} to {high:g}")
+
+
 def read_prior(path) -> Prior:
     """Read a prior from a JSON file that holds the arguments of `microscope`.
 
@@ -197,8 +214,11 @@ def read_prior(path) -> Prior:
         If the file is not JSON, or its keys or values are not those of `microscope`.
     """
     try:
-        return microscope(**json.loads(Path(path).read_text()))
-    except (ValueError, TypeError, KeyError, OSError) as error:
+        values = json.loads(Path(path).read_text())
+        if not isinstance(values, dict):
+            raise ValueError("expected an object with the arguments of microscope, in braces")
+        return microscope(**values)
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         raise ValueError(f"prior {path}: {error}") from None
 
 

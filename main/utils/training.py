@@ -128,37 +128,36 @@ def fit(
             return net
         folder.open(given, {"device": str(device), "torch": torch.__version__}, resume)
         model, running, since = in_precision(distributed.wrap(net), device, options.bf16), {}, time.monotonic()
-        bar = progress_bar(options.steps, state["step"], first)
-        for batch in islice(cycle(train), options.steps - state["step"]):
-            net.train()
-            losses = task.losses(model, to_device(batch, device))
-            update(optimizer, losses["loss"], groups, options.clip)
-            if options.schedule != "plateau":
-                schedule.step()
-            state["step"] += 1
-            bar.update()
-            for name, value in losses.items():
-                running.setdefault(name, []).append(value.detach())
-            due = state["step"] % options.val_every == 0
-            stopped = distributed.any_rank(stop.due())
-            if due or stopped or state["step"] == options.steps:
-                row = score(task, net, val if first else [], running)
-                current = distributed.from_first(row.get("val_loss", row["train_loss"]))
-                check_finite(net, [row["train_loss"], current], folder, state["step"])
-                clock = {"step": state["step"], "lr": optimizer.param_groups[0]["lr"]}
-                folder.write(clock | {"seconds": time.monotonic() - since} | row)
-                running, since = {}, time.monotonic()
-                bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
-                if options.schedule == "plateau" and due:
-                    schedule.step(current)
-                if current < state["best"]:
-                    state["best"] = current
-                    folder.save_best(net)
-                folder.save(parts, train, state, given)
-            if stopped:
-                bar.set_description(f"stopped at step {state['step']}; continue with resume")
-                break
-        bar.close()
+        with progress_bar(options.steps, state["step"], first) as bar:
+            for batch in islice(cycle(train), options.steps - state["step"]):
+                net.train()
+                losses = task.losses(model, to_device(batch, device))
+                update(optimizer, losses["loss"], groups, options.clip)
+                if options.schedule != "plateau":
+                    schedule.step()
+                state["step"] += 1
+                bar.update()
+                for name, value in losses.items():
+                    running.setdefault(name, []).append(value.detach())
+                due = state["step"] % options.val_every == 0
+                stopped = distributed.any_rank(stop.due())
+                if due or stopped or state["step"] == options.steps:
+                    row = score(task, net, val if first else [], running)
+                    current = distributed.from_first(row.get("val_loss", row["train_loss"]))
+                    check_finite(net, [row["train_loss"], current], folder, state["step"])
+                    clock = {"step": state["step"], "lr": optimizer.param_groups[0]["lr"]}
+                    folder.write(clock | {"seconds": time.monotonic() - since} | row)
+                    running, since = {}, time.monotonic()
+                    bar.set_postfix({n: f"{v:.4f}" for n, v in row.items() if n.endswith("_loss")})
+                    if options.schedule == "plateau" and due:
+                        schedule.step(current)
+                    if current < state["best"]:
+                        state["best"] = current
+                        folder.save_best(net)
+                    folder.save(parts, train, state, given)
+                if stopped:
+                    bar.set_description(f"stopped at step {state['step']}; continue with resume")
+                    break
         folder.close()
     return net
 

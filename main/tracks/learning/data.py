@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from main.tracks.learning.augment import augment
+from main.utils.config import check_number
 from simulations.brownian import BrownianStream
 from simulations.dataset import LazyTrackDataset, TrackDataset, collate, load_dataset
 from simulations.parameters import read_prior
@@ -16,6 +17,7 @@ from simulations.resumable import ResumableBatches
 from simulations.stream import SAMPLE_SIZES, SampleStream, TrackStream
 
 POOL = 16  # number of batches whose tracks are sorted by length together, so that there is little padding
+BATCH, CHUNK, VAL_BATCHES = (1, 100_000), (1, 1_000_000), (0, 1000)  # smallest and largest that fit into memory
 VALIDATION_SEED = 987_654_321  # of the held-out tracks, the same for every run
 
 
@@ -101,8 +103,11 @@ def make_batches(
     Raises
     ------
     ValueError
-        If a prior is unknown or its file wrong, the folder holds no data set that can be read, or options contradict.
+        If a number is outside its range, a prior is unknown or its file wrong, the folder holds no data set that can be
+        read, or options contradict.
     """
+    for name, value, limits in (("batch", batch, BATCH), ("val_batches", n_val, VAL_BATCHES), ("chunk", chunk, CHUNK)):
+        check_number(name, value, *limits)
     if gaps and data is not None:
         raise ValueError("--gaps are simulated: they cannot be had with --data")
     if list(prior) == ["brownian"]:
@@ -117,8 +122,36 @@ def make_batches(
     held_out = stream(prior, 256, device, VALIDATION_SEED, max(256 * n_val, 512), gaps=gaps)
     if data is None:
         return stream(prior, batch, device, seed, chunk, gaps=gaps), list(islice(held_out, n_val))
-    if not (Path(data) / "train.pt").exists() and (files := sorted(Path(data).glob("*.parquet"))):
-        return DatasetBatches(LazyTrackDataset(files), batch, seed), list(islice(held_out, n_val))
-    train = DatasetBatches(load_dataset(Path(data) / "train.pt"), batch, seed)
-    val = DatasetBatches(load_dataset(Path(data) / "validation.pt"), 256, VALIDATION_SEED, augmented=False)
-    return train, list(islice(val, n_val))
+    return read_batches(Path(data), batch, seed, n_val, held_out)
+
+
+def read_batches(folder: Path, batch: int, seed: int, n_val: int, simulated):
+    """Training batches and held-out batches from a folder, as `make_batches` describes them.
+
+    Raises
+    ------
+    ValueError
+        If it holds no data set, or one that cannot be used.
+    """
+    if not (folder / "train.pt").exists():
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise ValueError(f"--data {folder}: holds neither train.pt nor Parquet files, see simulations/README.md")
+        tracks = require_tracks(LazyTrackDataset(files), folder)
+        return DatasetBatches(tracks, batch, seed), list(islice(simulated, n_val))
+    tracks, held_out = (require_tracks(load_dataset(folder / n), folder / n) for n in ("train.pt", "validation.pt"))
+    val = DatasetBatches(held_out, 256, VALIDATION_SEED, augmented=False)
+    return DatasetBatches(tracks, batch, seed), list(islice(val, n_val))
+
+
+def require_tracks(dataset: TrackDataset | LazyTrackDataset, path: Path) -> TrackDataset | LazyTrackDataset:
+    """The data set itself.
+
+    Raises
+    ------
+    ValueError
+        If it is empty.
+    """
+    if not len(dataset):
+        raise ValueError(f"{path}: holds no tracks")
+    return dataset
