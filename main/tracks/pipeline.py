@@ -100,6 +100,7 @@ def run_inference(
     command: str | None = None,
 ) -> Run:
     """Read and check the files, analyse them and write the folder; see `infer_files`."""
+    check_conditions([condition for _, condition in paths])
     check_inputs_stay([path for path, _ in paths], out)
     refuse_other_files(out, list_new_files(options, report))
     files = open_sources(paths, partial(read_file, options=options))
@@ -236,6 +237,16 @@ def analyse_on_cluster(blocks: Iterator, options: InferenceOptions, sha256: dict
         except ValueError as error:
             raise InputError(f"{str(error).rstrip('.')}.") from error
         yield from analyse_blocks(client, blocks, options, sha256)
+
+
+def check_conditions(conditions: list[str | None]) -> None:
+    """Raise InputError if a name of a condition cannot be written into the tables, or some files have none."""
+    for name in set(conditions) - {None}:
+        readable = isinstance(name, str) and name.strip() and name.isprintable()
+        if not readable:  # surrogates, which are no UTF-8, are not printable either
+            raise InputError(f"--condition {name!r}: expected a name of letters that can be printed.")
+    if None in conditions and len(set(conditions)) > 1:
+        raise InputError("Some track files have no condition, but others have; give each file one.")
 
 
 def check_inputs_stay(paths: list[Path], out: Path) -> None:

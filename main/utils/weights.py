@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from main.models import build
 from main.utils.files import sha256, write_atomically
 
+SECTIONS = ("nets", "sha256", "training_range", "segmentation", "calibration")  # names and values in config.json
 WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
 
 
@@ -50,15 +52,21 @@ def read_config(folder: Path) -> dict:
     Raises
     ------
     ValueError
-        If it is missing or is not JSON.
+        If it is missing, is not JSON, or has something else than names and values where these belong.
     """
     path = Path(folder) / "config.json"
     try:
-        return json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path.parent}: no weights here (config.json is missing)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}); name other weights") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise ValueError(f"{path}: not a JSON file; restore it or name other weights") from None
+    parts = [config, *(config.get(name, {}) for name in SECTIONS)] if isinstance(config, dict) else [config]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"{path}: is no configuration of weights; restore it or name other weights")
+    return config
 
 
 def weights_folder(name: str) -> Path:
@@ -70,7 +78,7 @@ def weights_folder(name: str) -> Path:
         If there is neither.
     """
     for folder in (WEIGHTS_DIR / name, Path(name)):
-        if (folder / "config.json").exists():
+        if os.path.exists(folder / "config.json"):  # False where a name is too long, unlike that of pathlib
             return folder
     shipped = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json"))
     raise ValueError(f"no weights named {name!r}: give a folder with config.json, or one of {', '.join(shipped)}.")
@@ -94,14 +102,14 @@ def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Mod
     nets = {}
     for key, options in config["nets"].items():
         path = folder / f"{key}.safetensors"
-        if not path.exists():
+        if not path.is_file():
             raise ValueError(f"{path}: weights file is missing")
         if sha256(path) != config["sha256"][key]:
             raise ValueError(f"{path}: weights file is corrupted (its sha256 is not the one in config.json)")
-        net = build(options)
         try:
+            net = build(options)
             net.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
+        except (SafetensorError, RuntimeError, MemoryError) as error:  # RuntimeError: of torch, memory included
             raise ValueError(f"{path}: weights do not fit the network of config.json: {error}") from None
         nets[key] = net.to(device).eval()
     return nets, config

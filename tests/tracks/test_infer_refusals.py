@@ -10,6 +10,7 @@ import torch
 from helpers import ROOT, random_nets, random_options, run, walk
 
 from main import infer
+from main.tracks.pipeline import infer_files
 from main.tracks.results.folder import TABLES, claim_new_results
 from main.tracks.results.writer import open_writer
 from main.utils.errors import InputError
@@ -46,7 +47,7 @@ def test_bad_paths(tmp_path, weights, capsys):
 
 @pytest.mark.parametrize(
     "damage",
-    ["flip", "truncate", "delete", "config", "list", "segmentation", "features", "pickle"],
+    ["flip", "truncate", "delete", "config", "list", "deep", "utf-8", "segmentation", "features", "pickle", "range"],
 )
 def test_corrupted_weights(damage, tmp_path, walks, capsys):
     folder = tmp_path / "weights"
@@ -64,8 +65,16 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
         (folder / "config.json").write_text("{}")
     elif damage == "list":
         (folder / "config.json").write_text("[]")
-    elif damage in ("segmentation", "features"):
-        broken = {"segmentation": {"segmentation": {"weights": 1}}, "features": {"features": "m4"}}[damage]
+    elif damage == "deep":
+        (folder / "config.json").write_text("[" * 100_000)
+    elif damage == "utf-8":
+        (folder / "config.json").write_bytes(b'{"nets": "\xff"}')
+    elif damage in ("segmentation", "features", "range"):
+        broken = {
+            "segmentation": {"segmentation": {"weights": 1}},
+            "features": {"features": "m4"},
+            "range": {"training_range": 5},
+        }[damage]
         save_weights(folder, random_nets(), {"nets": random_options()} | broken)
     else:
         torch.save({"a": 1}, file)
@@ -87,6 +96,7 @@ def test_corrupted_weights(damage, tmp_path, walks, capsys):
         (["--weights", "no-such-weights"], "no-such-weights"),
         (["--columns", "track=id,frame=zzz"], "no column 'id' or 'zzz'"),
         (["--condition", "wild type", "more.csv"], "has no condition, but others have"),
+        (["--weights", "n" * 300], "no weights named"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler answers"),
     ],
 )
@@ -97,6 +107,15 @@ def test_bad_options(options, message, tmp_path, walks, weights, capsys):
 def test_a_condition_without_files_is_refused(tmp_path, capsys):
     code = infer.main(["--condition", "mutant", "--out", str(tmp_path / "out")])
     refused(capsys, code, "--condition mutant: has no track files", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "nul\0", "\udce9", 5])
+def test_a_condition_has_a_name_that_can_be_printed(name, tmp_path, walks, weights):
+    with pytest.raises(InputError, match="^--condition .*: expected a name"):
+        infer_files({name: walks}, tmp_path / "out", weights=weights)
+    with pytest.raises(InputError, match="no condition, but others have"):
+        infer_files({"wt": walks, None: __file__}, tmp_path / "out", weights=weights)
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_files_for_one_challenge_file_are_refused(tmp_path, walks, weights, capsys):
