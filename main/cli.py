@@ -43,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"tracewise: no command '{name}', expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    return importlib.import_module(COMMANDS[name][0]).main(rest, prog=f"tracewise {name}")
+    try:
+        return importlib.import_module(COMMANDS[name][0]).main(rest, prog=f"tracewise {name}")
+    except KeyboardInterrupt:  # while modules are imported, which takes seconds; commands say themselves what they wrote
+        print("interrupted.", file=sys.stderr)
+        return 130
 
 
 def help_text() -> str:

@@ -15,7 +15,7 @@ alpha, and the track with most segments over time. Also prints the first segment
 
 
 def main(arguments=None, prog=None) -> int:
-    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results."""
+    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog=prog or "figures.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
@@ -24,6 +24,9 @@ def main(arguments=None, prog=None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {str(error) or 'nothing was written'}.", file=sys.stderr)
+        return 130
     segments = pd.read_parquet(folder / "segments.parquet")
     print(f"\nThe first {min(FIRST_ROWS, len(segments))} of {len(segments)} segments in {folder / 'segments.parquet'}:")
     print(segments.head(FIRST_ROWS).to_string(index=False, float_format="{:.4g}".format))

@@ -20,7 +20,7 @@ compared with the first one (RESULTS/comparison.csv)."""
 
 
 def main(arguments=None, prog=None) -> int:
-    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results."""
+    """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
@@ -29,6 +29,9 @@ def main(arguments=None, prog=None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {str(error) or 'nothing was written'}.", file=sys.stderr)
+        return 130
     if table.empty:
         print(f"{folder}: no track was long enough to analyse.", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from main.utils.errors import InputError
 
 
 def main(arguments=None, prog=None) -> int:
-    """Run the command; 0, or 2 with one sentence if the folder holds no results."""
+    """Run the command; 0, or 2 with one sentence if the folder holds no results, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog=prog or "report.py", description="Write report.html into a results folder.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that infer.py wrote")
     try:
@@ -17,6 +17,9 @@ def main(arguments=None, prog=None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {str(error) or 'nothing was written'}.", file=sys.stderr)
+        return 130
     return 0
 
 
