@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         return importlib.import_module(COMMANDS[name][0]).main(rest, prog=f"tracewise {name}")
-    except KeyboardInterrupt:  # while modules are imported, which takes seconds; commands say themselves what they wrote
+    except KeyboardInterrupt:  # while modules load, which takes seconds; a command itself says what it wrote
         print("interrupted.", file=sys.stderr)
         return 130
 
