@@ -4,12 +4,9 @@ Sources: https://byotrack.readthedocs.io/en/stable/icy.html (`load_tracks`) for 
 plugins.nchenouard.spot.Detection of Icy for the attribute `type`: 1 is detected, 2 is virtual (interpolated).
 """
 
-from xml.etree.ElementTree import ParseError
-
 import pandas as pd
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import iterparse
 
+from main.tracks.reading.elements import iterate_elements
 from main.tracks.reading.points import POINT_COLUMNS, build_tracks
 from main.tracks.table import Tracks
 from main.utils.errors import InputError
@@ -38,40 +35,36 @@ def read_icy(path) -> Tracks:
     """
     points, tracks, n_links, above = [], [], 0, []
     dropped = {"virtual": 0, "in no track": 0}
-    try:
-        for event, element in iterparse(path, events=("start", "end"), forbid_dtd=True):
-            if event == "start":
-                if above[-1:] == ["track"] and element.tag != "detection":
-                    raise InputError(
-                        f"{path}: track {tracks[-1][:20]} holds an element '{element.tag[:20]}', expected detections; "
-                        "export the tracks again."
-                    )
-                above.append(element.tag)
-                tracks += [element.get("id", "")] if element.tag == "track" else []
-                continue
+    for event, tag, attributes in iterate_elements(path):
+        if event == "end":
             above.pop()
-            if element.tag == "detection" and above[-1:] != ["track"]:
-                dropped["in no track"] += 1
-            elif element.tag == "detection" and element.get("type") == VIRTUAL:
-                dropped["virtual"] += 1
-            elif element.tag == "detection":
-                points.append((len(tracks) - 1, *_parse_detection(element, tracks[-1], path)))
-            n_links += element.tag == "link"
-            element.clear()  # so that a file of a million points fits in memory
-    except (ParseError, DefusedXmlException, UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"{path}: no readable XML ({str(error).rstrip('.')}), export the tracks again.") from error
+            continue
+        if tag == "track":
+            tracks.append(attributes.get("id", ""))
+        elif tag == "detection" and above[-1:] != ["track"]:
+            dropped["in no track"] += 1
+        elif tag == "detection" and attributes.get("type") == VIRTUAL:
+            dropped["virtual"] += 1
+        elif tag == "detection":
+            points.append((len(tracks) - 1, *_parse_detection(attributes, tracks[-1], path)))
+        elif above[-1:] == ["track"]:
+            raise InputError(
+                f"{path}: track {tracks[-1][:20]} holds an element '{tag[:20]}', expected detections; export the "
+                "tracks again."
+            )
+        n_links += tag == "link"
+        above.append(tag)
     linked = f"{path}: {n_links} links between tracks (splits and merges) are not followed."
-    return build_tracks(
-        pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "icy", dropped, warnings=[linked] if n_links else []
-    )
+    table = pd.DataFrame(points, columns=POINT_COLUMNS)
+    return build_tracks(table, tracks, path, "icy", dropped, warnings=[linked] if n_links else [])
 
 
-def _parse_detection(element, track: str, path) -> tuple[float, float, float, float]:
+def _parse_detection(attributes: dict[str, str], track: str, path) -> tuple[float, float, float, float]:
     """Return t, x, y, z of an element `detection`."""
     try:
-        return tuple(float(element.get(name, "nan" if name == "z" else "")) for name in "txyz")
+        return tuple(float(attributes.get(name, "nan" if name == "z" else "")) for name in "txyz")
     except ValueError as error:
-        held = " ".join(f'{name}="{element.get(name, "")[:20]}"' for name in "txyz")
+        held = " ".join(f'{name}="{attributes.get(name, "")[:20]}"' for name in "txyz")
         raise InputError(
             f"{path}: a detection of track {track[:20]} holds {held}, expected a number each; export the tracks again."
         ) from error

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.points import POINT_COLUMNS, build_tracks
+from main.tracks.reading.points import build_tracks
 from main.tracks.table import Tracks
 from main.utils.errors import InputError
 
 FIELDS = ("tracksCoordAmpCG", "seqOfEvents")
 COLUMNS_PER_FRAME = 8  # x, y, z, amplitude, and the standard deviation of each
 START, END = 1, 2  # second column of seqOfEvents
+MAX_FRAME = 2**31
 MAX_VARIABLE_BYTES = 2**29  # decompressed: 8 million points, and memory stays below 2 GiB
 HEADER_BYTES, TAG_BYTES, COMPRESSED = 128, 8, 15  # https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf
 CHUNK_BYTES = 2**20
@@ -57,28 +58,20 @@ def read_utrack(path) -> Tracks:
         If the file has no such variable, is too large, or a track has another layout; see also
         `main.tracks.table.validate`.
     """
-    compounds = _load_compounds(Path(path))
-    pieces, names, n_cuts, next_name = [], [], {START: 0, END: 0}, len(compounds) + 1
-    for place, compound in enumerate(compounds, 1):
-        coordinates, events = _check_compound(compound, place, path)
-        for kind in n_cuts:
-            n_cuts[kind] += int((np.isfinite(events[:, 3]) & (events[:, 1] == kind)).sum())
-        found = _cut_compound(coordinates, events)
-        for piece in found:
-            piece[:, 0] = len(names)
-            names.append(place if piece is found[0] else next_name)
-            next_name += piece is not found[0]
-            pieces.append(piece)
-    columns = [*POINT_COLUMNS, "amplitude", "dx", "dy", "dz", "da"]
-    points = pd.DataFrame(np.concatenate(pieces) if pieces else np.empty((0, len(columns))), columns=columns)
-    points["track"] = points["track"].astype(np.int64)
+    coordinates, events = _collect_matrices(_load_compounds(Path(path)), path)
+    points, n_cuts = _cut_at_events(*_place_rows(coordinates, events, path))
+    points = points.reset_index(drop=True)
+    first = ~points["piece"].duplicated()
+    names = points.loc[first, "compound"].to_numpy() + 1
+    others = np.flatnonzero(pd.Series(names).duplicated())
+    names[others] = len(coordinates) + 1 + np.arange(len(others))
     errors = points[["dx", "dy"]].where(lambda values: np.isfinite(values) & (values > 0))
     if errors.notna().any(axis=None):
         points["sigma"] = np.hypot(errors["dx"], errors["dy"]) / np.sqrt(2)
+    points["track"] = np.cumsum(first) - 1
     cut = f"{path}: tracks were cut at {n_cuts[START]} splits and {n_cuts[END]} merges."
-    return build_tracks(
-        points.drop(columns=["dx", "dy", "dz", "da"]), names, path, "u-track", warnings=[cut] * any(n_cuts.values())
-    )
+    points = points.drop(columns=["compound", "piece", "dx", "dy", "dz", "da"])
+    return build_tracks(points, names, path, "u-track", warnings=[cut] if any(n_cuts.values()) else [])
 
 
 def _load_compounds(path: Path) -> np.ndarray:
@@ -101,6 +94,8 @@ def _load_compounds(path: Path) -> np.ndarray:
             f"{path}: has {len(found)} structures with the fields {' and '.join(FIELDS)}, expected one, which u-track "
             f"calls tracksFinal; {WAY_OUT}."
         )
+    if not found[0].size:
+        raise InputError(f"{path}: tracksFinal holds no track; track again in u-track.")
     return found[0].reshape(-1)
 
 
@@ -130,50 +125,84 @@ def _refuse_large_variables(path: Path) -> None:
             file.seek(end)
 
 
-def _check_compound(compound, place: int, path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates (segments, frames, 8) and the events (E, 4) of one element of tracksFinal."""
-    whole = f"tracksFinal({place})"
-    coordinates, events = (compound[name] for name in FIELDS)
-    numeric = all(isinstance(array, np.ndarray) and array.dtype.kind in "fiu" for array in (coordinates, events))
-    if not numeric or coordinates.ndim != 2 or coordinates.shape[1] % COLUMNS_PER_FRAME:
-        raise InputError(
-            f"{path}: tracksCoordAmpCG of {whole} is no full matrix with {COLUMNS_PER_FRAME} columns per frame; "
-            f"{WAY_OUT}."
-        )
-    if events.ndim != 2 or events.shape[1] != 4 or not len(events) or not np.isfinite(events[:, :3]).all():
-        raise InputError(
-            f"{path}: seqOfEvents of {whole} does not hold frame, kind, segment and the segment it meets for every "
-            f"event; {WAY_OUT}."
-        )
-    if coordinates.shape[1] != COLUMNS_PER_FRAME * (np.ptp(events[:, 0]) + 1):
-        raise InputError(
-            f"{path}: tracksCoordAmpCG of {whole} has {coordinates.shape[1]} columns, expected {COLUMNS_PER_FRAME} for "
-            f"each frame from the first to the last of seqOfEvents; {WAY_OUT}."
-        )
-    shape = (len(coordinates), coordinates.shape[1] // COLUMNS_PER_FRAME, COLUMNS_PER_FRAME)
-    return coordinates.reshape(shape).astype(np.float64), events.astype(np.float64)
+def _collect_matrices(compounds, path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return tracksCoordAmpCG and seqOfEvents of every compound track, as matrices of numbers of the right width."""
+    matrices = [[compound[name] for compound in compounds] for name in FIELDS]
+    for name, width, found in zip(FIELDS, (COLUMNS_PER_FRAME, 4), matrices, strict=True):
+        for place, matrix in enumerate(found, 1):
+            full = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "fiu" and matrix.ndim == 2 and len(matrix)
+            if not full or matrix.shape[1] == 0 or matrix.shape[1] % width or (width == 4 and matrix.shape[1] != width):
+                raise InputError(
+                    f"{path}: {name} of tracksFinal({place}) is no full matrix with {width} columns"
+                    f"{' per frame' if width == COLUMNS_PER_FRAME else ''}; {WAY_OUT}."
+                )
+    return tuple(matrices)
 
 
-def _cut_compound(coordinates: np.ndarray, events: np.ndarray) -> list[np.ndarray]:
-    """Cut a compound track into tracks without branches.
+def _place_rows(coordinates, events, path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make one row for each point and one for each event, of all compound tracks.
 
-    A segment is cut at the frame where another one leaves it (split) or enters it (merge): the points from this frame
-    on are a new track.
+    Parameters
+    ----------
+    coordinates, events : list of numpy.ndarray
+        tracksCoordAmpCG and seqOfEvents of each compound track.
+    path : path
+        File, for errors.
 
     Returns
     -------
-    list of numpy.ndarray, shape (n, 10), float64
-        0 (the place of the track), frame, x, y, z, amplitude, dx, dy, dz, da of the points of each track.
+    points : pandas.DataFrame
+        compound, segment (both count from 0 over the file), frame, x, y, z, amplitude, dx, dy, dz, da.
+    events : pandas.DataFrame
+        kind, segment (that another one meets there, NaN for none), frame.
     """
-    first_frame = events[:, 0].min()
-    joined = events[np.isfinite(events[:, 3])]
-    pieces = []
-    for segment, rows in enumerate(coordinates, 1):
-        seen = np.flatnonzero(~np.isnan(rows[:, :2]).all(axis=1))
-        if not seen.size:
-            continue
-        frames = first_frame + seen
-        points = np.column_stack([np.zeros(len(seen)), frames, rows[seen]])
-        cuts = np.unique(joined[joined[:, 3] == segment, 0])
-        pieces += [piece for piece in np.split(points, np.searchsorted(frames, cuts)) if len(piece)]
-    return pieces
+    n_events = np.array([len(matrix) for matrix in events])
+    n_segments = np.array([len(matrix) for matrix in coordinates])
+    n_frames = np.array([matrix.shape[1] // COLUMNS_PER_FRAME for matrix in coordinates])
+    compound = np.repeat(np.arange(len(events)), n_events)
+    frame, kind, _, met = np.concatenate(events).astype(np.float64).T
+    starts = np.cumsum(n_events) - n_events
+    first, last = np.minimum.reduceat(frame, starts), np.maximum.reduceat(frame, starts)
+    wrong = ~(np.abs(frame) < MAX_FRAME) | (frame != np.round(frame)) | ((met < 1) | (met > n_segments[compound]))
+    if wrong.any() or (last - first + 1 != n_frames).any():
+        place = compound[wrong][0] if wrong.any() else np.argmax(last - first + 1 != n_frames)
+        raise InputError(
+            f"{path}: seqOfEvents of tracksFinal({place + 1}) does not fit its tracksCoordAmpCG, expected frames from "
+            f"the first to the last one and numbers of segments; {WAY_OUT}."
+        )
+    first_segment = np.cumsum(n_segments) - n_segments
+    compound_of_segment = np.repeat(np.arange(len(coordinates)), n_segments)
+    length = n_frames[compound_of_segment]  # rows of each segment
+    segment = np.repeat(np.arange(len(length)), length)
+    place = np.arange(len(segment)) - np.repeat(np.cumsum(length) - length, length)
+    rows = np.concatenate([matrix.reshape(-1, COLUMNS_PER_FRAME) for matrix in coordinates]).astype(np.float64)
+    points = pd.DataFrame(rows, columns=["x", "y", "z", "amplitude", "dx", "dy", "dz", "da"])
+    points.insert(0, "frame", first[compound_of_segment[segment]].astype(np.int64) + place)
+    points.insert(0, "segment", segment)
+    points.insert(0, "compound", compound_of_segment[segment])
+    met = met - 1 + first_segment[compound]
+    return points, pd.DataFrame({"kind": kind, "segment": met, "frame": frame})
+
+
+def _cut_at_events(points: pd.DataFrame, events: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, int]]:
+    """Cut segments at the frame where another one leaves (split) or enters (merge): from there on they are a new track.
+
+    Parameters
+    ----------
+    points, events : pandas.DataFrame
+        As returned by `_place_rows`.
+
+    Returns
+    -------
+    points : pandas.DataFrame
+        Those with a position, and a column piece, a number that only points of the same track share.
+    n_cuts : dict of int -> int
+        START or END -> number of events of this kind that are splits or merges.
+    """
+    points = points[points[["x", "y"]].notna().any(axis=1)]
+    met = events[events["segment"].notna()]
+    cuts = np.unique(met["segment"].astype(np.int64) * 2 * MAX_FRAME + met["frame"].astype(np.int64))
+    # As many cuts lie at or before a point, in its segment or an earlier one, as there are before its piece.
+    before = np.searchsorted(cuts, points["segment"] * 2 * MAX_FRAME + points["frame"], side="right")
+    points = points.assign(piece=points["segment"] + before)
+    return points, {kind: int((met["kind"] == kind).sum()) for kind in (START, END)}

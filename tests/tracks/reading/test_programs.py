@@ -199,7 +199,7 @@ DAMAGE = {  # case -> program, text, what it becomes, message
     "no detection": ("icy", 't="1"', 't="?"', 'a detection of track 0 holds t="\\?"'),
     "other element": ("icy", "<detection", "<detectiom", "holds an element 'detectiom'"),
     "cut off": ("icy", "</trackgroup>", "", "no readable XML"),
-    "entity": ("icy", "?>\n<root>", '?>\n<!DOCTYPE r [<!ENTITY a "b">]>\n<root>', "no readable XML"),
+    "entity": ("icy", "?>\n<root>", '?>\n<!DOCTYPE r [<!ENTITY a "b">]>\n<root>', "document type"),
     "no row": ("mosaic-report", "2 0.500000", "2 0.5x0000", "line .* expected the numbers frame x y"),
     "a value is lost": ("mosaic-report", " 48.2 9.4\n2", " 48.2\n2", "line .* expected 10 numbers"),
     "a head is lost": ("mosaic-report", "%% Trajectory 2", "%% Tra", "is no point of a trajectory"),
@@ -228,23 +228,27 @@ def test_matlab_files_of_another_layout_are_refused(tracks, tmp_path):
 
     path = tmp_path / "a.mat"
     whole = utrack([([{1: (1.0, 1.0, 0.1), 2: (1.0, 1.0, 0.1)}], [[1, 1, 1, np.nan], [2, 2, 1, np.nan]])])
-    cases = {"has 0 structures": {"tracks": np.zeros((3, 4))}}
     for message, field, value in (
         ("no full matrix with 8 columns", "tracksCoordAmpCG", np.zeros((1, 15))),
         ("no full matrix with 8 columns", "tracksCoordAmpCG", "text"),
-        ("has 24 columns, expected 8 for each frame", "tracksCoordAmpCG", np.zeros((1, 24))),
-        ("seqOfEvents of tracksFinal\\(1\\) does not hold", "seqOfEvents", np.zeros((0, 0))),
+        ("tracksFinal\\(1\\) does not fit", "tracksCoordAmpCG", np.zeros((1, 24))),
+        ("tracksFinal\\(1\\) does not fit", "seqOfEvents", np.array([[1, 1, 1, 7], [2, 2, 1, np.nan]])),
+        ("tracksFinal\\(1\\) does not fit", "seqOfEvents", np.array([[1, 1, 1, np.nan], [np.nan, 2, 1, np.nan]])),
+        ("seqOfEvents of tracksFinal\\(1\\) is no full matrix with 4 columns", "seqOfEvents", np.zeros((0, 0))),
         ("holds no track with points", "tracksCoordAmpCG", np.full((1, 16), np.nan)),
     ):
         broken = whole["tracksFinal"].copy()
         broken[field][0, 0] = value
-        cases[message] = {"tracksFinal": broken}
-        savemat(path, cases[message])
+        savemat(path, {"tracksFinal": broken})
         with pytest.raises(InputError, match=message):
             read_tracks(path)
-    savemat(path, cases["has 0 structures"])
-    with pytest.raises(InputError, match="has 0 structures.*'-v7'"):
-        read_tracks(path)
+    for message, held in (
+        ("has 0 structures.*'-v7'", {"tracks": np.zeros((3, 4))}),
+        ("holds no track", {"tracksFinal": whole["tracksFinal"][:0]}),
+    ):
+        savemat(path, held)
+        with pytest.raises(InputError, match=message):
+            read_tracks(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n")
     with pytest.raises(InputError, match="MATLAB file of version 7.3.*-v7"):
         read_tracks(path)
