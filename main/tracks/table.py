@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from main.tracks.options import FRAME_INTERVALS_S, PIXEL_SIZES_UM
 from main.utils.errors import InputError
 
 COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
@@ -216,7 +217,7 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
     ------
     InputError
         If a pixel size is given for a file that declares a physical unit, or a frame interval that differs from the
-        one it declares.
+        one it declares, or the file declares a value that no microscope has.
     """
     units, warnings = tracks.units, list(tracks.warnings)
     if pixel_size is not None:
@@ -234,6 +235,15 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
                 "leave the option out, or correct the file."
             )
         units = replace(units, frame_interval_s=frame_interval)
+    for name, value, (low, high), unit in (
+        ("pixel size", units.um_per_unit, PIXEL_SIZES_UM, "um"),
+        ("frame interval", units.frame_interval_s, FRAME_INTERVALS_S, "s"),
+    ):
+        if value is not None and not low <= value <= high:
+            raise InputError(
+                f"{tracks.path}: declares a {name} of {value:g} {unit}, expected {low:g} to {high:g} {unit}; correct "
+                "the file, or export the tracks in pixels and frames."
+            )
     return replace(tracks, units=units, warnings=warnings)
 
 

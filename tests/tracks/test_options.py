@@ -1,9 +1,18 @@
-"""Options through the Python interface: types and ranges, in one sentence each."""
+"""Options: types and ranges, in one sentence each; inside the ranges, tables are finite."""
+
+import re
+from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from helpers import walk
 
+from main.tracks.analysis import analyse
 from main.tracks.options import FRAME_INTERVALS_S, LOCALIZATION_ERRORS, PIXEL_SIZES_UM, InferenceOptions
+from main.tracks.results.tables import RADIUS
+from main.tracks.table import Tracks, Units, with_units
 from main.utils.errors import InputError
 
 NUMBERS = ("pixel_size", "frame_interval", "localization_error", "exposure")
@@ -45,3 +54,36 @@ def test_the_ends_of_the_ranges_are_allowed():
 def test_a_choice_or_a_type_that_is_wrong_is_named(wrong):
     with pytest.raises(InputError, match=f"^-?-?{next(iter(wrong)).replace('_', '.')} is "):
         InferenceOptions(**wrong)
+
+
+@pytest.mark.parametrize(("pixel_size", "frame_interval"), list(product(PIXEL_SIZES_UM, FRAME_INTERVALS_S)))
+@pytest.mark.parametrize("error", [None, 0, *LOCALIZATION_ERRORS])
+def test_tables_are_finite_at_the_ends_of_the_ranges(pixel_size, frame_interval, error):
+    rng = np.random.default_rng(0)
+    still = walk(rng, 40, track=1).assign(x=5.0, y=5.0)
+    table = pd.concat([walk(rng, 40), still, walk(rng, 30, track=2, step=1e-3), walk(rng, 3, track=3)])
+    units = {"pixel_size_um": pixel_size, "frame_interval_s": frame_interval}
+    results = analyse(table, **units, localization_error=error, exposure=1, weights="fast")
+    for rows in (results.points, results.segments, results.tracks):
+        empty = rows.select_dtypes("number").isna().any()
+        assert not np.isinf(rows.select_dtypes("number").to_numpy(dtype=float)).any()
+        assert set(empty.index[empty]) <= {"p_change_start", "change_width", *RADIUS, "localization_error"}
+
+
+@pytest.mark.parametrize("seconds", [1e-300, 1e9])
+def test_units_that_a_file_declares_have_the_same_ranges(seconds):
+    tracks = Tracks(walk(np.random.default_rng(0), 9), Units("um", 1.0, seconds), Path("a.xml"), "trackmate-xml")
+    with pytest.raises(
+        InputError, match=f"^a.xml: declares a frame interval of {seconds:g} s, expected 1e-09 to 1e.06"
+    ):
+        with_units(tracks, None, None)
+
+
+@pytest.mark.parametrize(("column", "value"), [("k", np.nan), ("k_hi", np.inf), ("msd_1", -np.inf)])
+def test_what_is_not_finite_is_named(column, value):
+    table = walk(np.random.default_rng(0), 40, track=7)
+    results = analyse(table, weights="fast")
+    results.check_finite("a.csv")
+    results.segments[column] = value
+    with pytest.raises(InputError, match=f"^a.csv: {column} of track 7 is {value}, expected a finite number"):
+        results.check_finite("a.csv")
