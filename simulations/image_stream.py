@@ -163,6 +163,11 @@ class ImageStream(ResumableBatches):
 
 
 def list_parameters(molecules: Molecules) -> dict[str, torch.Tensor]:
-    """Return the tensors of the parameters by name, and the excess noise."""
+    """Return all parameters by name as tensors, the camera as its excess noise."""
     values = {name: value for name, value in vars(molecules).items() if torch.is_tensor(value)}
-    return values | {"excess": torch.full_like(molecules.d, 2.0 if molecules.camera == "emccd" else 1.0)}
+    others = {
+        "pixel_size": molecules.pixel_size,
+        "frame_interval": molecules.frame_interval,
+        "excess": 2.0 if molecules.camera == "emccd" else 1.0,
+    }
+    return values | {name: torch.full_like(molecules.d, value) for name, value in others.items()}

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields
 
 import torch
 
-N_ITERATIONS = 12  # of damped Fisher scoring; more do not change the errors of spots of 50 photons or more
+N_ITERATIONS = 10  # of damped Fisher scoring; more do not change the errors of spots of 50 photons or more
 FIRST_WIDTH_PX = 1.2
 WIDTH_RANGE_PX = (0.4, 6.0)
 MIN_VARIANCE = 1e-2  # photons^2 of a pixel; keeps the weight of pixels without light and read noise finite
 EDGE_PX = 1.5  # of a window; a spot as near to it is not trusted
 MIN_SIGNIFICANCE = 3.0  # photons over their error of a trusted spot
 FIRST_DAMPING = 1e-2
+SPOTS_AT_ONCE = {"cpu": 128, "cuda": 2**16}  # so that they stay in the fast memory
 N_PARAMETERS = 5  # x, y, width, photons, background
 
 
@@ -80,9 +81,17 @@ def fit_spots(photons: torch.Tensor, read_variance, excess=1.0) -> SpotFit:
 
     Source: Smith et al., Nature Methods 7 (2010) 373; Huang et al., Nature Methods 10 (2013) 653 (read noise).
     """
+    n, like = len(photons), {"dtype": photons.dtype, "device": photons.device}
+    excess = torch.as_tensor(excess, **like).expand(n)
+    extra = torch.as_tensor(read_variance, **like).expand(n) / excess + MIN_VARIANCE
+    parts = (part.split(SPOTS_AT_ONCE[photons.device.type]) for part in (photons, extra, excess))
+    fits = [_fit(*part) for part in zip(*parts, strict=True)]
+    return SpotFit(*(torch.cat(values) for values in zip(*fits, strict=True)))
+
+
+def _fit(photons: torch.Tensor, extra: torch.Tensor, excess: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Fit some of the windows; returns the fields of `SpotFit`. `extra` is added to the mean, photons (N,)."""
     n, size, _ = photons.shape
-    excess = torch.as_tensor(excess, dtype=photons.dtype, device=photons.device).expand(n)
-    extra = torch.as_tensor(read_variance, dtype=photons.dtype, device=photons.device).expand(n) / excess + MIN_VARIANCE
     theta = guess_spots(photons)
     damping = torch.full((n,), FIRST_DAMPING, dtype=photons.dtype, device=photons.device)
     model = SpotModel(theta, size)
@@ -102,7 +111,7 @@ def fit_spots(photons: torch.Tensor, read_variance, excess=1.0) -> SpotFit:
     information, _ = _score(model, photons, extra)
     errors = torch.linalg.inv(information + 1e-9 * torch.eye(N_PARAMETERS, device=photons.device))
     errors = (errors.diagonal(dim1=1, dim2=2).clamp(min=1e-12) * excess[:, None]).sqrt()
-    return SpotFit(*theta.unbind(1), *errors.unbind(1), *_measure_shape(model, photons, extra, excess))
+    return *theta.unbind(1), *errors.unbind(1), *_measure_shape(model, photons, extra, excess)
 
 
 class SpotModel:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from main.models.heads import HEAD_SIZES, INTERVAL_HEADS
+from main.models.images.networks import build_image_network
 from main.models.tracks.network import TrackNet, build_track_network
 
-BUILDERS = {"tracks": build_track_network}  # one for each family of networks
+BUILDERS = {"tracks": build_track_network, "images": build_image_network}  # one for each family of networks
 FORMER_NAMES = {"conv_lstm": "conv_bilstm"}  # bodies of weights made before version 0.2, accepted until 0.3
 
 __all__ = ["HEAD_SIZES", "INTERVAL_HEADS", "TrackNet", "build", "present_name"]

@@ -1,0 +1,1 @@
+"""Networks that read the diffusion coefficient from image sequences."""
