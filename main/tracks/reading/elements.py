@@ -91,6 +91,37 @@ def iterate_elements(path) -> Iterator[tuple[str, str, dict[str, str]]]:
         raise InputError(f"{path}: its encoding cannot be read ({error}), save the XML as UTF-8.") from error
 
 
+def check_children(elements, expected: dict[str, str], path) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Give elements as `iterate_elements` does, and refuse one that stands where no reader would find it.
+
+    Parameters
+    ----------
+    elements : iterator
+        As `iterate_elements` gives them.
+    expected : dict of str -> str
+        Tag -> the only tag that an element in it may have.
+    path : str or Path
+        File, for the error.
+
+    Raises
+    ------
+    InputError
+        If an element has another tag.
+    """
+    above = [None]
+    for event, tag, attributes in elements:
+        if event == "start":
+            if expected.get(above[-1], tag) != tag:
+                raise InputError(
+                    f"{path}: an element '{above[-1]}' holds '{tag[:20]}', expected '{expected[above[-1]]}'; export the "
+                    "tracks again."
+                )
+            above.append(tag)
+        else:
+            above.pop()
+        yield event, tag, attributes
+
+
 class RowBuffer:
     """Rows of text, collected one by one, which become columns of numbers in little memory.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.elements import RowBuffer, iterate_elements
+from main.tracks.reading.elements import RowBuffer, check_children, iterate_elements
 from main.tracks.reading.error_columns import take_localization_errors
 from main.tracks.reading.trackmate_session import read_session
 from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
@@ -35,6 +35,15 @@ SECONDS_PER_UNIT = {  # by TrackMate's word for a time unit
     "us": 1e-6,
     "µs": 1e-6,
     "min": 60.0,
+}
+CHILDREN = {  # tag in TrackMate's XML files -> tag of every element in it
+    "Tracks": "particle",
+    "particle": "detection",
+    "AllSpots": "SpotsInFrame",
+    "SpotsInFrame": "Spot",
+    "AllTracks": "Track",
+    "Track": "Edge",
+    "FilteredTracks": "TrackID",
 }
 UNLINKED = ("", "none", "nan", "null")  # track_id of a spot in no track, in lower case
 
@@ -190,7 +199,7 @@ def read_trackmate_xml(path) -> Tracks:
         If the XML is broken or of another kind, see also `main.tracks.reading.elements` and
         `main.tracks.table.validate`.
     """
-    elements = iterate_elements(path)
+    elements = check_children(iterate_elements(path), CHILDREN, path)
     _, root, declared = next(elements)
     if root == "TrackMate":
         return read_session(path, elements, lambda *units: _parse_xml_units(*units, path))
@@ -206,8 +215,7 @@ def read_trackmate_xml(path) -> Tracks:
     warnings = _warn_of_counts(declared.get("nTracks"), n_spots, path) + warn_of_depth(raw["z"], path)
     units = (("spaceUnits", "pixel"), ("timeUnits", ""), ("frameInterval", "nan"))
     units = _parse_xml_units(*(declared.get(name, other) for name, other in units), path)
-    dropped = {"in no track": n_rows - len(raw)} if n_rows > len(raw) else {}
-    return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings, n_rows=n_rows)
+    return Tracks(table, units, Path(path), "trackmate-xml", {}, warnings, n_rows=n_rows)
 
 
 def _parse_simple_tracks(elements) -> tuple[pd.DataFrame, int, list[tuple[str | None, int]]]:
@@ -216,24 +224,22 @@ def _parse_simple_tracks(elements) -> tuple[pd.DataFrame, int, list[tuple[str | 
     Returns
     -------
     raw : pandas.DataFrame
-        particle (its place in the file, from 0), t, x, y, z of the detections in particles.
+        particle (its place in the file, from 0), t, x, y, z of the detections.
     n_rows : int
         Number of all detections.
     n_spots : list of (str or None, int)
         Declared number of detections of each particle, and the number that it holds.
     """
-    rows, n_rows, n_spots, inside = RowBuffer(["particle", "t", "x", "y", "z"]), 0, [], False
+    rows, n_rows, n_spots = RowBuffer(["particle", "t", "x", "y", "z"]), 0, []
     for event, tag, attributes in elements:
-        if tag == "particle":
-            inside = event == "start"
-            if inside:
-                n_spots.append((attributes.get("nSpots"), 0))
-        elif tag == "detection" and event == "start":
-            n_rows += 1
-            if inside:
-                declared, held = n_spots[-1]
-                n_spots[-1] = (declared, held + 1)
-                rows.append((len(n_spots) - 1, *map(attributes.get, ("t", "x", "y", "z"))))
+        if event == "end":
+            n_rows += tag == "detection"
+        elif tag == "particle":
+            n_spots.append((attributes.get("nSpots"), 0))
+        elif tag == "detection":
+            declared, held = n_spots[-1]
+            n_spots[-1] = (declared, held + 1)
+            rows.append((len(n_spots) - 1, *map(attributes.get, ("t", "x", "y", "z"))))
     return rows.make_table(), n_rows, n_spots
 
 

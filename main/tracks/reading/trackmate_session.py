@@ -38,7 +38,7 @@ def read_session(path, elements, find_units) -> Tracks:
         If there are no tracks, an edge joins a spot that is not in the file, or a spot is in two tracks, see also
         `main.tracks.table.validate`.
     """
-    model, image, spots, edges, kept, n_rows = parse_session(elements)
+    model, image, spots, edges, kept, n_rows, declared = parse_session(elements)
     if not len(edges):
         raise InputError(f"{path}: holds no track, expected edges between spots; link the spots in TrackMate first.")
     if kept is not None:
@@ -51,7 +51,8 @@ def read_session(path, elements, find_units) -> Tracks:
     frame = pd.to_numeric(spots["FRAME"], errors="coerce").to_numpy()
     swap = frame[source] > frame[target]
     source, target = np.where(swap, target, source), np.where(swap, source, target)
-    source, target, named = np.unique([source, target, named], axis=1)  # an edge that stands twice joins once
+    joined = pd.DataFrame({"source": source, "target": target, "track": named}).drop_duplicates()
+    source, target, named = (joined[name].to_numpy() for name in joined)
     check_edges(source, target, named, path)
     linked, track = cut_branches(source, target, named, frame)
     n_left = len(spots) - len(linked)
@@ -59,6 +60,8 @@ def read_session(path, elements, find_units) -> Tracks:
     raw = spots.iloc[linked].assign(track_id=track)
     table = validate(raw[[*COLUMNS.values()]], path, COLUMNS)
     warnings = []
+    if declared not in (None, str(n_rows)):
+        warnings.append(f"{path}: declares {declared} spots and holds {n_rows}.")
     splits, merges = (int((np.unique(ends, return_counts=True)[1] > 1).sum()) for ends in (source, target))
     if splits or merges:
         warnings.append(f"{path}: tracks were cut at {splits} splits and {merges} merges.")
@@ -81,8 +84,10 @@ def parse_session(elements):
         track_id of the tracks that passed TrackMate's filters; None if the file has no such list.
     n_rows : int
         Number of spots in the file.
+    declared : str or None
+        Number of spots that the file declares.
     """
-    model, image, kept, track, frame, n_rows = {}, {}, None, None, None, 0
+    model, image, kept, track, frame, n_rows, declared = {}, {}, None, None, None, 0, None
     names = ("ID", "FRAME", "POSITION_X", "POSITION_Y", "POSITION_Z")
     spots, edges = RowBuffer(names), RowBuffer(["track_id", "source", "target"])
     for event, tag, attributes in elements:
@@ -92,6 +97,8 @@ def parse_session(elements):
             model = attributes
         elif tag == "ImageData":
             image = attributes
+        elif tag == "AllSpots":
+            declared = attributes.get("nspots")
         elif tag == "SpotsInFrame":
             frame = attributes.get("frame")
         elif tag == "Spot":
@@ -104,7 +111,7 @@ def parse_session(elements):
             kept = set()
         elif tag == "TrackID" and kept is not None:
             kept.add(attributes.get("TRACK_ID"))
-    return model, image, spots.make_table(), edges.make_table(), kept, n_rows
+    return model, image, spots.make_table(), edges.make_table(), kept, n_rows, declared
 
 
 def find_spots(spots, ids, path) -> np.ndarray:
@@ -148,8 +155,8 @@ def check_edges(source, target, track, path) -> None:
     """Raise InputError if an edge joins a spot with itself, or edges of two tracks share a spot."""
     if (source == target).any():
         raise InputError(f"{path}: an edge joins a spot with itself; save the session again.")
-    pairs = np.unique([np.concatenate([source, target]), np.concatenate([track, track])], axis=1)
-    if (np.diff(pairs[0]) == 0).any():
+    pairs = pd.DataFrame({"spot": np.concatenate([source, target]), "track": np.tile(track, 2)}).drop_duplicates()
+    if pairs["spot"].duplicated().any():
         raise InputError(f"{path}: a spot belongs to two tracks, expected one; save the session again.")
 
 
