@@ -77,7 +77,8 @@ def find_in_track(xy: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndar
     while place < len(borders):
         before = borders[place] - 1
         near = max(CLOSE * usual, CLOSE_SHARE * size[before])
-        ends = [b for b in borders[place + 1 :] if b - borders[place] <= LONGEST_GAP]
+        ends = borders[place + 1 : place + 1 + LONGEST_GAP]  # all that can be near enough
+        ends = ends[ends - borders[place] <= LONGEST_GAP]
         back = next((b for b in ends if np.hypot(*(xy[b] - xy[before])) <= near), None)
         if back is not None:
             wrong[before + 1 : back] = True

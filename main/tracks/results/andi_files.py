@@ -19,24 +19,16 @@ def find_andi_path(path: Path) -> Path:
     return Path("track_2", f"exp_{exp}", f"fov_{fov}.txt")
 
 
-def format_andi_line(track: int, segments) -> str:
-    """Format one track as `idx,K1,alpha1,state1,CP1,K2,...,T`.
-
-    Parameters
-    ----------
-    track : int
-    segments : iterable of (float, float, int, int)
-        K in px^2/frame^alpha, alpha, state, and the end (exclusive) in frames from the first frame of the track.
-    """
-    return ",".join([str(int(track)), *(f"{k:.8g},{a:.6g},{int(state)},{int(end)}" for k, a, state, end in segments)])
+def format_segment(k: float, alpha: float, state: int, end: int) -> str:
+    """Format a segment as `K,alpha,state,end`: K in px^2/frame^alpha, end (exclusive) from the first frame of its track."""
+    return f"{k:.8g},{alpha:.6g},{int(state)},{int(end)}"
 
 
 def format_andi_tracks(tracks: Tracks, results: Results) -> str:
-    """Format every track as one line of the challenge's file.
+    """Format every track as one line of the challenge's file, `idx,K1,alpha1,state1,CP1,K2,...,T`.
 
-    A track without segments gets one segment with its classical D (or a quarter of its mean squared step, where D is
-    unknown or negative), alpha 1 and state free. K is in the length unit of the file (px in the challenge) and frames,
-    whatever the units of the tables.
+    A track without segments gets one segment with the K of `estimate_short_track_ks`, alpha 1 and state free. K is in
+    the length unit of the file (px in the challenge) and frames, whatever the units of the tables.
 
     Parameters
     ----------
@@ -44,43 +36,46 @@ def format_andi_tracks(tracks: Tracks, results: Results) -> str:
     results : Results
         Tables of these tracks.
     """
-    table = tracks.table
-    frames = table.groupby("track_id")["frame"].agg(["first", "last"])
-    segments = dict(list(results.segments.groupby("track_id")))
-    classical = results.tracks.set_index("track_id")["d_cve"] / tracks.units.convert_d(1.0)
+    track, frame = tracks.table["track_id"].to_numpy(), tracks.table["frame"].to_numpy()
+    start = np.flatnonzero(np.diff(track, prepend=track[:1] - 1))
+    ids, first, length = track[start], frame[start], frame[np.append(start[1:], len(track)) - 1] - frame[start] + 1
+    short_k = estimate_short_track_ks(tracks, results.tracks)
+    rows = results.segments
+    of_track = np.searchsorted(ids, rows["track_id"].to_numpy())
+    end = np.append(rows["frame_start"].to_numpy()[1:], 0) - first[of_track]
+    last = np.diff(of_track, append=len(ids)) != 0
+    end[last] = length[of_track[last]]
+    k = rows["msd_1"] / tracks.units.msd_1(1.0)
+    texts = list(map(format_segment, k.tolist(), rows["alpha"].tolist(), rows["state"].tolist(), end.tolist()))
+    edges = np.searchsorted(of_track, np.arange(len(ids) + 1)).tolist()
     lines = []
-    for track, first, last in frames.itertuples():
-        if track in segments:
-            rows = segments[track]
-            ends = np.append(rows["frame_start"].to_numpy()[1:], last + 1) - first
-            k = rows["msd_1"] / tracks.units.msd_1(1.0)
-            values = zip(k, rows["alpha"], rows["state"], ends, strict=True)
-        else:
-            k = estimate_short_track_k(table[table["track_id"] == track], classical[track])
-            values = [(k, 1.0, FREE, last + 1 - first)]
-        lines.append(format_andi_line(track, values))
+    for i, (name, k, n_frames) in enumerate(zip(ids.tolist(), short_k.tolist(), length.tolist(), strict=True)):
+        of_line = texts[edges[i] : edges[i + 1]] or [format_segment(k, 1.0, FREE, n_frames)]
+        lines.append(",".join([str(name), *of_line]))
     return "\n".join(lines) + "\n"
 
 
-def estimate_short_track_k(track: pd.DataFrame, d_cve: float) -> float:
-    """Estimate K of a track too short for the networks: the classical D if positive, else mean squared step / 4.
+def estimate_short_track_ks(tracks: Tracks, rows: pd.DataFrame) -> np.ndarray:
+    """Estimate K of tracks too short for the networks: the classical D if positive, else mean squared step / 4.
 
     Parameters
     ----------
-    track : pandas.DataFrame
-        Columns frame, x, y.
-    d_cve : float
-        Classical D of the track in (unit of x)^2/frame, NaN if unknown.
+    tracks : Tracks
+    rows : pandas.DataFrame
+        Table of these tracks, with the column d_cve.
 
     Returns
     -------
-    float
+    numpy.ndarray, shape (N,)
         (Unit of x)^2/frame; 0 for a track of one point.
     """
-    if d_cve > 0:
-        return float(d_cve)
-    steps = np.diff(track[["x", "y"]].to_numpy(), axis=0) / np.sqrt(np.diff(track["frame"]))[:, None]
-    return float((steps**2).sum(axis=1).mean() / 4) if len(steps) else 0.0
+    track, gap = tracks.table["track_id"].to_numpy(), np.diff(tracks.table["frame"].to_numpy())
+    within, number = np.diff(track) == 0, np.searchsorted(rows["track_id"].to_numpy(), track[1:])
+    square = (np.diff(tracks.table[["x", "y"]].to_numpy(), axis=0) ** 2).sum(axis=1)[within] / gap[within]
+    n_steps = np.bincount(number[within], minlength=len(rows))
+    mean = np.bincount(number[within], square, minlength=len(rows)) / np.maximum(n_steps, 1)
+    d_cve = (rows["d_cve"] / tracks.units.convert_d(1.0)).to_numpy()
+    return np.where(d_cve > 0, d_cve, mean / 4)
 
 
 def read_labels(path) -> dict[int, list[Segment]]:
@@ -116,8 +111,8 @@ def write_submission(folder, table: pd.DataFrame, segments) -> None:
     """
     lines = {}
     for exp, fov, track, of_track in zip(table["exp"], table["fov"], table["traj_idx"], segments, strict=True):
-        values = ((s.k, s.alpha, s.state, s.end) for s in of_track)
-        lines.setdefault((exp, fov), []).append(format_andi_line(track, values))
+        texts = [format_segment(s.k, s.alpha, s.state, s.end) for s in of_track]
+        lines.setdefault((exp, fov), []).append(",".join([str(int(track)), *texts]))
     for (exp, fov), rows in lines.items():
         path = Path(folder) / "track_2" / f"exp_{exp}" / f"fov_{fov}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,10 @@ import pandas as pd
 import pytest
 from helpers import run, walk
 
+from main.tracks.results.andi_files import estimate_short_track_ks
+from main.tracks.table import Tracks, Units
+from main.utils.estimators import cve_by_track
+
 
 def test_andi_lines_are_read_by_the_official_scorer(tmp_path, weights):
     from andi_datasets.utils_challenge import load_file_to_df, run_single_task
@@ -43,3 +47,18 @@ def test_andi_files_are_in_pixels_and_frames_whatever_the_units(tmp_path, weight
     px, um = ((tmp_path / out / "track_2/exp_0/fov_0.txt").read_text().splitlines() for out in ("px", "um"))
     for a, b in zip(px, um, strict=True):
         assert np.allclose([float(v) for v in a.split(",")], [float(v) for v in b.split(",")], rtol=1e-6)
+
+
+def test_k_of_short_tracks_is_the_classical_d_or_a_quarter_of_the_mean_squared_step():
+    """300 tracks of 1 to 5 points with gaps, each computed alone."""
+    rng = np.random.default_rng(12)
+    table = pd.concat([walk(rng, n, track=3 * i) for i, n in enumerate(rng.integers(1, 6, 300))], ignore_index=True)
+    table["frame"] += np.cumsum(rng.integers(0, 2, len(table)))
+    d_cve = cve_by_track(table)
+    tracks = Tracks(table, Units("px", 0.1, 0.5), "", "")
+    rows = pd.DataFrame({"track_id": d_cve.index, "d_cve": tracks.units.convert_d(d_cve.to_numpy())})
+    expected = []
+    for d, (_, track) in zip(d_cve, table.groupby("track_id"), strict=True):
+        steps = track[["x", "y"]].diff().to_numpy()[1:] / np.sqrt(track["frame"].diff().to_numpy()[1:, None])
+        expected.append(d if d > 0 else (steps**2).sum(axis=1).mean() / 4 if len(steps) else 0)
+    assert np.allclose(estimate_short_track_ks(tracks, rows), expected) and (d_cve <= 0).sum() > 20
