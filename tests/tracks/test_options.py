@@ -73,9 +73,8 @@ def test_tables_are_finite_at_the_ends_of_the_ranges(pixel_size, frame_interval,
 @pytest.mark.parametrize("seconds", [1e-300, 1e9])
 def test_units_that_a_file_declares_have_the_same_ranges(seconds):
     tracks = Tracks(walk(np.random.default_rng(0), 9), Units("um", 1.0, seconds), Path("a.xml"), "trackmate-xml")
-    with pytest.raises(
-        InputError, match=f"^a.xml: declares a frame interval of {seconds:g} s, expected 1e-09 to 1e.06"
-    ):
+    message = f"a.xml: declares a frame interval of {seconds:g} s, expected 1e-09 to 1e+06 s"
+    with pytest.raises(InputError, match=re.escape(message)):
         with_units(tracks, None, None)
 
 
