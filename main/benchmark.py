@@ -2,7 +2,7 @@
 
 python main/benchmark.py --weights default fast --seed 71001 --fovs 10 --out runs/development
 python main/benchmark.py --weights fast --published --fovs 30 --out runs/published    (once per release)
-python main/benchmark.py --weights NAME --seed 71002 --out runs/tune --fit-penalty    (segmentation: fit, store)
+python main/benchmark.py --weights weights/mine --seed 71002 --out runs/tune --fit-penalty    (segmentation: fit, store)
 
 The tracks are made once, on first use. Videos (track 1 of the challenge) are skipped. The command prints its tables as
 Markdown and writes them to OUT/benchmark.md, the numbers to benchmark.json, figures to figures/, and the predicted
@@ -15,6 +15,10 @@ import argparse
 import sys
 
 from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, BenchmarkOptions, run
+from main.utils.config import check_number
+from main.utils.weights import weights_folder, writable_weights
+
+SEEDS, FIELDS = (0, 2**32 - 1), (1, 1000)  # smallest and largest
 
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> BenchmarkOptions:
@@ -75,7 +79,8 @@ def parse(arguments: list[str] | None = None, prog: str | None = None) -> Benchm
     parser.add_argument(
         "--fit-penalty",
         action="store_true",
-        help="first fit the options of the segmentation on these tracks, and store them in config.json of the weights",
+        help="first fit the options of the segmentation on these tracks, and store them in config.json of the weights, "
+        "which are then given by the path of their folder",
     )
     parser.add_argument(
         "--device",
@@ -88,9 +93,14 @@ def parse(arguments: list[str] | None = None, prog: str | None = None) -> Benchm
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Run the benchmark; a file or option that cannot be used gives one sentence and exit code 2."""
+    options = parse(arguments, prog)
     try:
-        run(parse(arguments, prog))
-    except (FileNotFoundError, ValueError) as error:
+        check_number("seed", options.seed, *SEEDS)
+        check_number("fovs", options.fovs, *FIELDS)
+        for name in options.weights:
+            writable_weights(name) if options.fit_penalty else weights_folder(name)
+        run(options)
+    except (OSError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,7 +1,9 @@
 """Calibrate 90 % intervals and state probabilities of one or more sets of weights; written to their config.json.
 
-python main/calibrate.py --weights fast default
-python main/calibrate.py --weights runs/mine --prior mine.json stationary      (for the range of your own microscope)
+python main/calibrate.py --weights weights/mine --prior mine.json stationary   (for the range of your own microscope)
+python main/calibrate.py --weights main/models/weights/fast main/models/weights/default
+
+Weights are given by the path of their folder; a name alone would mean those of the package, which stay as they are.
 
 Calibration needs tracks that nothing was trained on, and a decision on the kinds of tracks that count. Half of the
 weight is on stationary tracks, of 5 to 200 frames, at each alpha, length and noise over step alike; each of them counts
@@ -19,10 +21,12 @@ import sys
 import numpy as np
 
 from main.tracks.benchmark.fit_calibration import STATIONARY, Group, fit_calibration, simulate_labelled_tracks
-from main.utils.weights import load_weights, read_config, weights_folder, write_config
+from main.utils.config import check_number
+from main.utils.weights import load_weights, read_config, writable_weights, write_config
 from simulations.parameters import read_prior
 
 SEED = 20_251_121
+TRACKS = (10, 1_000_000)  # fewest and most of each kind; all of them are in memory
 HIDDEN_SHARE = 0.4  # of the tracks of a prior; their localisation error is hidden, as in training
 WEIGHTS = {"benchmark": 6, STATIONARY: 16}  # of kinds of tracks, where that of a prior is 1; 8 known and 8 hidden
 
@@ -35,9 +39,9 @@ def parse(arguments: list[str] | None = None, prog: str | None = None) -> argpar
     parser.add_argument(
         "--weights",
         nargs="+",
-        default=["default"],
-        metavar="NAME",
-        help="shipped names or folders of the weights to calibrate (default: default)",
+        required=True,
+        metavar="DIR",
+        help="folders of the weights to calibrate (required)",
     )
     parser.add_argument(
         "--prior",
@@ -62,14 +66,15 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Calibrate; a file or option that cannot be used gives one sentence and exit code 2."""
     args = parse(arguments, prog)
     try:
+        check_number("tracks", args.tracks, *TRACKS)
+        folders = [writable_weights(name) for name in args.weights]
         groups = [simulate_group(name, args.tracks, SEED + i) for i, name in enumerate(args.prior)]
-        for name in args.weights:
-            nets, config = load_weights(name)
+        for folder in folders:
+            nets, config = load_weights(folder)
             temperature = config.get("calibration", {}).get("temperature") if args.keep_temperature else None
             calibration = fit_calibration(nets, config, groups, temperature)
-            folder = weights_folder(name)
             write_config(folder, read_config(folder) | {"calibration": calibration})
-            print(f"{name}: {calibration}")
+            print(f"{folder}: {calibration}")
     except (OSError, ValueError) as error:
         print(f"calibrate: {error}", file=sys.stderr)
         return 2

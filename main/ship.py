@@ -1,7 +1,8 @@
 """Turn training runs into a set of weights that `infer.py` can load.
 
-    python main/ship.py --name default runs/k runs/alpha runs/state
-    python main/ship.py --name runs/mine/weights runs/mine
+    python main/ship.py --name mine runs/mine                                  (into weights/mine)
+    python main/ship.py --name weights/new runs/k runs/alpha runs/state
+    python main/infer.py TRACKS --weights weights/mine --out DIR
 
 The last step of each run is taken. `benchmark.py --fit-penalty` then fits the segmentation and `calibrate.py` the
 intervals. The card (README.md in the folder) is written by hand from what `benchmark.py` prints.
@@ -10,21 +11,19 @@ intervals. The card (README.md in the folder) is written by hand from what `benc
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import torch
 
 from main.models import build
-from main.utils.weights import WEIGHTS_DIR, read_config, save_weights, weights_folder
-from simulations.brownian import FRAMES as BROWNIAN_FRAMES
-from simulations.parameters import PRIORS
-from simulations.worlds import FRAMES, MIN_FRAMES
+from main.utils.files import claim_folder
+from main.utils.runs import read_checkpoint
+from main.utils.weights import WEIGHTS_DIR, new_weights_folder, read_config, save_weights, weights_folder
 
 
 def ship(runs: list[Path], folder: Path) -> dict:
-    """Write the networks of some runs as one set of weights.
+    """Write the networks of some runs as one set of weights; a set that is there is replaced.
 
     Parameters
     ----------
@@ -43,10 +42,14 @@ def ship(runs: list[Path], folder: Path) -> dict:
     Raises
     ------
     ValueError
-        If the runs do not give K, or K, alpha and state, once each; differ in their features; or were trained on tracks
-        of lengths that do not overlap.
+        If the runs do not give K, or K, alpha and state, once each; differ in their features; were trained on tracks
+        of lengths that do not overlap; or have no checkpoint that can be read.
     """
-    params = {run: json.loads((run / "params.json").read_text()) for run in runs}
+    checkpoints = {run: read_checkpoint(run) for run in runs}
+    params = {run: checkpoint["given"] for run, checkpoint in checkpoints.items()}
+    foreign = [str(run) for run, given in params.items() if not {"target", "features", "net", "data"} <= given.keys()]
+    if foreign:
+        raise ValueError(f"{', '.join(foreign)}: not a run of networks of tracks")
     targets = sorted(p["target"] for p in params.values())
     if targets not in (["combined"], ["alpha", "k", "state"], ["k"]):
         raise ValueError(
@@ -58,12 +61,11 @@ def ship(runs: list[Path], folder: Path) -> dict:
         raise ValueError(f"runs with different features ({', '.join(sorted(kinds))}) do not make one set")
     nets, training = {}, {}
     for run, options in params.items():
-        checkpoint = torch.load(run / "last.pt", weights_only=True, map_location="cpu")
         net = build(options["net"])
-        net.load_state_dict(checkpoint["net"])
+        net.load_state_dict(checkpoints[run]["net"])
         nets[options["target"]] = net
         training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "data")} | {
-            "steps": checkpoint["step"],
+            "steps": checkpoints[run]["step"],
             "init": Path(options.get("init") or "").name,
         }
     config = {
@@ -79,14 +81,23 @@ def ship(runs: list[Path], folder: Path) -> dict:
             raise ValueError("gap fillers of one set of weights go together: all its networks, from the same --init")
         for target, trained in training.items():
             source["training"][target]["gaps"] = trained
-        save_weights(folder, nets, source | {"nets": config["nets"]})
+        replace_weights(folder, nets, source | {"nets": config["nets"]})
         return source
     for source in (folder, *(WEIGHTS_DIR / init for init in inits), *map(Path, inits)):
         if (source / "config.json").exists():
             config["segmentation"] = read_config(source).get("segmentation", {})
             break
-    save_weights(folder, nets, config)
+    replace_weights(folder, nets, config)
     return config
+
+
+def replace_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:
+    """Write a set of weights; networks of an earlier set that the new one lacks are removed."""
+    with claim_folder(folder):
+        save_weights(folder, nets, config)
+        for path in Path(folder).glob("*.safetensors"):
+            if path.stem not in nets:
+                path.unlink()
 
 
 def trained_lengths(params) -> list[int]:
@@ -95,7 +106,7 @@ def trained_lengths(params) -> list[int]:
     Parameters
     ----------
     params : iterable of dict
-        params.json of the runs. Their "data" holds n_frames, or, in runs made before version 0.2, priors alone.
+        Parameters of the runs. Their "data" holds n_frames.
 
     Returns
     -------
@@ -107,21 +118,13 @@ def trained_lengths(params) -> list[int]:
     ValueError
         If a run does not tell the lengths of its tracks, or the runs have none in common.
     """
-    ranges = [p["data"].get("n_frames") or prior_lengths(p["data"].get("priors", ())) for p in params]
+    ranges = [p["data"].get("n_frames") for p in params]
+    if None in ranges:
+        raise ValueError("a run does not say how long the tracks were that it was trained on")
     lengths = [max(low for low, _ in ranges), min(high for _, high in ranges)]
     if lengths[0] > lengths[1]:
         raise ValueError(f"the runs were trained on tracks of different lengths ({ranges}), they do not make one set")
     return lengths
-
-
-def prior_lengths(priors) -> list[int]:
-    """Fewest and most frames of the tracks of some priors, given by name or as dictionaries of their fields."""
-    if list(priors) == ["brownian"]:
-        return list(BROWNIAN_FRAMES)
-    if not priors:
-        raise ValueError("params.json does not say how long the tracks were that the run was trained on")
-    longest = [p["n_frames"] if isinstance(p, dict) else getattr(PRIORS[p], "n_frames", FRAMES) for p in priors]
-    return [MIN_FRAMES, max(longest)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -129,16 +132,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that train.py wrote")
     parser.add_argument(
-        "--name", required=True, help="name of a folder in main/models/weights, or a path with a slash (required)"
+        "--name", required=True, help="name of a folder in weights of this directory, or a path with a slash (required)"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the set of weights that is there")
     args = parser.parse_args(arguments)
-    folder = Path(args.name) if "/" in args.name else WEIGHTS_DIR / args.name
     try:
+        folder = new_weights_folder(args.name, args.overwrite)
         ship(args.runs, folder)
     except (OSError, ValueError) as error:
         print(f"ship.py: {error}", file=sys.stderr)
         return 2
-    print(f"weights of {', '.join(map(str, args.runs))} in {folder}")
+    print(f"weights of {', '.join(map(str, args.runs))} in {folder}: infer.py --weights {folder}")
     return 0
 
 

@@ -86,7 +86,7 @@ error (px) over sqrt(2 K); state is the true state. Ranges include their lower e
 - Intervals are calibrated on simulated tracks: half of the weight is on tracks that never change, at each alpha, length
   (5 to 200 frames) and noise, and half on tracks that change, most of them of the AnDi-2 experiments. Where noise is
   near the step, or the localisation error is not given, they hold more than 90 %. `python main/calibrate.py --weights
-  NAME --prior mine.json stationary` calibrates them for your microscope.
+  DIR --prior mine.json stationary` calibrates them for your microscope.
 - Missing frames: leave the gaps in the track. Networks read gaps of up to {gap} frames. Cutting a track at its gaps
   gives larger errors, see the table of missing frames. `--adapt sample` draws positions for the missing frames.
 - The localisation error is taken as white noise of one size for each track. The networks do not model motion blur:

@@ -31,7 +31,9 @@ seed and fields. `misc/benchmark.md` has all methods on the same tracks.
 
 A folder holds `config.json` (architecture, training, segmentation, calibration, sha256 of each network), one
 `.safetensors` file for each network, and the card. `main.utils.weights.load_weights` takes its name or path.
-`main/ship.py` makes a folder of finished runs; `main/calibrate.py` fits its intervals.
+`main/ship.py` makes a folder of finished runs, by default `weights/NAME` of the working directory;
+`main/calibrate.py` fits its intervals. A command that writes weights takes the path of their folder. These here are
+part of the package: they are changed only by that path, and a set is replaced only with `--overwrite`.
 """
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from simulations.files import sha256, write_atomically
-from simulations.jobs import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_record
+from simulations.jobs import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_parameters, read_record
 from simulations.parameters import STATES
 
 MANIFEST_FILE = "manifest.json"
@@ -42,7 +42,7 @@ def concatenate(folder) -> dict:
     folder = Path(folder)
     if not (folder / PARAMETERS_FILE).is_file():
         raise ValueError(f"{folder} holds no simulation (no {PARAMETERS_FILE}): run simulate.py first")
-    parameters = json.loads((folder / PARAMETERS_FILE).read_text())
+    parameters = read_parameters(folder)
     jobs = plan_jobs(parameters)
     missing = [job.shard for job in jobs if not (folder / job.shard).exists()]
     if missing:
@@ -89,12 +89,20 @@ def _join_shards(path: Path, folder: Path, jobs: list[Job], first_id: int) -> No
 
 def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
     """Table of one shard with track_id from `first_id`; raises ValueError if tracks are missing."""
-    table = pq.read_table(path).replace_schema_metadata(None)
-    track_id = table["track_id"].to_numpy()
-    if not np.array_equal(np.unique(track_id), np.arange(job.n_tracks)):
+    try:
+        table = pq.read_table(path).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError):
+        table = None
+    expected = np.arange(job.n_tracks)
+    if (
+        table is None
+        or not table.schema.equals(SCHEMA)
+        or not np.array_equal(np.unique(table["track_id"].to_numpy()), expected)
+    ):
         raise ValueError(
             f"{path} does not hold the expected {job.n_tracks} tracks: delete it and use simulate.py --resume"
         )
+    track_id = table["track_id"].to_numpy()
     return table.set_column(0, SCHEMA.field("track_id"), pa.array(track_id + first_id))
 
 

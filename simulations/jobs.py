@@ -18,11 +18,17 @@ import pyarrow.parquet as pq
 
 from simulations.andi import Track, seeded, simulate_world
 from simulations.files import write_atomically
-from simulations.parameters import MIN_FRAMES, MODELS, PRIORS, sample_worlds
+from simulations.parameters import MAX_FRAMES, MIN_FRAMES, MODELS, PRIORS, sample_worlds
 
 PARAMETERS_FILE = "simulation.json"
 TRACKS_PER_JOB = 250
 MAX_EMPTY_WORLDS = 1000  # worlds in a row without a track, after which a job stops with an error
+LIMITS = {  # smallest and largest value; a job is held in memory
+    "tracks": (1, 100_000_000),
+    "tracks_per_job": (1, 100_000),
+    "seed": (0, 2**63 - 1),
+    "frames": (MIN_FRAMES, MAX_FRAMES),
+}
 NO_TRACK = f"no track of {MIN_FRAMES} frames inside the field of view"
 SCHEMA = pa.schema(
     [pa.field("track_id", pa.int64()), pa.field("frame", pa.int64())]
@@ -45,14 +51,11 @@ def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRAC
     ValueError
         If a value cannot be used; the message names the option.
     """
-    for name, value, low in (
-        ("tracks", tracks, 1),
-        ("tracks-per-job", tracks_per_job, 1),
-        ("seed", seed, 0),
-        ("frames", frames, MIN_FRAMES),
-    ):
-        if value < low:
-            raise ValueError(f"--{name} {value}: expected {low} or more")
+    for name, value in (("tracks", tracks), ("tracks_per_job", tracks_per_job), ("seed", seed), ("frames", frames)):
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} {value}: expected {low} or more, at most {high:,}")
     for model in models:  # raises for unknown names, and for priors without this model
         sample_worlds(prior, model, 1, np.random.default_rng(0))
     return {
@@ -66,6 +69,28 @@ def run_parameters(models, tracks, frames, seed, prior: str, tracks_per_job=TRAC
         "andi_datasets": version("andi-datasets"),
         "numpy": np.__version__,
     }
+
+
+def read_parameters(folder: Path) -> dict:
+    """Read the parameters of a run from its folder.
+
+    Raises
+    ------
+    ValueError
+        If the file is not one that `simulate.py` wrote.
+    """
+    file = Path(folder) / PARAMETERS_FILE
+    try:
+        parameters = json.loads(file.read_text())
+        models = parameters["models"]
+        known = isinstance(models, list) and models and all(model in MODELS for model in models)
+        for name, (low, high) in LIMITS.items():
+            known &= type(parameters[name]) is int and low <= parameters[name] <= high
+    except (ValueError, TypeError, KeyError, RecursionError):
+        known = False
+    if not known:
+        raise ValueError(f"{file}: is damaged, it does not hold the parameters of a simulation; use another folder")
+    return parameters
 
 
 class Job(NamedTuple):
@@ -161,5 +186,15 @@ def place_shard(folder: Path, job: Job, shard: bytes) -> None:
 
 
 def read_record(path: Path) -> dict:
-    """Read the record that `make_shard` wrote into the metadata of a shard."""
-    return json.loads(pq.read_schema(path).metadata[b"tracewise"])
+    """Read the record that `make_shard` wrote into the metadata of a shard.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or is no shard.
+    """
+    try:
+        record = json.loads(pq.read_schema(path).metadata[b"tracewise"])
+        return {"worlds": int(record["worlds"]), "failed": dict(record["failed"]), **record}
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+        raise ValueError(f"{path}: is damaged, delete it and continue with simulate.py --resume") from None

@@ -17,8 +17,10 @@ import numpy as np
 from simulations.concat import MANIFEST_FILE
 from simulations.dataset import TrackDataset
 from simulations.files import sha256
+from simulations.jobs import LIMITS
 from simulations.parameters import MODELS
 
+MAX_SEED = LIMITS["seed"][1]
 SHARES = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 
@@ -59,20 +61,27 @@ def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
     Raises
     ------
     ValueError
-        If the folder has no manifest, or the sha256 of a Parquet file is not the one in the manifest.
+        If the seed is negative, the folder has no manifest, or the sha256 of a Parquet file is not the one in the
+        manifest.
     """
     folder = Path(folder)
     if not (folder / MANIFEST_FILE).is_file():
         raise ValueError(f"{folder} has no {MANIFEST_FILE}: run concat.py first")
-    manifest = json.loads((folder / MANIFEST_FILE).read_text())
-    files = [folder / entry["file"] for entry in manifest["models"].values()]
-    for file, entry in zip(files, manifest["models"].values(), strict=True):
-        if not file.is_file() or sha256(file) != entry["sha256"]:
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"--seed {seed}: expected a number from 0 to {MAX_SEED:,}")
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text())
+        files = {folder / entry["file"]: entry["sha256"] for entry in manifest["models"].values()}
+        parameters = manifest["parameters"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{folder / MANIFEST_FILE} is damaged: run concat.py again") from None
+    for file, checksum in files.items():
+        if not file.is_file() or sha256(file) != checksum:
             raise ValueError(f"{file} is not the file that the manifest lists: run concat.py again")
     dataset = TrackDataset.from_parquet(files)
     paths = {}
     for name, tracks in split_tracks(dataset.model.numpy(), seed).items():
-        info = {"set": name, "split_seed": seed, "parameters": manifest["parameters"], "models": list(MODELS)}
+        info = {"set": name, "split_seed": seed, "parameters": parameters, "models": list(MODELS)}
         paths[name] = folder / f"{name}.pt"
         dataset.subset(tracks, info=info).save(paths[name])
     return paths

@@ -42,10 +42,13 @@ from simulations.jobs import (
     make_shard,
     place_shard,
     plan_jobs,
+    read_parameters,
     read_record,
     run_parameters,
 )
 from simulations.parameters import FRAMES, MIN_FRAMES, MODELS, PRIORS
+
+MAX_WORKERS = 1024  # more processes than the largest machine has cores
 
 
 def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
@@ -58,7 +61,7 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
     """
     file = folder / PARAMETERS_FILE
     if file.exists():
-        before = json.loads(file.read_text())
+        before = read_parameters(folder)
         changed = [name for name in parameters | before if before.get(name) != parameters.get(name)]
         if changed:
             names = ", ".join(changed)
@@ -241,17 +244,20 @@ def main(argv=None) -> int:
     args = parse_arguments(argv)
     try:
         parameters = run_parameters(args.models, args.tracks, args.frames, args.seed, args.prior, args.tracks_per_job)
-        errors = simulate(parameters, args.out, max(args.workers, 1), args.start_method, args.resume, args.scheduler)
-    except ValueError as error:
-        print(f"simulate.py: {error}", file=sys.stderr)
-        return 2
+        if not 1 <= args.workers <= MAX_WORKERS:
+            raise ValueError(f"--workers {args.workers}: expected a number from 1 to {MAX_WORKERS:,}")
+        errors = simulate(parameters, args.out, args.workers, args.start_method, args.resume, args.scheduler)
+        summary = summarise(parameters, args.out, errors)
     except ConnectionError as error:
         print(f"simulate.py: {error}; finished shards are kept, continue with --resume", file=sys.stderr)
         return 1
+    except (ValueError, OSError) as error:
+        print(f"simulate.py: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nsimulate.py: stopped; finished shards are kept, continue with --resume", file=sys.stderr)
         return 130
-    print(summarise(parameters, args.out, errors))
+    print(summary)
     return 1 if errors else 0
 
 

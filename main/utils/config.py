@@ -44,7 +44,7 @@ def check_number(name: str, value: float, low: float, high: float) -> None:
         If it is not, or is nan.
     """
     if not low <= value <= high:
-        raise ValueError(f"--{name.replace('_', '-')} {value}: expected a number from {low:,} to {high:,}")
+        raise ValueError(f"--{name.replace('_', '-')} {value}: expected a number from {low:,.12g} to {high:,.12g}")
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:

@@ -14,7 +14,30 @@ from main.models import build
 from main.utils.files import sha256, write_atomically
 
 SECTIONS = ("nets", "sha256", "training_range", "segmentation", "calibration")  # names and values in config.json
-WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"
+WEIGHTS_DIR = Path(__file__).resolve().parents[1] / "models" / "weights"  # shipped with the package
+NEW_WEIGHTS = Path("weights")  # in the working directory
+
+
+def new_weights_folder(name: str, overwrite: bool = False) -> Path:
+    """Folder for a new set of weights: weights/NAME of the working directory, or a path, which has a slash.
+
+    Raises
+    ------
+    ValueError
+        If the name is that of a shipped set, or the folder holds files: a set of weights and `overwrite` is not set,
+        or other ones.
+    """
+    folder = Path(name) if "/" in name else NEW_WEIGHTS / name
+    if "/" not in name and (name in ("", ".", "..") or name in shipped_names()):
+        raise ValueError(f"--name {name}: is a name of shipped weights or none at all, give another name, or a path")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, give another name")
+    names = {path.name for path in folder.glob("*") if not path.name.startswith(".")}
+    if "config.json" in names and not overwrite:
+        raise ValueError(f"{folder}: holds weights already; replace them with --overwrite, or give another name")
+    if names and "config.json" not in names:
+        raise ValueError(f"{folder}: holds files but no weights (config.json is missing), give another name")
+    return folder
 
 
 def save_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:
@@ -70,18 +93,41 @@ def read_config(folder: Path) -> dict:
 
 
 def weights_folder(name: str) -> Path:
-    """A shipped set by name, or a folder by path.
+    """A shipped set by name, or a folder by path; what has a slash is a path.
 
     Raises
     ------
     ValueError
         If there is neither.
     """
-    for folder in (WEIGHTS_DIR / name, Path(name)):
+    for folder in (Path(name),) if "/" in name else (WEIGHTS_DIR / name, Path(name)):
         if os.path.exists(folder / "config.json"):  # False where a name is too long, unlike that of pathlib
             return folder
-    shipped = sorted(p.parent.name for p in WEIGHTS_DIR.glob("*/config.json"))
-    raise ValueError(f"no weights named {name!r}: give a folder with config.json, or one of {', '.join(shipped)}.")
+    raise ValueError(
+        f"no weights named {name!r}: give a folder with config.json, or one of {', '.join(shipped_names())}."
+    )
+
+
+def shipped_names() -> list[str]:
+    """Names of the weights that the package holds."""
+    return sorted(path.parent.name for path in WEIGHTS_DIR.glob("*/config.json"))
+
+
+def writable_weights(name: str) -> Path:
+    """Folder of a set of weights that a command changes: given by its path, because names are those of the package.
+
+    Raises
+    ------
+    ValueError
+        If there are no weights, or they are given by a name.
+    """
+    folder = weights_folder(name)
+    if folder == WEIGHTS_DIR / name and not Path(name).is_absolute():
+        raise ValueError(
+            f"--weights {name}: this would change the weights of the package; copy the folder {folder} and give the "
+            "path of the copy"
+        )
+    return folder
 
 
 def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Module], dict]:

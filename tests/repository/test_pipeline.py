@@ -55,4 +55,4 @@ def test_figures_refuse_a_folder_without_results(tmp_path, capsys):
 
 def test_ship_refuses_what_is_no_run(tmp_path, capsys):
     assert ship.main(["--name", f"{tmp_path}/set", str(tmp_path / "absent")]) == 2
-    assert "params.json" in capsys.readouterr().err and not (tmp_path / "set").exists()
+    assert "last.pt is missing" in capsys.readouterr().err and not (tmp_path / "set").exists()
