@@ -1,5 +1,6 @@
 """From track files to a folder of result tables: read and check, analyse block by block, write."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -103,7 +104,7 @@ def run_inference(
     check_conditions([condition for _, condition in paths])
     check_inputs_stay([path for path, _ in paths], out)
     refuse_other_files(out, list_new_files(options, report))
-    files = open_sources(paths, partial(read_file, options=options))
+    files = open_sources(paths, partial(read_file, options=options), progress=progress)
     check_same_units(files)
     if options.andi:
         check_andi_paths(files)
@@ -251,9 +252,9 @@ def check_conditions(conditions: list[str | None]) -> None:
 
 def check_inputs_stay(paths: list[Path], out: Path) -> None:
     """Raise InputError if the results would replace one of the files that they are made from."""
-    replaced = {(out / name).resolve() for name in list_own_files(out)}
+    replaced = {os.path.realpath(out / name) for name in list_own_files(out)}
     for path in paths:
-        if path.resolve() in replaced:
+        if os.path.realpath(path) in replaced:
             raise InputError(f"{path}: would be replaced by the results, give another folder than {out} to --out.")
 
 

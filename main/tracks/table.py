@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.options import FRAME_INTERVALS_S, PIXEL_SIZES_UM
-from main.utils.errors import InputError
+from main.utils.errors import InputError, make_printable
 
 COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
 UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units that need no pixel size
@@ -139,6 +139,7 @@ class Tracks:
         file. A column `sigma` is the localisation error of each point, in the unit of x, NaN where unknown.
     units : Units
     path : Path
+        Name of the file for messages and tables; what cannot be printed in it is escaped, in the warnings too.
     format : str
         Name of the format that was read.
     dropped : dict of str -> int
@@ -160,6 +161,10 @@ class Tracks:
     warnings: list[str] = field(default_factory=list)
     quality: dict = field(default_factory=dict)
     n_rows: int | None = None
+
+    def __post_init__(self):
+        self.path = Path(make_printable(self.path))
+        self.warnings = [make_printable(text) for text in self.warnings]
 
     def gaps(self) -> pd.Series:
         """Count the gaps (runs of missing frames) of each track, indexed by track_id."""

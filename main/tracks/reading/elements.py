@@ -113,8 +113,8 @@ def check_children(elements, expected: dict[str, str], path) -> Iterator[tuple[s
         if event == "start":
             if expected.get(above[-1], tag) != tag:
                 raise InputError(
-                    f"{path}: an element '{above[-1]}' holds '{tag[:20]}', expected '{expected[above[-1]]}'; export the "
-                    "tracks again."
+                    f"{path}: an element '{above[-1]}' holds '{tag[:20]}', expected '{expected[above[-1]]}'; export "
+                    "the tracks again."
                 )
             above.append(tag)
         else:

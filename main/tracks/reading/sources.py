@@ -1,12 +1,16 @@
 """The files of a run. Each is read once to be checked; large ones are read a second time to be analysed."""
 
 import glob
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
+from main.tracks.reading.kinds import describe_failure, find_kind
 from main.tracks.table import COLUMNS, Tracks, Units
 from main.utils.errors import InputError
 from main.utils.files import sha256
@@ -22,6 +26,7 @@ class Source:
     Parameters
     ----------
     path : Path
+        Its name for messages and tables, see `main.tracks.table.Tracks`.
     condition : str or None
         The experimental condition that the user gave for this file.
     units : Units
@@ -33,7 +38,7 @@ class Source:
     quality : dict
         What `main.tracks.quality.check.check_tracks` found.
     sha256 : str
-        Checksum of the file.
+        Checksum of the file, the same before and after each reading.
     n_points : int
         Points that are analysed.
     n_rows : int or None
@@ -43,7 +48,7 @@ class Source:
     first_id : int
         track_id of its first track in the results of several files.
     read : callable
-        Path -> Tracks, for the second reading.
+        Reads the file again: returns (Tracks, sha256).
     kept : Tracks or None
         What the first reading gave; None if it is too large to keep in memory.
     """
@@ -60,7 +65,7 @@ class Source:
     n_rows: int | None
     track_ids: np.ndarray
     first_id: int
-    read: Callable[[Path], Tracks]
+    read: Callable[[], tuple[Tracks, str]]
     kept: Tracks | None
 
     def tracks(self) -> Tracks:
@@ -69,18 +74,17 @@ class Source:
         Raises
         ------
         InputError
-            If the file cannot be read any more, or holds other tracks than at the first reading.
+            If the file cannot be read any more, or has changed since the first reading.
         """
         if self.kept is not None:
             return self.kept
-        tracks = self.read(self.path)
-        same_tracks = np.array_equal(tracks.table["track_id"].unique(), self.track_ids)
-        if len(tracks.table) != self.n_points or not same_tracks:
+        tracks, digest = self.read()
+        if digest != self.sha256:
             raise InputError(f"{self.path}: the file changed during the analysis, start again when it is complete.")
         return keep_needed_columns(tracks)
 
 
-def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[Source]:
+def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS, progress: bool = False) -> list[Source]:
     """Read all files once.
 
     Parameters
@@ -92,6 +96,8 @@ def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[So
     max_kept_points : int
         Number of points of all files together that are kept in memory. Files beyond it are read again by
         `Source.tracks`.
+    progress : bool
+        Whether to show a progress bar of files while there are several.
 
     Returns
     -------
@@ -101,32 +107,59 @@ def open_sources(paths, read, max_kept_points: int = MAX_KEPT_POINTS) -> list[So
     Raises
     ------
     InputError
-        As raised by `read`.
+        As raised by `read` and `read_unchanged`.
     """
     sources, n_points, n_tracks = [], 0, 0
-    for path, condition in paths:
-        tracks = read(path)
+    for path, condition in tqdm(paths, "reading", unit="file", leave=False, disable=not progress or len(paths) < 2):
+        read_again = partial(read_unchanged, path, read)
+        tracks, digest = read_again()
         ids = tracks.table["track_id"].unique()
         n_points += len(tracks.table)
         source = Source(
-            path=path,
+            path=tracks.path,
             condition=condition,
             units=tracks.units,
             format=tracks.format,
             dropped=tracks.dropped,
             warnings=tracks.warnings,
             quality=tracks.quality,
-            sha256=sha256(path),
+            sha256=digest,
             n_points=len(tracks.table),
             n_rows=tracks.n_rows,
             track_ids=ids,
             first_id=n_tracks,
-            read=read,
+            read=read_again,
             kept=keep_needed_columns(tracks) if n_points <= max_kept_points else None,
         )
         n_tracks += len(ids)
         sources.append(source)
     return sources
+
+
+def read_unchanged(path: Path, read: Callable[[Path], Tracks]) -> tuple[Tracks, str]:
+    """Read a file, and check that it is the same file before and after.
+
+    Returns
+    -------
+    tracks : Tracks
+    sha256 : str
+        Checksum of the bytes that were read.
+
+    Raises
+    ------
+    InputError
+        As raised by `read`, or if the file changes or vanishes while it is read.
+    """
+    find_kind(path)  # before the checksum, which would wait for a pipe
+    try:
+        before = sha256(path)
+        tracks = read(path)
+        after = sha256(path)
+    except OSError as error:
+        raise InputError(describe_failure(path, error)) from error
+    if after != before:
+        raise InputError(f"{path}: the file changed while it was read, start again when it is complete.")
+    return tracks, after
 
 
 def keep_needed_columns(tracks: Tracks) -> Tracks:
@@ -162,15 +195,18 @@ def find_files(paths) -> list[tuple[Path, str | None]]:
         raise InputError("No track file is given, expected at least one path or pattern.")
     seen = set()
     for path, _ in files:
-        if path.resolve() in seen:
+        real = os.path.realpath(path)  # unlike Path.resolve, follows a link that leads back to itself without an error
+        if real in seen:
             raise InputError(f"{path}: this track file is given twice, give each file once.")
-        seen.add(path.resolve())
+        seen.add(real)
     return files
 
 
 def match_pattern(path) -> list[Path]:
     """Return the file of this name or, if there is none, the files that match the name as a pattern."""
-    if Path(path).exists() or not glob.has_magic(str(path)):
+    if "\0" in str(path):
+        raise InputError(describe_failure(path, ValueError()))
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
         return [Path(path)]
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:

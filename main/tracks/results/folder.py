@@ -199,7 +199,7 @@ def add_files(folder: Path, temporary: Path, record: dict, kept: Iterable[str] =
         refuse_other_files(folder, [*new, RECORD])
         record = record | {"files": sorted({RECORD, *new, *kept})}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        (temporary / RECORD).write_text(text, encoding="utf-8")
+        (temporary / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.rename(temporary.with_name(COMPLETE))
     try:
         place_complete_files(folder)
