@@ -6,10 +6,15 @@ import torch
 from torch.nn import functional
 
 from main.images.fit import SpotFit, fit_spots
+from main.images.in_frame import in_frame_log_likelihood
 from main.images.likelihood import make_grid, path_log_likelihood, spread_log_likelihood, summarize_posterior
 
-N_FRAME_FEATURES, N_FEATURES = 17, 9
-MIN_POSTERIOR_SD = 0.02  # of log10 D
+N_FRAME_FEATURES, N_FEATURES = 17, 11
+MIN_POSTERIOR_SD = 0.03  # of log10 D
+FINE_POINTS, FINE_SD = (
+    13,
+    3.0,
+)  # grid around a posterior mean: its points, and where it ends, posterior standard deviations
 LIMIT = 8.0  # of features, so that a failed fit stays finite
 
 
@@ -25,8 +30,9 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     Returns
     -------
     dict
-        photons (B, F, P, P); fit, a `SpotFit` of (B, F); seen (B, F); position (B, F, 2), px; error (B, F), px; and of
-        path and path with spread: posterior_path, posterior (B, 2), mean and standard deviation of log10 D, px^2/frame.
+        photons (B, F, P, P); fit, a `SpotFit` of (B, F); seen (B, F); position (B, F, 2), px; error (B, F), px; and
+        mean and standard deviation of log10 D, px^2/frame, (B, 2) each: posterior_path; posterior, from path and spread;
+        posterior_shape, from path and shape within frames.
     """
     images = batch["images"]
     b, f, size, _ = images.shape
@@ -42,6 +48,14 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     spread, spread_err = measure_spread(fit, batch["psf_px"])
     spread_err = torch.where(seen, spread_err, nothing)
     both = path + spread_log_likelihood(spread, spread_err, batch["exposure"], 10**grid)
+    posterior = torch.stack(summarize_posterior(both, grid), dim=-1)
+    shape_err = torch.where(seen, fit.elongation_err, nothing)
+    fine = posterior[:, :1] + posterior[:, 1:].clamp(min=MIN_POSTERIOR_SD) * torch.linspace(
+        -FINE_SD, FINE_SD, FINE_POINTS, device=images.device
+    )
+    in_frame = in_frame_log_likelihood(
+        position, error, spread, spread_err, fit.elongation, fit.shear, shape_err, batch["exposure"], 10**fine
+    )
     return {
         "photons": photons,
         "fit": fit,
@@ -49,7 +63,8 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "position": position,
         "error": error,
         "posterior_path": torch.stack(summarize_posterior(path, grid), dim=-1),
-        "posterior": torch.stack(summarize_posterior(both, grid), dim=-1),
+        "posterior": posterior,
+        "posterior_shape": torch.stack(summarize_posterior(in_frame, fine), dim=-1),
     }
 
 
@@ -72,10 +87,10 @@ def make_features(batch: dict[str, torch.Tensor], measured: dict | None = None) 
     fit, seen, psf = measured["fit"], measured["seen"], batch["psf_px"][:, None]
     shift = 2 * batch["psf_px"].log10()
     posteriors = []
-    for name in ("posterior", "posterior_path"):
+    for name in ("posterior", "posterior_path", "posterior_shape"):
         mean, sd = measured[name].unbind(-1)
         posteriors.append(torch.stack([mean - shift, sd.clamp(min=MIN_POSTERIOR_SD)], dim=-1))
-    both, path = posteriors
+    both, path, shape = posteriors
     background = fit.background.median(1).values
     read = batch["read_noise"] ** 2 / batch["excess"]
     light = fit.photons.median(1).values
@@ -84,6 +99,8 @@ def make_features(batch: dict[str, torch.Tensor], measured: dict | None = None) 
         both[:, 1].log(),
         path[:, 0],
         path[:, 1].log(),
+        _compress(5 * (shape[:, 0] - both[:, 0])),
+        shape[:, 1].log(),
         (batch["psf_px"]).log(),
         light.clamp(min=1).log() - 6,
         (background + read + 0.1).log(),

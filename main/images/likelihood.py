@@ -14,6 +14,7 @@ N_GRID = 64  # points of the grid of log10 D; .086 apart, a quarter of the stand
 # Spread of a Brownian path around its mean within a frame: its modes have variances 1 / (pi k)^2, so that the mean of
 # the variances along x and y has the squared coefficient of variation sum k^-4 / (sum k^-2)^2 = 0.4.
 SPREAD_CV2 = 0.4
+WRONG_POSITIONS, POSITION_RANGE_PX = 0.01, 20.0  # share of positions that are not of the molecule; where they lie
 
 
 def make_grid(device="cpu") -> torch.Tensor:
@@ -58,15 +59,36 @@ def path_log_likelihood(
         noise = torch.where(seen, error[:, t, None], 1.0) ** 2
         spread = variance + 2 * blurred / 3 + noise
         miss = torch.where(seen, position[:, t], 0.0)[:, None] - mean
-        terms = -(miss**2).sum(-1) / (2 * spread) - spread.log() - math.log(2 * math.pi)
+        terms, right = accept_outliers(-(miss**2).sum(-1) / (2 * spread) - spread.log() - math.log(2 * math.pi))
         total = total + torch.where(seen & started, terms, 0.0)
         shared = variance + blurred
-        gain = torch.where(seen, shared / spread, 0.0)
+        gain = torch.where(seen, right * shared / spread, 0.0)
         first = seen & ~started  # nothing is known of the position before
         mean = torch.where(first[..., None], position[:, t, None], mean + gain[..., None] * miss)
         variance = torch.where(first, 2 * d - 4 * blurred / 3 + noise, variance + 2 * d - gain * shared)
         started = started | seen
     return total
+
+
+def accept_outliers(log_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Allow for positions that are not of the molecule.
+
+    Parameters
+    ----------
+    log_density : torch.Tensor
+        Of a position (2-D), given that it is right.
+
+    Returns
+    -------
+    log_density : torch.Tensor
+        With a share `WRONG_POSITIONS` of positions anywhere within `POSITION_RANGE_PX`.
+    right : torch.Tensor
+        Probability that the position is right.
+    """
+    good = log_density + math.log(1 - WRONG_POSITIONS)
+    bad = torch.full_like(good, math.log(WRONG_POSITIONS) - 2 * math.log(POSITION_RANGE_PX))
+    both = torch.logaddexp(good, bad)
+    return both, (good - both).exp()
 
 
 def spread_log_likelihood(
