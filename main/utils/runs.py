@@ -76,8 +76,9 @@ class RunFolder:
         with ExitStack() as stack:
             with distributed.all_or_none():
                 if self.writes:
-                    stack.enter_context(claim_folder(self.path))
                     self.check(resume, overwrite)
+                    stack.enter_context(claim_folder(self.path))
+                    self.check(resume, overwrite)  # another run may have ended here since
             yield
 
     def open(self, given: dict, settled: dict, resume: bool) -> None:
