@@ -20,7 +20,7 @@ def find_andi_path(path: Path) -> Path:
 
 
 def format_segment(k: float, alpha: float, state: int, end: int) -> str:
-    """Format a segment as `K,alpha,state,end`: K in px^2/frame^alpha, end (exclusive) from the first frame of its track."""
+    """Format a segment as `K,alpha,state,end`: K in px^2/frame^alpha, end (exclusive) counted from the first frame."""
     return f"{k:.8g},{alpha:.6g},{int(state)},{int(end)}"
 
 
