@@ -1,8 +1,10 @@
 """Reads an XML file element by element, in little memory, whatever the file holds."""
 
+import math
 from collections.abc import Iterator
 from xml.etree.ElementTree import ParseError
 
+import numpy as np
 import pandas as pd
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
@@ -91,15 +93,15 @@ def iterate_elements(path) -> Iterator[tuple[str, str, dict[str, str]]]:
         raise InputError(f"{path}: its encoding cannot be read ({error}), save the XML as UTF-8.") from error
 
 
-def check_children(elements, expected: dict[str, str], path) -> Iterator[tuple[str, str, dict[str, str]]]:
+def check_children(elements, expected: dict[str, tuple[str, ...]], path) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Give elements as `iterate_elements` does, and refuse one that stands where no reader would find it.
 
     Parameters
     ----------
     elements : iterator
         As `iterate_elements` gives them.
-    expected : dict of str -> str
-        Tag -> the only tag that an element in it may have.
+    expected : dict of str -> tuple of str
+        Tag -> the only tags that an element in it may have.
     path : str or Path
         File, for the error.
 
@@ -111,9 +113,9 @@ def check_children(elements, expected: dict[str, str], path) -> Iterator[tuple[s
     above = [None]
     for event, tag, attributes in elements:
         if event == "start":
-            if expected.get(above[-1], tag) != tag:
+            if tag not in expected.get(above[-1], (tag,)):
                 raise InputError(
-                    f"{path}: an element '{above[-1]}' holds '{tag[:20]}', expected '{expected[above[-1]]}'; export "
+                    f"{path}: an element '{above[-1]}' holds '{tag[:20]}', expected '{expected[above[-1]][0]}'; export "
                     "the tracks again."
                 )
             above.append(tag)
@@ -152,6 +154,9 @@ class RowBuffer:
 
 def _convert_text(column: pd.Series) -> pd.Series:
     try:
-        return pd.to_numeric(column)
+        numbers = pd.to_numeric(column)
+        if pd.api.types.is_float_dtype(numbers):  # pandas rounds the last digit wrongly now and then
+            return pd.Series([math.nan if text is None else float(text) for text in column], dtype=np.float64)
     except (ValueError, TypeError):
         return column
+    return numbers

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -161,9 +162,10 @@ def convert_column(column: pa.ChunkedArray) -> pd.Series:
     """Convert a column to pandas. Integers stay exact where values are missing, and decimals become numbers."""
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if types.is_decimal(column.type) and column.type.scale <= 0 and column.type.precision <= 18:
-        column = column.cast(pa.int64())
-    elif types.is_decimal(column.type) or types.is_float16(column.type):
+    if types.is_decimal(column.type) and column.type.scale <= 0:
+        with suppress(pa.ArrowInvalid):  # beyond 64 bits they become floats
+            column = column.cast(pa.int64())
+    if types.is_decimal(column.type) or types.is_float16(column.type):
         column = column.cast(pa.float64(), safe=False)
     if types.is_integer(column.type) and column.null_count:
         name = str(column.type).replace("int", "Int").replace("uI", "UI")  # int64 -> Int64, uint8 -> UInt8

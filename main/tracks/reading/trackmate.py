@@ -36,14 +36,14 @@ SECONDS_PER_UNIT = {  # by TrackMate's word for a time unit
     "µs": 1e-6,
     "min": 60.0,
 }
-CHILDREN = {  # tag in TrackMate's XML files -> tag of every element in it
-    "Tracks": "particle",
-    "particle": "detection",
-    "AllSpots": "SpotsInFrame",
-    "SpotsInFrame": "Spot",
-    "AllTracks": "Track",
-    "Track": "Edge",
-    "FilteredTracks": "TrackID",
+CHILDREN = {  # tag in TrackMate's XML files -> tags of the elements in it
+    "Tracks": ("particle",),
+    "particle": ("detection",),
+    "AllSpots": ("SpotsInFrame", "Spot"),
+    "SpotsInFrame": ("Spot",),
+    "AllTracks": ("Track",),
+    "Track": ("Edge",),
+    "FilteredTracks": ("TrackID",),
 }
 UNLINKED = ("", "none", "nan", "null")  # track_id of a spot in no track, in lower case
 

@@ -1,6 +1,6 @@
 """Files of a run: found by name or pattern, read once or twice, cut into blocks of whole tracks."""
 
-from dataclasses import replace
+import os
 
 import numpy as np
 import pandas as pd
@@ -49,15 +49,65 @@ def test_a_file_too_large_for_memory_is_read_again(files):
     assert [source.first_id for source in kept] == [0, 5]
 
 
-def test_a_file_that_changes_between_two_readings_is_refused(files):
+def change(path, how):
+    """Change a file in a way that its number of points and its tracks do not show, or remove it."""
+    if how == "removed":
+        path.unlink()
+        return
+    table = pd.read_csv(path)
+    table.loc[3, "x"] += 1.0
+    table.to_csv(path, index=False)
+
+
+@pytest.mark.parametrize(("how", "message"), [("rewritten", "changed while it was read"), ("removed", "no such file")])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+def test_a_file_that_changes_during_a_reading_is_refused(files, how, message, first):
     readings = []
 
     def read(path):
         tracks = read_tracks(path)
         readings.append(path)
-        return tracks if len(readings) == 1 else replace(tracks, table=tracks.table.iloc[:-1])
+        if len(readings) == (1 if first else 2):
+            change(path, how)
+        return tracks
 
-    (source,) = open_sources([(files[0], None)], read, max_kept_points=0)
-    with pytest.raises(InputError, match="the file changed during the analysis") as error:
+    with pytest.raises(InputError, match=message) as error:
+        open_sources([(files[0], None)], read, max_kept_points=0)[0].tracks()
+    assert str(files[0]) in str(error.value) and len(readings) == (1 if first else 2)
+
+
+@pytest.mark.parametrize(("how", "message"), [("rewritten", "during the analysis"), ("removed", "no such file")])
+def test_a_file_that_changes_between_two_readings_is_refused(files, how, message):
+    (source,) = open_sources([(files[0], None)], read_tracks, max_kept_points=0)
+    change(files[0], how)
+    with pytest.raises(InputError, match=message):
         source.tracks()
-    assert str(files[0]) in str(error.value)
+
+
+def test_a_name_that_cannot_be_printed_is_shown_escaped_and_read_again(files, tmp_path):
+    name = os.fsdecode(b"caf\xe9\n\x1b[31m.csv")
+    files[0].rename(tmp_path / name)
+    ((path, _),) = find_files(str(tmp_path / "caf*"))
+    (source,) = open_sources([(path, None)], read_tracks, max_kept_points=0)
+    assert source.path.name == r"caf\xe9\x0a\x1b[31m.csv"
+    assert len(source.tracks().table) == source.n_points
+    path.write_text("track,frame,x,y\n0,0,1,nan\n")
+    with pytest.raises(InputError) as error:
+        read_tracks(path)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("loop", "leads back to itself"),
+        ("broken", "does not exist"),
+        ("n" * 5000, "too long"),
+        ("\0", "char"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused_in_one_sentence(tmp_path, path, message):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "broken").symlink_to(tmp_path / "absent")
+    with pytest.raises(InputError, match=message):
+        open_sources(find_files(tmp_path / path), read_tracks)
