@@ -10,7 +10,9 @@ from main.tracks.options import FRAME_INTERVALS_S, PIXEL_SIZES_UM
 from main.utils.errors import InputError, make_printable
 
 COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
-UM_PER_UNIT = {"um": 1.0, "nm": 1e-3}  # length units that need no pixel size
+# Length units that need no pixel size.
+UM_PER_UNIT = {"um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "angstrom": 1e-4, "inch": 25_400.0}
+PRINT_UNITS = ("inch", "cm")  # ImageJ takes them from the print resolution in the header of a TIFF file
 MAX_INTERVAL_DIFFERENCE = 0.01  # relative; a given frame interval this near the declared one is taken as rounded
 MAX_WHOLE_NUMBER = 2**53  # larger whole numbers are not exact as 64-bit floats
 
@@ -21,8 +23,8 @@ class Units:
 
     Parameters
     ----------
-    position : {"px", "um", "nm"}
-        Unit of x, y and of the localisation error.
+    position : str
+        Unit of x, y and of the localisation error: px, or a key of UM_PER_UNIT.
     um_per_unit : float or None
         Micrometres per unit of x (the pixel size when position is "px"); None if unknown.
     frame_interval_s : float or None
@@ -151,6 +153,8 @@ class Tracks:
     n_rows : int, optional
         Number of data rows (points) in the file, counted apart from the reading of their values; None for a table from
         memory.
+    columns : dict of str -> str
+        track_id, frame, x, y, and time where it is used -> column in the file; empty if the file has no columns.
     """
 
     table: pd.DataFrame
@@ -161,6 +165,7 @@ class Tracks:
     warnings: list[str] = field(default_factory=list)
     quality: dict = field(default_factory=dict)
     n_rows: int | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         self.path = Path(make_printable(self.path))
@@ -232,6 +237,11 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
             )
         units = Units("px", pixel_size, units.frame_interval_s)
         warnings = [warning for warning in warnings if "--pixel-size" not in warning]
+    if units.position in PRINT_UNITS:
+        warnings.append(
+            f"{tracks.path}: positions are in {units.position}, which ImageJ takes from the print resolution of an image; "
+            "if that is the case, K is wrong: set the pixel size in ImageJ (Image > Properties) and track again."
+        )
     if frame_interval is not None:
         declared = units.frame_interval_s
         if declared is not None and abs(declared - frame_interval) > MAX_INTERVAL_DIFFERENCE * declared:
@@ -241,7 +251,7 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
             )
         units = replace(units, frame_interval_s=frame_interval)
     for name, value, (low, high), unit in (
-        ("pixel size", units.um_per_unit, PIXEL_SIZES_UM, "um"),
+        ("pixel size", units.um_per_unit if units.position == "px" else None, PIXEL_SIZES_UM, "um"),
         ("frame interval", units.frame_interval_s, FRAME_INTERVALS_S, "s"),
     ):
         if value is not None and not low <= value <= high:
