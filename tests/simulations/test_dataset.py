@@ -15,6 +15,7 @@ import torch
 
 from simulations import simulate
 from simulations.concat import concatenate
+from simulations.concat import main as concat_main
 from simulations.dataset import DTYPES, LazyTrackDataset, TrackDataset, collate, load_dataset
 from simulations.parameters import MODELS
 from simulations.pickle_data import main as pickle_main
@@ -174,6 +175,83 @@ def test_what_is_no_data_set_is_refused(tmp_path, paths):
     for name in files:
         with pytest.raises(ValueError):
             load_dataset(tmp_path / name)
+
+
+NAN, INF = float("nan"), float("inf")
+BAD_VALUES = [
+    *(("x", value) for value in (NAN, INF, 1e30)),
+    *(("y", value) for value in (NAN, -INF)),
+    *(("state", value) for value in (99, -1, 4)),
+    *(("k", value) for value in (-1.0, NAN, INF)),
+    *(("alpha", value) for value in (-0.1, 2.1, NAN)),
+    *(("sigma", value) for value in (-1.0, INF)),
+]
+
+
+def replaced(table, name, values):
+    return table.set_column(table.column_names.index(name), name, pa.array(values))
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_a_value_that_cannot_be_is_refused_with_file_and_row(tmp_path, paths, name, value):
+    dataset = TrackDataset.from_parquet(paths)
+    column = {"x": dataset.xy[:, 0], "y": dataset.xy[:, 1]}.get(name)
+    (getattr(dataset, name) if column is None else column)[25] = value
+    dataset.save(tmp_path / "set.pt")
+    with pytest.raises(ValueError, match=rf"set\.pt, row 26 of {name}: \S+ is not a number from"):
+        load_dataset(tmp_path / "set.pt")
+    source, file = pq.ParquetFile(paths[0]), tmp_path / "bad.parquet"
+    groups = [source.read_row_group(i) for i in range(source.num_row_groups)]
+    values = groups[-1][name].to_numpy().copy()
+    values[-1] = value
+    groups[-1] = replaced(groups[-1], name, values.astype(groups[-1].schema.field(name).type.to_pandas_dtype()))
+    with pq.ParquetWriter(file, groups[-1].schema) as writer:
+        for group in groups:
+            writer.write_table(group.cast(groups[-1].schema))
+    words = rf"bad\.parquet, row {source.metadata.num_rows} of {name}: \S+ is not a number from"
+    with pytest.raises(ValueError, match=words):
+        TrackDataset.from_parquet(file)
+    lazy = LazyTrackDataset(file)
+    assert len(groups) > 1 and len(lazy[0]["xy"])
+    with pytest.raises(ValueError, match=words):
+        lazy[-1]
+
+
+def test_an_unknown_localisation_error_is_no_bad_value(tmp_path, paths):
+    dataset = TrackDataset.from_parquet(paths)
+    dataset.sigma[3] = NAN
+    dataset.save(tmp_path / "set.pt")
+    assert load_dataset(tmp_path / "set.pt").sigma[3].isnan()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: replaced(t, "state", np.where(np.arange(len(t)) == 3, 300, t["state"])), "row 4 of state: 300"),
+        (lambda t: replaced(t, "state", np.where(np.arange(len(t)) == 3, 1.5, t["state"])), "row 4 of state: 1.5"),
+        (lambda t: replaced(t, "x", [None, *t["x"].to_pylist()[1:]]), "row 1 of x: nan"),
+        (lambda t: replaced(t, "x", t["x"].to_numpy().astype(str)), "column x holds string, expected numbers"),
+        (lambda t: replaced(t, "track_id", t["track_id"].to_numpy() + 0.5), "track_id should hold whole numbers"),
+        (lambda t: replaced(t, "track_id", np.arange(len(t)) % 2), "the rows of track 0 do not lie together"),
+        (lambda t: replaced(t, "frame", t["frame"].to_numpy() * 2), "row 2 of frame: does not follow"),
+        (lambda t: t.slice(0, 1), "row 1: a track of one frame"),
+    ],
+)
+def test_a_table_that_is_none_of_tracks_is_refused(tmp_path, paths, change, words):
+    pq.write_table(change(pq.read_table(paths[0])), tmp_path / "bad.parquet")
+    for read in (TrackDataset.from_parquet, lambda path: LazyTrackDataset(path)[0]):
+        with pytest.raises(ValueError, match=rf"bad\.parquet.*{words}"):
+            read(tmp_path / "bad.parquet")
+
+
+@pytest.mark.parametrize("name", ["simulation.json", "manifest.json"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"models": 3}', '{"models": ["../x"], "tracks": 1}'])
+def test_a_damaged_simulation_is_refused(tmp_path, capsys, name, text):
+    (tmp_path / name).write_text(text)
+    command = concat_main if name == "simulation.json" else pickle_main
+    assert command([str(tmp_path)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert f"{name}" in error and "is damaged" in error and "\n" not in error
 
 
 def test_collate_pads_with_zeros(paths):

@@ -6,17 +6,21 @@ import math
 import signal
 import threading
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import fit_tracks, split_options
 
+from main import benchmark, calibrate, train
+from main.ship import main as ship_main
 from main.ship import ship
 from main.tracks.inference.predictor import Predictor
 from main.tracks.learning.data import DatasetBatches
 from main.tracks.learning.losses import balanced_weights, change_labels, losses, pinball
 from main.tracks.learning.task import TrackTask, is_part
 from main.train import main
+from main.utils.runs import read_checkpoint
 from main.utils.training import validation
 from main.utils.weights import load_weights
 from simulations.dataset import TrackDataset
@@ -188,6 +192,16 @@ def test_a_level_run_can_be_prolonged(tmp_path):
         (["--body", "sample"], "a multiple of 64"),
         (["--only", "intervals", "--target", "state"], "no interval heads"),
         (["--data", "{}"], "train.pt"),
+        (["--data", "{}/absent"], "neither train.pt nor Parquet files"),
+        (["--device", "cuda:99"], "this machine has"),
+        (["--device", "tpu"], "expected auto, cpu, cuda"),
+        (["--batch", "0"], "--batch 0: expected a number from 1 to 100,000"),
+        (["--chunk", "0"], "--chunk 0: expected"),
+        (["--val-batches", "-1"], "--val-batches -1: expected"),
+        (["--hidden", "0"], "--hidden 0: expected a number from 1 to 4,096"),
+        (["--dropout", "nan"], "--dropout nan: expected"),
+        (["--layers", "2,,1"], "--layers 2,,1: expected"),
+        (["--lr", "nan"], "--lr nan: expected"),
     ],
 )
 def test_train_refuses_in_one_sentence(tmp_path, capsys, arguments, words):
@@ -195,10 +209,85 @@ def test_train_refuses_in_one_sentence(tmp_path, capsys, arguments, words):
     torch.save(Foreign(), tmp_path / "foreign" / "train.pt")
     arguments = [a.format(tmp_path / "foreign") for a in arguments]
     small = ["--val-batches", "0", "--chunk", "64", "--batch", "8", "--steps", "1"]
-    assert main([*arguments, *small, "--run", str(tmp_path / "run")]) == 2
+    assert main([*small, *arguments, "--run", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err.strip()
     assert words in error and "\n" not in error
     assert not (tmp_path / "run").exists() and not Foreign.executed
+
+
+def test_train_asks_before_it_replaces_or_resumes_and_before_data_are_made(tmp_path, capsys, monkeypatch):
+    small = ["--val-batches", "0", "--chunk", "64", "--batch", "8", "--hidden", "4", "--body", "conv_bilstm"]
+    command = [*small, "--device", "cpu", "--steps", "2", "--run", str(tmp_path / "run")]
+    assert main(command) == 0 and "ends at step 2" in capsys.readouterr().out
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "make_batches", lambda *args, **kwargs: pytest.fail("data were made"))
+        for again, words in (
+            ([], "holds a run already"),
+            (["--resume", "--steps", "1"], "only runs with --schedule trapezoid or plateau can be prolonged"),
+            (["--resume", "--hidden", "8"], "was run with hidden 4, not 8"),
+            (["--run", str(tmp_path / "other"), "--overwrite"], "holds files but no run"),
+        ):
+            assert main([*command, *again]) == 2
+            error = capsys.readouterr().err.strip()
+            assert words in error and "\n" not in error
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert main([*command, "--overwrite", "--steps", "1"]) == 0
+    assert read_checkpoint(tmp_path / "run")["step"] == 1
+
+
+def test_a_run_on_a_prior_of_ones_own_is_resumed(tmp_path):
+    """Its ranges are tuples, which parameters on disk hold as lists."""
+    prior = microscope(0.1, 0.02, 0.02, (0.01, 1.0), n_frames=100)
+    options = TINY | {"schedule": "trapezoid", "steps": 1}
+    fit_tracks(TrackStream([prior], 16, "cpu", 0, 64), [], options, tmp_path)
+    fit_tracks(TrackStream([prior], 16, "cpu", 0, 64), [], options | {"steps": 2}, tmp_path, resume=True)
+    assert read_checkpoint(tmp_path)["step"] == 2
+    with pytest.raises(ValueError, match="was run with data priors"):
+        fit_tracks(stream(), [], options | {"steps": 2}, tmp_path, resume=True)
+
+
+def test_own_weights_land_in_the_working_directory_and_are_replaced_only_when_asked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fit_tracks(stream(), [], TINY | dict(steps=1), tmp_path / "runs" / "mine")
+    assert ship_main(["--name", "mine", "runs/mine"]) == 0
+    assert set(load_weights("weights/mine")[0]) == {"combined"}
+    assert "--weights weights/mine" in capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in Path("weights/mine").iterdir()}
+    for name, words in (
+        ("mine", "holds weights already; replace them with --overwrite"),
+        ("default", "is a name of shipped weights"),
+        ("..", "is a name of shipped weights or none at all"),
+        ("runs/mine", "holds files but no weights"),
+        ("runs/mine/last.pt", "is a file"),
+    ):
+        assert ship_main(["--name", name, "runs/mine"]) == 2
+        assert words in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in Path("weights/mine").iterdir()} == before
+    assert ship_main(["--name", "mine", "--overwrite", "runs/mine"]) == 0
+
+
+def test_what_last_pt_says_is_shipped(tmp_path):
+    """Also where the parameters beside it are those of another run."""
+    fit_tracks(stream(), [], TINY | dict(steps=1), tmp_path / "run")
+    (tmp_path / "run" / "params.json").write_text("{}")
+    assert ship([tmp_path / "run"], tmp_path / "set")["nets"]["combined"]["hidden"] == 8
+    path = tmp_path / "run" / "last.pt"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="has no checksum"):
+        ship([tmp_path / "run"], tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [(calibrate, []), (benchmark, ["--fit-penalty"])],
+    ids=["calibrate", "benchmark"],
+)
+def test_weights_of_the_package_are_not_changed_by_their_name(capsys, command, options):
+    assert command.main(["--weights", "default", *options]) == 2
+    assert "would change the weights of the package" in capsys.readouterr().err
 
 
 class Foreign:
