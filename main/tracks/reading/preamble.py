@@ -17,13 +17,13 @@ def count_preamble_lines(first_lines: list[str]) -> int:
     Parameters
     ----------
     first_lines : list of str
-        First lines of the file, ten are enough.
+        First lines of the file, eleven are enough.
     """
-    for place, line in enumerate(first_lines[:MAX_PREAMBLE_LINES]):
+    for place, line in enumerate(first_lines[: MAX_PREAMBLE_LINES + 1]):
         if FIRST_COLUMN.match(line):
             return place
         if RULE.match(line):
-            return place + 1
+            return place + 1 if place + 1 < len(first_lines) else 0
         if len([cell for cell in re.split(r"[,;\t]", line) if cell.strip()]) > 1:
             return 0
     return 0

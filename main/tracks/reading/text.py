@@ -1,11 +1,13 @@
 """Reads the table of a text file: CSV with comma, semicolon or tab."""
 
 import warnings
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from main.tracks.reading.preamble import MAX_PREAMBLE_LINES, count_preamble_lines
 from main.tracks.reading.trackmate import find_description_rows
 from main.utils.errors import InputError
 
@@ -34,14 +36,17 @@ def read_text_table(path: Path, described: bool = True) -> pd.DataFrame:
     try:
         encoding = detect_encoding(path)
         with open(path, encoding=encoding) as file:
-            header = file.readline()
-        separator = max(",;\t", key=header.count)
+            first_lines = list(islice(file, MAX_PREAMBLE_LINES + 1))
+        n_above = count_preamble_lines(first_lines)
+        separator = max(",;\t", key=first_lines[n_above].count)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # `parse_numbers` reports text with its row
             given = {"sep": separator, "encoding": encoding, "index_col": False, "skip_blank_lines": False}
-            rows = find_description_rows(pd.read_csv(path, nrows=3 * described, dtype="string", **given))
-            raw = pd.read_csv(path, skiprows=range(1, len(rows) + 1), **given)
+            head = pd.read_csv(path, skiprows=n_above, nrows=3 * described, dtype="string", **given)
+            rows = find_description_rows(head)
+            skipped = [*range(n_above), *range(n_above + 1, n_above + len(rows) + 1)]
+            raw = pd.read_csv(path, skiprows=skipped, **given)
     except InputError:
         raise
     except (ValueError, OSError, pd.errors.ParserWarning) as error:
