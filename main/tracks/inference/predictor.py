@@ -1,5 +1,6 @@
 """Networks to frame-wise predictions, for tracks of any length."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,6 +19,7 @@ from main.utils.weights import load_weights
 MAX_SAMPLE_TRACKS = 64  # tracks that are read together; the largest sample the networks are trained on
 MIN_SAMPLE_TRACKS = 10  # tracks; those of smaller samples are read one by one
 TRACKS_PER_BATCH = {"cpu": 32, "cuda": 512}  # small batches stay in a CPU's cache
+FULL_BATCH_FRAMES = 100  # of a track; shorter ones make a batch of as many frames, where calls cost more than numbers
 
 
 @dataclass
@@ -128,7 +130,8 @@ class Predictor:
         windows = [(i, start) for i, track in enumerate(tracks) for start in window_starts(len(track), self.window)]
         together, alone = group_windows(windows, samples)
         alone.sort(key=lambda window: min(len(tracks[window[0]]), self.window))
-        batches = together + [alone[i : i + self.batch] for i in range(0, len(alone), self.batch)]
+        sizes = [min(len(tracks[i]), self.window) for i, _ in alone]
+        batches = together + [alone[rows] for rows in cut_batches(sizes, self.batch)]
         groups = [len(batch) for batch in together] + [1] * (len(batches) - len(together))
 
         def predict_batch(batch, group):
@@ -151,6 +154,16 @@ class Predictor:
         """Values of samples of `group` pieces, (B, T, 11) float64, as `forward.pack` lays them out."""
         batch = padded_batch(pieces, sigma, seen, group, self.device)
         return pack(frame_values(*forward(self.nets.values(), batch, self.feature_kind))).cpu().numpy()
+
+
+def cut_batches(lengths: list[int], n_tracks: int) -> Iterator[slice]:
+    """Cut increasing lengths into batches of `n_tracks`, or more where tracks are shorter than FULL_BATCH_FRAMES."""
+    lengths, most, first = np.array(lengths, dtype=int), n_tracks * FULL_BATCH_FRAMES, 0
+    while first < len(lengths):
+        padded = lengths[first : first + most] * np.arange(1, min(most, len(lengths) - first) + 1)
+        n = max(np.searchsorted(padded, most, side="right"), n_tracks)
+        yield slice(first, first + n)
+        first += n
 
 
 def blend_windows(results, lengths, window: int) -> np.ndarray:

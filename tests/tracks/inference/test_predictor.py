@@ -5,7 +5,7 @@ import torch
 from helpers import random_nets, walk
 
 from main.tracks.features import features
-from main.tracks.inference.predictor import Predictor
+from main.tracks.inference.predictor import FULL_BATCH_FRAMES, Predictor, cut_batches
 from main.tracks.inference.windows import LONGEST_TRACK, window_starts, window_weights
 
 
@@ -51,3 +51,11 @@ def test_predictions_do_not_depend_on_the_batch():
         assert np.allclose(a.log10_k, b.log10_k, atol=1e-5)
         assert np.allclose(a.state_probs, b.state_probs, atol=1e-5)
     assert features(torch.zeros(1, 2, 2), torch.tensor([2]))[0].isfinite().all()
+
+
+def test_batches_of_short_tracks_are_larger_and_none_is_too_large():
+    lengths = np.sort(np.random.default_rng(0).integers(5, 200, 3000))
+    batches = [lengths[rows] for rows in cut_batches(lengths, 32)]
+    assert np.array_equal(np.concatenate(batches), lengths)
+    assert len(batches[0]) > 100 and len(batches[-2]) == 32
+    assert all(len(batch) <= 32 or len(batch) * batch[-1] <= 32 * FULL_BATCH_FRAMES for batch in batches)
