@@ -8,7 +8,7 @@ import re
 
 import pandas as pd
 
-from main.tracks.reading.points import POINT_COLUMNS, build_tracks
+from main.tracks.reading.points import POINT_COLUMNS, build_tracks, read_lines
 from main.tracks.table import Tracks
 from main.utils.errors import InputError
 
@@ -38,25 +38,24 @@ def read_mosaic_report(path) -> Tracks:
         line cannot be read; see also `main.tracks.table.validate`.
     """
     points, tracks, deep, inside, n_words = [], [], False, False, None
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if line.startswith("%"):
-                _check_unit(UNIT.match(line), path)
-                deep = deep or bool(DEPTH.match(line))
-                found = TRAJECTORY.match(line)
-                tracks += [found.group(1)] if found else []
-                inside = inside or bool(found)
-            elif tracks and line.strip():
-                words = [word.rstrip(",").replace(",", ".") for word in line.split()]
-                n_words = n_words or len(words)
-                if not inside or len(words) != n_words:
-                    raise InputError(
-                        f"{path}: line {number} is no point of a trajectory, expected {n_words} numbers below a line "
-                        "'%% Trajectory n'; correct the line or save the report again."
-                    )
-                points.append((len(tracks) - 1, *_parse_point(words, number, deep, path)))
-            elif not line.strip():
-                inside = False
+    for number, line in read_lines(path):
+        if line.startswith("%"):
+            _check_unit(UNIT.match(line), path)
+            deep = deep or bool(DEPTH.match(line))
+            found = TRAJECTORY.match(line)
+            tracks += [found.group(1)] if found else []
+            inside = inside or bool(found)
+        elif tracks and line.strip():
+            words = [word.rstrip(",").replace(",", ".") for word in line.split()]
+            n_words = n_words or len(words)
+            if not inside or len(words) != n_words:
+                raise InputError(
+                    f"{path}: line {number} is no point of a trajectory, expected {n_words} numbers below a line "
+                    "'%% Trajectory n'; correct the line or save the report again."
+                )
+            points.append((len(tracks) - 1, *_parse_point(words, number, deep, path)))
+        elif not line.strip():
+            inside = False
     return build_tracks(pd.DataFrame(points, columns=POINT_COLUMNS), tracks, path, "mosaic-report")
 
 

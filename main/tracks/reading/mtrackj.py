@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.points import POINT_COLUMNS, build_tracks
-from main.tracks.reading.trackmate import SECONDS_PER_UNIT
+from main.tracks.reading.columns import SECONDS_PER_UNIT
+from main.tracks.reading.points import POINT_COLUMNS, build_tracks, read_lines
 from main.tracks.table import Tracks, parse_numbers, parse_whole_numbers
 from main.utils.errors import InputError
 
@@ -43,25 +43,24 @@ def read_mdf(path) -> Tracks:
         If a line cannot be read, see also `main.tracks.table.validate`.
     """
     points, tracks, last_id, ended = [], [], 0.0, False
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            if words[:1] == ["Track"]:
-                tracks.append(words[1] if len(words) > 1 else "")
-                last_id = -np.inf
-            elif words[:1] == ["Point"]:
-                point_id, x, y, z, t, _ = _parse_point(words[1:], number, path)
-                if not tracks or point_id <= last_id:
-                    raise InputError(f"{path}: line {number} is not a next point of its track; save the file again.")
-                points.append((len(tracks) - 1, t, x, y, z))
-                last_id = point_id
-            elif line.strip() == END:
-                ended = True
-            elif tracks and words and words[0] not in WORDS:
-                raise InputError(
-                    f"{path}: line {number} starts with '{words[0][:20]}', expected Point, Track or Cluster; correct "
-                    "the line or save the file again."
-                )
+    for number, line in read_lines(path):
+        words = line.split()
+        if words[:1] == ["Track"]:
+            tracks.append(words[1] if len(words) > 1 else "")
+            last_id = -np.inf
+        elif words[:1] == ["Point"]:
+            point_id, x, y, z, t, _ = _parse_point(words[1:], number, path)
+            if not tracks or point_id <= last_id:
+                raise InputError(f"{path}: line {number} is not a next point of its track; save the file again.")
+            points.append((len(tracks) - 1, t, x, y, z))
+            last_id = point_id
+        elif line.strip() == END:
+            ended = True
+        elif tracks and words and words[0] not in WORDS:
+            raise InputError(
+                f"{path}: line {number} starts with '{words[0][:20]}', expected Point, Track or Cluster; correct "
+                "the line or save the file again."
+            )
     cut = f"{path}: has no last line '{END}', so points may be missing; check its end, or save it again."
     table = pd.DataFrame(points, columns=POINT_COLUMNS)
     return build_tracks(table, tracks, path, "mtrackj-mdf", warnings=[] if ended else [cut])

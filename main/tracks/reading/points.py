@@ -1,5 +1,6 @@
 """Builds tracks from points that a reader collects one by one, for files that are no tables."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,25 @@ from main.tracks.table import MAX_WHOLE_NUMBER, Tracks, Units, validate, warn_of
 from main.utils.errors import InputError
 
 POINT_COLUMNS = ["track", "frame", "x", "y", "z"]
+MAX_LINE_CHARACTERS = 10**5  # of a line with one point; longer ones would take much memory
+
+
+def read_lines(path) -> Iterator[tuple[int, str]]:
+    """Give the lines of a text file with their numbers, from 1; bytes that are no UTF-8 become U+FFFD.
+
+    Raises
+    ------
+    InputError
+        If a line is longer than MAX_LINE_CHARACTERS.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARACTERS + 1), ""), 1):
+            if len(line) > MAX_LINE_CHARACTERS:
+                raise InputError(
+                    f"{path}: line {number} has more than {MAX_LINE_CHARACTERS} characters, expected one point per line;"
+                    " save the file again."
+                )
+            yield number, line
 
 
 def build_tracks(points: pd.DataFrame, names, source, format: str, dropped=None, units=None, warnings=()) -> Tracks:

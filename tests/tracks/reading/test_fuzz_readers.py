@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import REAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from track_files import chain, session
+from track_files import chain, icy, mdf, mosaic_report, session, write_imaris, write_mtrackj_table, write_utrack
 
 from main.tracks.reading.formats import read_tracks
 from main.tracks.table import COLUMNS
@@ -101,6 +102,28 @@ def test_damaged_sessions(tmp_path):
     data, rng = session(a | b, {0: first, 1: second}).encode(), np.random.default_rng(1)
     assert read_or_refuse(tmp_path / "whole.xml", data)
     read = [read_or_refuse(tmp_path / "session.xml", damaged(data, rng)) for _ in range(PER_FILE)]
+    assert not all(read)
+
+
+PROGRAMS = {
+    "mdf": lambda table, path: path.write_text(mdf(table)),
+    "icy": lambda table, path: path.write_text(icy([table])),
+    "mosaic": lambda table, path: path.write_text(mosaic_report(table)),
+    "mtrackj": write_mtrackj_table,
+    "imaris": write_imaris,
+    "u-track": write_utrack,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_damaged_exports_of_programs(program, tmp_path):
+    rows = [(t, f, 0.5 * f + t, 1.5 * f) for t in range(3) for f in range(12)]
+    path, rng = tmp_path / "a", np.random.default_rng(2)
+    PROGRAMS[program](pd.DataFrame(rows, columns=["track_id", "frame", "x", "y"]), path)
+    path = path if path.exists() else path.with_suffix(".mat")  # savemat adds it
+    data = path.read_bytes()
+    assert read_or_refuse(path, data)
+    read = [read_or_refuse(path, damaged(data, rng)) for _ in range(PER_FILE)]
     assert not all(read)
 
 

@@ -218,6 +218,14 @@ def test_damaged_text_is_refused(case, tracks, tmp_path):
         read_tracks(path)
 
 
+@pytest.mark.parametrize("program", ["mtrackj-mdf", "mosaic-report"])
+def test_a_line_without_end_is_refused(program, tracks, tmp_path):
+    path, _ = written(program, tracks, tmp_path)
+    path.write_text(path.read_text() + "1 " * 10**5)
+    with pytest.raises(InputError, match="line .* has more than 100000 characters"):
+        read_tracks(path)
+
+
 def test_mtrackj_file_without_its_last_line_is_said(tracks, tmp_path):
     path = write(tmp_path, "a.mdf", mdf(tracks).replace("End of MTrackJ Data File\n", ""))
     assert any("points may be missing" in text for text in read_tracks(path).warnings)
