@@ -23,7 +23,14 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+import attack_columns
+import attack_damage
+import attack_folders
+import attack_kinds
+import attack_options
+import attack_races
 import attack_text
+import attack_values
 import numpy as np
 from attack_cases import Case
 from attack_harness import describe_tree, import_commands, start
@@ -35,7 +42,16 @@ from simulations.files import digest_code, write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "runs" / "attack.json"
 SEED = 20261125
-FAMILIES = (attack_text,)
+FAMILIES = (
+    attack_text,
+    attack_values,
+    attack_columns,
+    attack_kinds,
+    attack_damage,
+    attack_options,
+    attack_folders,
+    attack_races,
+)
 SAVE_EVERY_SECONDS = 20
 INTRODUCTION = """# Attack: hostile files, options, folders and rivals
 

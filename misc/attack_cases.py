@@ -37,14 +37,13 @@ class Reading:
 
     def table(self) -> pd.DataFrame:
         """The points as a table."""
-        columns = zip(*self.rows, strict=True)
-        types = ("int64", "int64", "float64", "float64")
-        return pd.DataFrame(
-            {
-                name: pd.Series([int(v) if kind == "int64" else float(v) for v in values], dtype=kind)
-                for name, values, kind in zip(HEADER, columns, types, strict=True)
-            }
-        )
+        table = pd.DataFrame(self.rows, columns=HEADER)
+        table["x"], table["y"] = table["x"].astype(float), table["y"].astype(float)
+        for name in HEADER[:2]:
+            whole = [int(value) for value in table[name]]
+            fits = all(-(2**63) <= value < 2**63 for value in whole)
+            table[name] = pd.Series(whole, dtype="int64" if fits else object)
+        return table
 
 
 @dataclass

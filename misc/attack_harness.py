@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 tqdm.monitor_interval = 0  # no second thread: a process with threads cannot be forked safely
 
-COMMANDS = ("infer", "kinetics", "figures", "report", "train", "ship", "calibrate", "benchmark")
+COMMANDS = ("infer", "check", "kinetics", "figures", "report", "train", "ship", "calibrate", "benchmark")
 MAX_SECONDS = 60.0  # beyond it a case is a hang
 MAX_BYTES = 2 * 2**30  # of resident memory
 HARD_MAX_BYTES = 12 * 2**30  # of private memory; protects the machine, far above MAX_BYTES
+MAX_DIGESTED_BYTES = 10**8  # a larger file is told by its size and time
 NOBODY = 65534  # user without rights, for files that cannot be read
 POLL_SECONDS = 0.004
 
@@ -58,8 +59,8 @@ def import_commands() -> None:
     modules = [f"main.{name}" for name in COMMANDS]
     for name in (*modules, "main.tracks.analysis", "main.tracks.report.write", "simulations.simulate"):
         importlib.import_module(name)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("main.check")
+    for name in ("ascii", "cp1252", "latin_1", "utf_8_sig", "utf_16", "utf_32", "idna"):
+        importlib.import_module(f"encodings.{name}")  # a user without rights may not be able to read Python's files
 
 
 def call_command(command: list[str]) -> int:
@@ -167,6 +168,8 @@ def describe_tree(folder: Path) -> dict[str, str]:
                 found[key] = f"link to {os.fsdecode(os.readlink(path))}"
             elif os.path.isdir(path):
                 found[key] = "folder"
+            elif os.path.isfile(path) and os.path.getsize(path) > MAX_DIGESTED_BYTES:
+                found[key] = f"{os.path.getsize(path)} bytes of {os.stat(path).st_mtime_ns}"
             elif os.path.isfile(path):
                 with open(path, "rb") as file:
                     found[key] = hashlib.file_digest(file, "sha1").hexdigest()

@@ -1,9 +1,12 @@
-"""Write the shipped sample tracks: 12 of each of the five models, with parameters of membrane proteins.
+"""Write the shipped sample tracks and their truth.
 
     python misc/make_samples.py
 
-`samples/tracks.csv` holds track_id, frame, x, y (px) as a tracker would; `samples/truth.parquet` adds K,
-alpha, state, localisation error and model of every frame. MEMBRANE is an example of a prior for one experiment.
+`samples/receptors.csv` is like a table of an experiment, in um and s: receptors that diffuse and are bound in turns, as
+long as the dye lives, with missing frames; `samples/receptors_truth.parquet` adds the state of every frame.
+`samples/tracks.csv` holds 12 tracks of each of the five models, with parameters of membrane proteins, in px and frames;
+`samples/truth.parquet` adds K, alpha, state, localisation error and model of every frame. MEMBRANE is an example of a
+prior for one experiment.
 """
 
 import argparse
@@ -14,10 +17,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from misc.known_tracks import FRAME_INTERVAL, localise, switching
 from simulations.batched import simulate_batched
 from simulations.parameters import BOX_PX, MODELS, PRIORS, SIGMA_PX, Range, sample_worlds
 
 TRACKS_PER_MODEL = 12
+N_RECEPTORS = 100  # tracks
+MEAN_FRAMES = 70  # of a track, until the dye bleaches; geometric
+FRAMES = (8, 400)  # fewest and most of a track
+MOVIE_FRAMES = 1500  # tracks start at random frames of it
+FIELD_UM = 40.0  # side of the field in which tracks start
+D_FREE = 0.12  # um^2/s, as of many receptors in the plasma membrane; bound receptors do not move
+DWELLS_S = (1.2, 0.8)  # mean dwells free and bound, s, so that 40 % of the time is bound
+RECEPTOR_ERROR_UM = 0.03  # localisation error per coordinate
+MISSING_FRAMES = 0.02  # share of the frames, but first and last, in which the receptor is not seen
 SAMPLES = Path(__file__).parents[1] / "samples"
 MEMBRANE = replace(
     PRIORS["broad"],
@@ -72,15 +85,35 @@ def simulate_samples(seed: int = 2) -> pd.DataFrame:
     return table.astype({"track_id": "int64", "state": "int8"})
 
 
+def simulate_receptors(seed: int = 5) -> pd.DataFrame:
+    """Simulate receptors as a table: track_id, frame, time_s, x_um, y_um (rounded to 1e-4 um), bound (whether it is)."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for track in range(N_RECEPTORS):
+        n = int(np.clip(rng.geometric(1 / MEAN_FRAMES), *FRAMES))
+        (path,), (bound,) = switching(1, n, DWELLS_S, rng, d=(D_FREE, 0.0))
+        (seen,) = localise([path + rng.uniform(0, FIELD_UM, 2)], RECEPTOR_ERROR_UM, rng)
+        frame = int(rng.integers(0, MOVIE_FRAMES - n)) + np.arange(n)
+        columns = {"frame": frame, "time_s": frame * FRAME_INTERVAL, "x_um": seen[:, 0], "y_um": seen[:, 1]}
+        there = rng.random(n) >= MISSING_FRAMES
+        there[[0, -1]] = True
+        parts.append(pd.DataFrame({"track_id": track, **columns, "bound": bound})[there])
+    return pd.concat(parts, ignore_index=True).round({"time_s": 4, "x_um": 4, "y_um": 4})
+
+
 def main(arguments=None) -> None:
-    """Write both files and print their number of tracks and frames."""
+    """Write all files and print their numbers of tracks and frames."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args(arguments)
     SAMPLES.mkdir(exist_ok=True)
     table = simulate_samples()
     table[["track_id", "frame", "x", "y"]].to_csv(SAMPLES / "tracks.csv", index=False)
     table.to_parquet(SAMPLES / "truth.parquet", index=False)
-    print(f"{table['track_id'].nunique()} tracks, {len(table)} frames in {SAMPLES}")
+    receptors = simulate_receptors()
+    receptors.drop(columns="bound").to_csv(SAMPLES / "receptors.csv", index=False)
+    receptors.to_parquet(SAMPLES / "receptors_truth.parquet", index=False)
+    for made in (table, receptors):
+        print(f"{made['track_id'].nunique()} tracks, {len(made)} frames in {SAMPLES}")
 
 
 if __name__ == "__main__":
