@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -108,8 +109,12 @@ def simulate(folder: Path, name: str, n: int, seed: int, workers: int, resume: b
         truths = {}
         work = partial(write_part, folder, name, seed, n)
         starts = range(0, n, SEQUENCES_AT_ONCE)
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for made in tqdm(pool.map(work, starts), total=len(starts), desc="simulate", unit="part", disable=None):
+        with ExitStack() as stack:
+            run = map
+            if workers > 1:
+                context = multiprocessing.get_context("spawn")
+                run = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context)).map
+            for made in tqdm(run(work, starts), total=len(starts), desc="simulate", unit="part", disable=None):
                 truths |= made
         truth = {"units": UNITS, "sequences": truths}
         write_atomically(folder / "truth.json", lambda part: part.write_text(json.dumps(truth, indent=1) + "\n"))

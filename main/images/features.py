@@ -31,8 +31,8 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     -------
     dict
         photons (B, F, P, P); fit, a `SpotFit` of (B, F); seen (B, F); position (B, F, 2), px; error (B, F), px; and
-        mean and standard deviation of log10 D, px^2/frame, (B, 2) each: posterior_path; posterior, from path and spread;
-        posterior_shape, from path and shape within frames.
+        mean and standard deviation of log10 D, px^2/frame, (B, 2) each: posterior_path; posterior, from path and
+        spread; posterior_shape, from path and shape within frames.
     """
     images = batch["images"]
     b, f, size, _ = images.shape
