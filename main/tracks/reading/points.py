@@ -25,8 +25,8 @@ def read_lines(path) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_CHARACTERS + 1), ""), 1):
             if len(line) > MAX_LINE_CHARACTERS:
                 raise InputError(
-                    f"{path}: line {number} has more than {MAX_LINE_CHARACTERS} characters, expected one point per line;"
-                    " save the file again."
+                    f"{path}: line {number} has more than {MAX_LINE_CHARACTERS} characters, expected one point in it; "
+                    "save the file again."
                 )
             yield number, line
 

@@ -70,7 +70,7 @@ def read_utrack(path) -> Tracks:
         points["sigma"] = np.hypot(errors["dx"], errors["dy"]) / np.sqrt(2)
     points["track"] = np.cumsum(first) - 1
     cut = f"{path}: tracks were cut at {n_cuts[START]} splits and {n_cuts[END]} merges."
-    points = points.drop(columns=["compound", "piece", "dx", "dy", "dz", "da"])
+    points = points.drop(columns=["compound", "segment", "piece", "dx", "dy", "dz", "da"])
     return build_tracks(points, names, path, "u-track", warnings=[cut] if any(n_cuts.values()) else [])
 
 

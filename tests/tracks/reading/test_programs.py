@@ -142,8 +142,8 @@ def test_mtrackj_times_are_rounded_to_frames_or_refused(tracks, tmp_path):
     )
     read = read_tracks(tmp_path / "a.csv").table
     assert set(read.loc[read["track_id"] == 1, "frame"]) == {0, 211, 422, 633, 844}
-    text = (tmp_path / "a.csv").read_text(encoding="utf-8").replace("\t0.133\t", "\t0.142\t")
-    with pytest.raises(InputError, match="'t \\[sec\\]' are no whole multiples"):
+    text = (tmp_path / "a.csv").read_text(encoding="utf-8").replace("\t0.133\t", "\t0.149\t")
+    with pytest.raises(InputError, match="'t \\[sec\\]' holds 0.149"):
         read_tracks(write(tmp_path, "b.csv", text))
 
 
