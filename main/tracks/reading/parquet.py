@@ -1,5 +1,6 @@
 """Reads the table of a Parquet file: its schema and size first, then the columns of numbers and text."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -44,13 +45,19 @@ def read_parquet_table(path: Path) -> pd.DataFrame:
     """
     try:
         check_footer(path)
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with open_parquet(path) as file:
             return read_columns(file, path)
     except InputError:
         raise
     except (pa.ArrowException, ValueError, OSError, MemoryError, OverflowError, RecursionError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(f"{path}: cannot be read as Parquet ({reason}), export the tracks again.") from error
+
+
+def open_parquet(path: Path, dictionaries: list[str] | None = None) -> pq.ParquetFile:
+    """Open a file whose name may be no UTF-8; columns `dictionaries` are read as numbered values."""
+    source = pa.OSFile(os.fsencode(path))
+    return pq.ParquetFile(source, read_dictionary=dictionaries, page_checksum_verification=True)
 
 
 def check_footer(path: Path) -> None:
@@ -85,7 +92,7 @@ def read_columns(file: pq.ParquetFile, path: Path) -> pd.DataFrame:
     read = [field.name for field in fields if holds_values(field.type)]
     check_size(file.metadata, n_rows, len(fields), path)
     text = [name for name in read if holds_text(schema.field(name).type)]
-    with pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True) as again:
+    with open_parquet(path, text) as again:
         values = dict(zip(read, read_in_groups(again, read, n_rows, path), strict=True))
     pa.default_memory_pool().release_unused()
     columns, others = read_range_index(schema, n_rows), []

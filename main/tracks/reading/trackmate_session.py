@@ -13,6 +13,16 @@ from main.utils.errors import InputError
 
 COLUMNS = {"track_id": "track_id", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
 
+CHILDREN = {  # tag in TrackMate's XML files -> tags of the elements in it
+    "Tracks": ("particle",),
+    "particle": ("detection",),
+    "AllSpots": ("SpotsInFrame", "Spot"),
+    "SpotsInFrame": ("Spot",),
+    "AllTracks": ("Track",),
+    "Track": ("Edge",),
+    "FilteredTracks": ("TrackID",),
+}
+
 
 def read_session(path, elements, find_units) -> Tracks:
     """Read the tracks that passed TrackMate's filters, cut where they split or merge.
