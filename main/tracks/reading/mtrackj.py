@@ -90,8 +90,9 @@ def number_table(raw: pd.DataFrame, path) -> tuple[pd.DataFrame, list[str]]:
     Returns
     -------
     raw : pandas.DataFrame
-        track_id is TID, or 1 to N in the order of CID and TID if there are several clusters. frame takes the place of the
-        time if this counts 1 s per frame, as it does where ImageJ knows no frame interval. It is PID if there is no time.
+        track_id is TID, or 1 to N in the order of CID and TID if there are several clusters. frame takes the place of
+        the time if this counts 1 s per frame, as it does where ImageJ knows no frame interval. It is PID if there is no
+        time.
     warnings : list of str
 
     Raises
