@@ -9,7 +9,6 @@ name is a ratio of two speeds.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,17 @@ from simulations.stream import TrackStream
 FRAMES = 200
 BATCHED_WORLDS = 256  # of 50 particles, simulated at once
 OUT = Path(__file__).parents[1] / "runs" / "bench.json"
+FILES = {  # of tracks for infer.py: (what the file holds, tracks, points of each, weights)
+    "1m_points": ("file of 1 million points", 5000, FRAMES, "fast"),
+    "10m_points": ("file of 10 million points", 50_000, FRAMES, "fast"),
+    "two_point_tracks": ("300,000 tracks of two points", 300_000, 2, "default"),
+    "long_track": ("one track of 1 million points", 1, 1_000_000, "default"),
+}
+# A process between: the peak memory that Linux counts for a child begins with that of the process that started it.
+IN_CHILD = """import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+status, usage = os.wait4(child.pid, 0)[1:]
+print(status, usage.ru_maxrss)"""
 
 
 def measure_rate(work, seconds: float = 4.0) -> float:
@@ -103,9 +113,16 @@ def simulate_batched_over_andi() -> float:
     return seconds_for_all_models(1) / seconds_for_all_models(0)
 
 
-def simulate_brownian_tracks(n: int) -> np.ndarray:
-    """Simulate Brownian tracks (n, 200, 2), px, with K = 1 px^2/frame; the same ones at each call."""
-    return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, FRAMES, 2)), axis=1)
+def simulate_brownian_tracks(n: int, frames: int = FRAMES) -> np.ndarray:
+    """Simulate Brownian tracks (n, frames, 2), px, with K = 1 px^2/frame; the same ones at each call."""
+    return np.cumsum(np.random.default_rng(0).normal(0, np.sqrt(2), (n, frames, 2)), axis=1)
+
+
+def make_table(tracks: np.ndarray) -> pd.DataFrame:
+    """Make the track table of tracks (n, frames, 2)."""
+    number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
+    x, y = tracks.reshape(-1, 2).T
+    return pd.DataFrame({"track_id": number, "frame": frame, "x": x, "y": y})
 
 
 def make_training(body="lstm", bf16=False) -> tuple:
@@ -241,10 +258,7 @@ def infer_onnx_over_torch(weights="default", rounds=15) -> float:
 
 def analyse_tracks_per_s(weights: str) -> float:
     """Tracks/s from a table of 512 tracks to the result tables with shipped weights, all cores."""
-    tracks = simulate_brownian_tracks(512)
-    number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
-    x, y = tracks.reshape(-1, 2).T
-    table = pd.DataFrame({"track_id": number, "frame": frame, "x": x, "y": y})
+    table = make_table(simulate_brownian_tracks(512))
     return measure_rate(lambda: len(analyse(table, weights=weights).tracks))
 
 
@@ -282,24 +296,22 @@ def sample_decode_tracks_per_s() -> float:
 
 
 @cache
-def large_run(n_points: int) -> tuple[float, float]:
-    """Measure peak memory (GiB) and tracks/s of `infer.py --weights fast` on a CSV file of 200-frame tracks."""
+def run_infer(file: str) -> tuple[float, float]:
+    """Measure peak memory (GiB) and seconds of `infer.py` on a CSV file of Brownian tracks, see `FILES`."""
+    _, *shape, weights = FILES[file]
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder, "tracks.csv"), Path(folder, "out")
-        for first in range(0, n_points // FRAMES, 5000):
-            tracks = simulate_brownian_tracks(min(5000, n_points // FRAMES - first)).round(4)
-            number, frame = (part.ravel() for part in np.indices(tracks.shape[:2]))
-            x, y = tracks.reshape(-1, 2).T
-            table = pd.DataFrame({"track_id": first + number, "frame": frame, "x": x, "y": y})
-            table.to_csv(path, mode="a", header=first == 0, index=False)
-        started = time.perf_counter()
+        make_table(simulate_brownian_tracks(*shape).round(4)).to_csv(path, index=False)
         infer = Path(__file__).parents[1] / "main" / "infer.py"
-        command = [sys.executable, infer, path, "--out", out, "--weights", "fast"]
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        status, usage = os.wait4(child.pid, 0)[1:]
-        if status:
-            raise RuntimeError(f"infer.py ended with status {status}")
-        return usage.ru_maxrss / 2**20, n_points / FRAMES / (time.perf_counter() - started)
+        command = [infer, path, "--out", out, "--weights", weights]
+        started = time.perf_counter()
+        ran = subprocess.run(
+            [sys.executable, "-c", IN_CHILD, sys.executable, *command], check=True, capture_output=True
+        )
+        seconds, (status, kib) = time.perf_counter() - started, map(int, ran.stdout.split())
+    if status:
+        raise RuntimeError(f"infer.py ended with status {status}: {ran.stderr.decode()}")
+    return kib / 2**20, seconds
 
 
 PARTS = {  # row: (what its number is, how it is measured)
@@ -354,18 +366,11 @@ PARTS = {  # row: (what its number is, how it is measured)
         "tracks/s of decoding a sample with given components, all cores",
         sample_decode_tracks_per_s,
     ),
-    "infer_1m_points_peak_gib": (
-        "GiB of memory of infer.py at its peak, file of 1 million points",
-        lambda: large_run(1_000_000)[0],
-    ),
-    "infer_10m_points_peak_gib": (
-        "GiB of memory of infer.py at its peak, file of 10 million points",
-        lambda: large_run(10_000_000)[0],
-    ),
-    "infer_10m_points_tracks_per_s": (
-        "tracks/s of infer.py from file to files, 10 million points",
-        lambda: large_run(10_000_000)[1],
-    ),
+    **{
+        f"infer_{file}_{unit}": (f"{what} of infer.py, {FILES[file][0]}", lambda file=file, i=i: run_infer(file)[i])
+        for file in FILES
+        for i, (unit, what) in enumerate((("peak_gib", "peak memory (GiB)"), ("s", "seconds")))
+    },
 }
 
 
