@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from main.tracks.analysis import analyse
-from main.tracks.inference.immobile import decide_immobile
+from main.tracks.inference.immobile import MIN_STAYING_SHARE, _apart, _stand_mostly, _unite, decide_immobile
 from main.tracks.inference.motion_evidence import TEST_ALPHAS, motion_ratio, power_of_test, shows_motion
 from main.tracks.inference.predictor import Prediction
 from main.tracks.inference.segments import Segment
@@ -142,3 +142,25 @@ def test_tables_of_beads_and_walkers():
     assert ((state["state_x"] == 0) == (state["state_y"] == 0)).all()
     unknown = analyse(table, weights="fast").tracks["warnings"].str.contains("immobile_or_moving_unclear")
     assert unknown[:20].mean() > 0.8 and unknown[20:].mean() < 0.1
+
+
+def test_stays_are_compared_as_each_with_each():
+    """Random disjoint stretches of frames, some of which touch; every pair is tried here."""
+    rng = np.random.default_rng(13)
+    for _ in range(100):
+        stays, others = (
+            [(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False) if rng.random() < 0.6]
+            for edges in (np.sort(rng.choice(60, rng.integers(2, 12), replace=False)) for _ in range(2))
+        )
+        meets = [any(c < b and a < d for c, d in stays) for a, b in others]
+        assert _apart(others, stays) == [other for other, met in zip(others, meets, strict=True) if not met]
+        segments = [Segment(a, b, 1.0, 1.0, 2) for a, b in others]
+        covered = [sum(max(0, min(b, d) - max(a, c)) for c, d in stays) for a, b in others]
+        mostly = [n > MIN_STAYING_SHARE * (b - a) for n, (a, b) in zip(covered, others, strict=True)]
+        assert not segments or _stand_mostly(segments, stays).tolist() == mostly
+        united = np.zeros((2, 60), bool)
+        for row, stretches in zip(united, (stays + others, _unite(stays + others)), strict=True):
+            for a, b in stretches:
+                row[a:b] = True
+        assert np.array_equal(*united)
+        assert all(b <= c for (_, b), (c, _) in zip(_unite(stays + others), _unite(stays + others)[1:], strict=False))
