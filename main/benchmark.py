@@ -16,7 +16,7 @@ import sys
 
 from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, BenchmarkOptions, run
 from main.utils.config import check_number
-from main.utils.weights import weights_folder, writable_weights
+from main.utils.weights import writable_weights
 
 SEEDS, FIELDS = (0, 2**32 - 1), (1, 1000)  # smallest and largest
 
@@ -97,8 +97,8 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     try:
         check_number("seed", options.seed, *SEEDS)
         check_number("fovs", options.fovs, *FIELDS)
-        for name in options.weights:
-            writable_weights(name) if options.fit_penalty else weights_folder(name)
+        for name in options.weights if options.fit_penalty else ():
+            writable_weights(name)
         run(options)
     except (OSError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
