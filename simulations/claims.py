@@ -24,6 +24,18 @@ MAX_WAIT_S = 0.5  # for the words of a process that has just taken the lock
 MAX_COMMAND = 200  # characters of the command line that are kept in the lock file
 
 
+_held: set[int] = set()  # descriptors of the locks of this process
+
+
+def _close_in_child() -> None:
+    """Close the locks in a process that is forked here, or they would hold as long as it lives."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
 class ClaimedError(ValueError):
     """A folder is in use by another process; the message is one sentence that names it."""
 
@@ -56,6 +68,7 @@ def claim_folder(folder: str | Path) -> Iterator[Path]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         lock = _take_lock(hidden / LOCK)
+        _held.add(lock)
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
             temporary.mkdir()
@@ -64,7 +77,9 @@ def claim_folder(folder: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
             with suppress(OSError):
                 (hidden / LOCK).unlink()
-            os.close(lock)
+            if lock in _held:  # not in a forked process
+                _held.remove(lock)
+                os.close(lock)
     finally:
         for path in (hidden, *made):
             with suppress(OSError):
@@ -80,8 +95,8 @@ def _take_lock(path: Path) -> int:
             if path.parent.is_symlink():
                 raise ClaimedError(f"{path.parent}: is a link, expected a folder of ours; remove it.")
             lock, is_new = _open_lock(path)
-        except FileNotFoundError as missing:  # another process ended between these lines and removed the folder
-            error = missing
+        except (FileNotFoundError, FileExistsError) as changed:  # another process has just made or removed the folder
+            error = changed
             continue
         try:
             supported = _try_lock(lock)

@@ -34,6 +34,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simulations.claims import HIDDEN, claim_folder
 from simulations.files import TEMPORARY, write_atomically
 from simulations.jobs import (
     PARAMETERS_FILE,
@@ -51,8 +52,8 @@ from simulations.parameters import FRAMES, MIN_FRAMES, MODELS, PRIORS
 MAX_WORKERS = 1024  # more processes than the largest machine has cores
 
 
-def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
-    """Make the output folder, or check that the interrupted run in it had the same parameters.
+def check_folder(folder: Path, parameters: dict, resume: bool) -> None:
+    """Check that the output folder is new, or that the interrupted run in it had the same parameters.
 
     Raises
     ------
@@ -68,9 +69,15 @@ def prepare_folder(folder: Path, parameters: dict, resume: bool) -> None:
             raise ValueError(f"{folder} holds a run with other {names}: use the same, or another --out")
         if not resume:
             raise ValueError(f"{folder} already holds this run: continue it with --resume, or change --out")
-    elif folder.exists() and (not folder.is_dir() or {f.name for f in folder.iterdir()} - {file.name + TEMPORARY}):
-        raise ValueError(f"{folder} exists and holds no run of simulate.py: use another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    elif folder.exists():
+        left_by_us = {file.name + TEMPORARY, HIDDEN}
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} - left_by_us:
+            raise ValueError(f"{folder} exists and holds no run of simulate.py: use another --out")
+
+
+def prepare_folder(folder: Path, parameters: dict) -> None:
+    """Write the parameters into a checked and claimed folder, and remove shards that a killed run left incomplete."""
+    file = folder / PARAMETERS_FILE
     text = json.dumps(parameters, indent=1)
     write_atomically(file, lambda part: part.write_text(text))
     (folder / "shards").mkdir(exist_ok=True)
@@ -137,7 +144,7 @@ def simulate(parameters: dict, folder, workers: int = 1, start_method="fork", re
     Raises
     ------
     ValueError
-        If the folder or the scheduler cannot be used (see `prepare_folder`, `scheduler.connect`).
+        If the folder is in use or cannot be used (see `check_folder`), or the scheduler cannot (`scheduler.connect`).
     ConnectionError
         If the connection to the scheduler is lost.
     """
@@ -151,17 +158,20 @@ def simulate(parameters: dict, folder, workers: int = 1, start_method="fork", re
 
 def _run_missing_jobs(parameters: dict, folder: Path, resume: bool, run: Callable) -> dict:
     """Run the jobs whose shards are not in `folder`, with a progress bar; returns the number of jobs per error text."""
-    prepare_folder(folder, parameters, resume)
-    jobs = plan_jobs(parameters)
-    todo = [job for job in jobs if not (folder / job.shard).exists()]
-    total, left = sum(j.n_tracks for j in jobs), sum(j.n_tracks for j in todo)
-    errors = Counter()
-    with tqdm(total=total, initial=total - left, unit="track", smoothing=0.05) as bar:
-        for job, error in run(parameters, todo, folder) if todo else ():
-            if error:
-                errors[error] += 1
-            else:
-                bar.update(job.n_tracks)
+    check_folder(folder, parameters, resume)
+    with claim_folder(folder):
+        check_folder(folder, parameters, resume)  # another process may have begun between
+        prepare_folder(folder, parameters)
+        jobs = plan_jobs(parameters)
+        todo = [job for job in jobs if not (folder / job.shard).exists()]
+        total, left = sum(j.n_tracks for j in jobs), sum(j.n_tracks for j in todo)
+        errors = Counter()
+        with tqdm(total=total, initial=total - left, unit="track", smoothing=0.05) as bar:
+            for job, error in run(parameters, todo, folder) if todo else ():
+                if error:
+                    errors[error] += 1
+                else:
+                    bar.update(job.n_tracks)
     return dict(errors)
 
 

@@ -102,7 +102,7 @@ def test_jobs_of_a_killed_worker_are_repeated(cluster, client, local, tmp_path, 
 def test_resume_makes_only_what_is_missing(cluster, local, tmp_path):
     run, parameters = tmp_path / "run", jobs.run_parameters(**PARAMETERS)
     run.mkdir()
-    simulate.prepare_folder(run, parameters, resume=False)
+    simulate.prepare_folder(run, parameters)
     for name in list(local)[:20]:
         (run / "shards" / name).write_bytes(local[name])
     kept = {path: path.stat().st_mtime_ns for path in (run / "shards").iterdir()}

@@ -30,6 +30,7 @@ from main.tracks.inference.predictor import Prediction, load_predictor
 from main.tracks.inference.segments import Segment
 from main.tracks.results.andi_files import write_submission
 from main.tracks.samples.read import analyse_sample
+from main.utils.files import claim_folder
 from main.utils.plotting import save
 from main.utils.weights import read_config, weights_folder, write_config
 from simulations.parameters import SIGMA_PX
@@ -252,7 +253,8 @@ def write(bench: Benchmark, out: Path) -> str:
 
 
 def run(options: BenchmarkOptions) -> None:
-    """Compute, write into the folder of the options, and print the tables."""
+    """Compute, write into the folder of the options, and print the tables; InputError if it is in use."""
     out = Path(options.out)
-    print(write(compute(options), out))
+    with claim_folder(out):
+        print(write(compute(options), out))
     print(f"tables in {out / 'benchmark.md'}; numbers in benchmark.json, figures in figures/ beside it")

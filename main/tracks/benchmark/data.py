@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.results.andi_files import read_labels
+from simulations.claims import HIDDEN
 from simulations.experiments import EXPERIMENTS
 from simulations.labels import label_filter
 from simulations.parameters import MODELS
@@ -94,7 +95,8 @@ def generate(folder, n_fovs: int = 5, seed: int = 0, published: bool = False, ex
     if (folder / "track_2").is_dir():
         _check_same(folder, made_with)
         return folder
-    raw, partial = folder / "raw", folder / "partial"
+    hidden = folder / HIDDEN  # no folder of the user, who may have a folder `raw`
+    raw, partial = hidden / "raw", hidden / "partial"
     for leftover in (raw, partial):
         shutil.rmtree(leftover, ignore_errors=True)
     numpy_seed, noise_seed = PUBLISHED_SEEDS if published else (seed, seed)
@@ -121,6 +123,8 @@ def generate(folder, n_fovs: int = 5, seed: int = 0, published: bool = False, ex
     (partial / "track_2").rename(folder / "track_2")
     shutil.rmtree(raw)
     partial.rmdir()
+    with contextlib.suppress(OSError):
+        hidden.rmdir()  # stays where the folder is claimed
     return folder
 
 
