@@ -77,9 +77,38 @@ def test_pixels_and_unknown_times(tmp_path):
         (session(chain(0, 3)[0], {0: [(0, 1)]}).replace('POSITION_X="0.0"', 'POSITION_X="a"'), "POSITION_X"),
         (session(chain(0, 3)[0], {0: [("a", 1)]}), "a spot that is not in the file"),
         (session(chain(0, 3)[0], {"a": [(0, 1)]}, kept=["a"]), "TRACK_ID"),
+        (session(chain(0, 3)[0], {0: [(0, 1)], 1: [(1, 2)]}), "a spot belongs to two tracks"),
+        (session(chain(0, 3)[0], {0: [(0, 1), (2, 2)]}), "joins a spot with itself"),
+        (session(chain(0, 3)[0], {0: [(0, 1)]}).replace("<Edge", "<Egde", 1), "'Track' holds 'Egde'"),
+        (session(chain(0, 3)[0], {0: [(0, 1)]}).replace("<Spot ", "<Spit ", 1), "holds 'Spit'"),
     ],
 )
 def test_bad_sessions(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         read(tmp_path, text)
     assert "\n" not in str(error.value)
+
+
+def test_every_spot_counts(tmp_path):
+    (a, first), (b, second) = chain(0, 4), chain(50, 6)
+    result = read(tmp_path, session(a | b | {99: (0, 1.0, 2.0)}, {0: first, 1: second}, kept=[1]))
+    assert result.n_rows == 11 == len(result.table) + sum(result.dropped.values())
+
+
+def test_an_edge_that_stands_twice_joins_once(tmp_path):
+    spots, edges = chain(0, 4)
+    result = read(tmp_path, session(spots, {0: edges + [edges[1], edges[2][::-1]]}))
+    assert by_track(result) == {0: [0, 1, 2, 3]} and result.warnings == []
+
+
+def test_another_number_of_spots_than_declared_is_said(tmp_path):
+    spots, edges = chain(0, 4)
+    text = session(spots, {0: edges})
+    assert 'nspots="4"' in text
+    assert "declares 5 spots and holds 4" in read(tmp_path, text.replace('nspots="4"', 'nspots="5"')).warnings[0]
+
+
+def test_large_ids_stay_different(tmp_path):
+    first = 2**53  # the next whole number is no 64-bit float
+    spots = {first + i: (i, float(i), 0.0) for i in range(3)}
+    assert by_track(read(tmp_path, session(spots, {0: [(first, first + 1), (first + 1, first + 2)]}))) == {0: [0, 1, 2]}
