@@ -50,20 +50,18 @@ def ship(runs: list[Path], folder: Path) -> dict:
     foreign = [str(run) for run, given in params.items() if not {"target", "features", "net", "data"} <= given.keys()]
     if foreign:
         raise ValueError(f"{', '.join(foreign)}: not a run of networks of tracks")
-    targets = sorted(p["target"] for p in params.values())
+    targets = sorted(str(p["target"]) for p in params.values())
     if targets not in (["combined"], ["alpha", "k", "state"], ["k"]):
         raise ValueError(
             f"runs of {', '.join(targets)}: expected one combined run, one each of k, alpha, state, or "
             "one of k for D(t) of Brownian motion"
         )
-    kinds = {p["features"] for p in params.values()}
+    kinds = {str(p["features"]) for p in params.values()}
     if len(kinds) > 1:
         raise ValueError(f"runs with different features ({', '.join(sorted(kinds))}) do not make one set")
     nets, training = {}, {}
     for run, options in params.items():
-        net = build(options["net"])
-        net.load_state_dict(checkpoints[run]["net"])
-        nets[options["target"]] = net
+        nets[options["target"]] = restore_network(run, options["net"], checkpoints[run]["net"])
         training[options["target"]] = {n: options.get(n) for n in ("lr", "schedule", "seed", "data")} | {
             "steps": checkpoints[run]["step"],
             "init": Path(options.get("init") or "").name,
@@ -89,6 +87,23 @@ def ship(runs: list[Path], folder: Path) -> dict:
             break
     replace_weights(folder, nets, config)
     return config
+
+
+def restore_network(run: Path, config: dict, weights: dict) -> torch.nn.Module:
+    """Make the network of a run with its weights.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+    """
+    try:
+        net = build(config)
+        net.load_state_dict(weights)
+    except (AttributeError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ValueError(f"{run}: the weights do not fit the network that last.pt describes ({reason})") from None
+    return net
 
 
 def replace_weights(folder: Path, nets: dict[str, torch.nn.Module], config: dict) -> None:

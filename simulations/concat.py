@@ -80,7 +80,7 @@ def _concatenate_model(folder: Path, model: str, jobs: list[Job], first_id: int)
 
 def _join_shards(path: Path, folder: Path, jobs: list[Job], first_id: int) -> None:
     """Write the shards of `jobs` to one Parquet file, a row group each; track_id counts from `first_id`."""
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
         for job in jobs:
             table = _read_shard(folder / job.shard, job, first_id)
             writer.write_table(table, row_group_size=table.num_rows)
@@ -90,7 +90,7 @@ def _join_shards(path: Path, folder: Path, jobs: list[Job], first_id: int) -> No
 def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
     """Table of one shard with track_id from `first_id`; raises ValueError if tracks are missing."""
     try:
-        table = pq.read_table(path).replace_schema_metadata(None)
+        table = pq.read_table(path, page_checksum_verification=True).replace_schema_metadata(None)
     except (pa.ArrowException, OSError):
         table = None
     expected = np.arange(job.n_tracks)

@@ -311,7 +311,7 @@ def _paths(paths) -> list[Path]:
 
 def _open(path: Path):
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
 

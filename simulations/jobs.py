@@ -176,7 +176,7 @@ def make_shard(parameters: dict, job: Job) -> bytes:
     """Simulate a job and return the bytes of its Parquet file, with the record of `simulate_job` in the metadata."""
     tracks, record = simulate_job(parameters, job)
     file = pa.BufferOutputStream()
-    pq.write_table(tracks_table(tracks, job.model, record), file, compression="zstd")
+    pq.write_table(tracks_table(tracks, job.model, record), file, compression="zstd", write_page_checksum=True)
     return file.getvalue().to_pybytes()
 
 

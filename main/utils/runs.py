@@ -230,7 +230,7 @@ def read_checkpoint(run: Path) -> dict:
         raise ValueError(f"{path}: is damaged (its checksum does not match), restore it or train anew with --overwrite")
     try:
         checkpoint = torch.load(io.BytesIO(written), weights_only=True, map_location="cpu")
-        return {**{name: checkpoint[name] for name in PARTS}, "given": json.loads(checkpoint["given"])}
+        return {**{name: checkpoint[name] for name in PARTS}, "given": dict(json.loads(checkpoint["given"]))}
     except Exception as error:  # a foreign file can raise nearly anything
         raise ValueError(f"{path}: is no checkpoint of a training run ({_first_line(error)})") from None
 
