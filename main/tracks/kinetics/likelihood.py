@@ -229,6 +229,11 @@ def collect_positions(
     table["noise"] = (sigma * scale) ** 2
     table["file"] = points["file"].astype("category").cat.codes if "file" in points else 0
     table = table.sort_values(["track_id", "frame"], kind="stable", ignore_index=True)
+    beyond = (table.groupby("track_id").cumcount() >= MAX_POINTS).to_numpy()
+    if beyond.any():
+        n_long = table.loc[beyond, "track_id"].nunique()
+        notes.append(f"Of {n_long} track(s) the first {MAX_POINTS:,} points were used for dwell times and rates.")
+        table = table[~beyond].reset_index(drop=True)
     if len(table) > MAX_POINTS:
         ids = np.random.default_rng(seed).permutation(table["track_id"].unique())
         n_points = table.groupby("track_id").size().loc[ids].cumsum()

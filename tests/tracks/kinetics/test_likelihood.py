@@ -215,6 +215,15 @@ def test_wrong_points_and_the_rest_of_large_groups_are_left_out_and_said(monkeyp
         fit_tracks(tracks[:1], 0.2 * STEP)
 
 
+def test_of_one_long_track_the_first_points_are_used(monkeypatch):
+    monkeypatch.setattr(likelihood, "MAX_POINTS", 1000)
+    points, rows = make_tables(switch(16, n=1, frames=3000))
+    positions, _, notes = likelihood.collect_positions(points, rows, 0.1, 0.0, 0)
+    assert len(positions.track) == 1000 and notes == [
+        "Of 1 track(s) the first 1,000 points were used for dwell times and rates."
+    ]
+
+
 def test_what_the_data_do_not_determine_is_said():
     rare = fit_tracks(switch(2, 20, dwells=(60.0, 60.0)), 0.2 * STEP, FRAME_INTERVAL, model=BOUND)
     assert any("too few for an interval" in text for text in rare.warnings)
