@@ -70,7 +70,8 @@ def analyse(
         One sentence that says what is wrong.
     """
     check_values(pixel_size_um, frame_interval_s, localization_error, min_length, adapt, exposure)
-    tracks = with_units(read_table(table, "the table", columns=columns), pixel_size_um, frame_interval_s)
+    tracks = read_table(table, "the table", columns=columns, frame_interval=frame_interval_s)
+    tracks = with_units(tracks, pixel_size_um, frame_interval_s)
     tracks = check_tracks(tracks, localization_error, exposure, correct_drift)
     predictor, config = load_predictor(weights or DEFAULT_WEIGHTS[adapt], device)
     check_features([tracks], config)

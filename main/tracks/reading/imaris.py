@@ -8,7 +8,7 @@ Collection, Time, TrackID, ID. Imaris 7 and before call the track Parent.
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.trackmate import LENGTHS
+from main.tracks.reading.columns import LENGTHS
 from main.tracks.table import UM_PER_UNIT, Units
 from main.utils.errors import InputError
 

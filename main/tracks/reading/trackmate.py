@@ -1,76 +1,31 @@
 """TrackMate's exports: the table of spots (CSV) and the XML files, in physical units."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from main.tracks.reading.columns import (
+    FRAME_WORDS,
+    LENGTHS,
+    SECONDS_PER_UNIT,
+    check_given,
+    find_length_unit,
+    refuse_repeated,
+)
 from main.tracks.reading.elements import RowBuffer, check_children, iterate_elements
 from main.tracks.reading.error_columns import take_localization_errors
-from main.tracks.reading.trackmate_session import read_session
+from main.tracks.reading.times import estimate_frame_interval
+from main.tracks.reading.trackmate_session import CHILDREN, read_session
 from main.tracks.table import UM_PER_UNIT, Tracks, Units, validate, warn_of_depth
 from main.utils.errors import InputError
 
-LENGTHS = {  # TrackMate's word for a length unit -> unit of `main.tracks.table.Units`
-    "micron": "um",
-    "microns": "um",
-    "um": "um",
-    "µm": "um",
-    "μm": "um",
-    "micrometer": "um",
-    "nm": "nm",
-    "nanometer": "nm",
-    "pixel": "px",
-    "pixels": "px",
-    "px": "px",
-}
-SECONDS_PER_UNIT = {  # by TrackMate's word for a time unit
-    "sec": 1.0,
-    "s": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "millisecond": 1e-3,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "min": 60.0,
-}
-CHILDREN = {  # tag in TrackMate's XML files -> tags of the elements in it
-    "Tracks": ("particle",),
-    "particle": ("detection",),
-    "AllSpots": ("SpotsInFrame", "Spot"),
-    "SpotsInFrame": ("Spot",),
-    "AllTracks": ("Track",),
-    "Track": ("Edge",),
-    "FilteredTracks": ("TrackID",),
-}
 UNLINKED = ("", "none", "nan", "null")  # track_id of a spot in no track, in lower case
+MAX_DESCRIPTION_ROWS = 3  # names, short names, units
 
 
-def estimate_frame_interval(frame: np.ndarray, time: np.ndarray) -> float | None:
-    """Estimate the time between frames from the first and the last frame of a table.
-
-    Parameters
-    ----------
-    frame, time : numpy.ndarray, shape (N,)
-        NaN where the time is unknown.
-
-    Returns
-    -------
-    float or None
-        In the unit of `time`; None with fewer than two frames of known time.
-    """
-    known = np.isfinite(time)
-    if not known.any():
-        return None
-    frame, time = frame[known], time[known]
-    first, last = np.argmin(frame), np.argmax(frame)
-    interval = (time[last] - time[first]) / max(frame[last] - frame[first], 1)
-    return float(interval) if interval > 0 else None
-
-
-def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Tracks:
+def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str], frame_interval: float | None = None) -> Tracks:
     """Read TrackMate's table of spots, without its description rows and the spots in no track.
 
     Parameters
@@ -80,6 +35,8 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
     path : str or Path
     columns : dict
         track_id, frame, x, y -> column name, for those that differ from TrackMate's names.
+    frame_interval : float, optional
+        Not used: TrackMate writes frame numbers.
 
     Returns
     -------
@@ -94,6 +51,7 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
     """
     upper = {str(name).upper(): name for name in raw.columns}
     names = {"track_id": "TRACK_ID", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
+    check_given(raw.columns, path, columns)
     columns = {role: upper.get(name, name) for role, name in names.items()} | columns
     missing = [name for name in columns.values() if name not in raw.columns]
     if missing:
@@ -101,6 +59,7 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
             f"{path}: no column {' or '.join(map(repr, missing))}, expected TrackMate's table of spots; "
             "name the column with --columns."
         )
+    refuse_repeated(raw, path, columns)
     if "described" in raw.attrs:
         described = pd.DataFrame(raw.attrs["described"])
         described.columns = raw.columns
@@ -113,20 +72,27 @@ def read_trackmate_csv(raw: pd.DataFrame, path, columns: dict[str, str]) -> Trac
         raise InputError(
             f"{path}: none of its {len(spots)} spots is linked to a track, link the spots in TrackMate first."
         )
-    points, error_warnings = take_localization_errors(spots[linked.to_numpy()], list(columns.values()), path)
+    units, warnings = _find_length(described, columns, path)
+    named = list(columns.values())
+    points, error_warnings = take_localization_errors(spots[linked.to_numpy()], named, path, units.position)
     table = validate(points, path, columns)
-    units, warnings = _find_csv_units(described, spots, columns, upper.get("POSITION_T"), path)
+    time = upper.get("POSITION_T")
+    if time in table:
+        interval, time_warnings = _find_interval(described[time], table, time, path)
+        units, warnings = replace(units, frame_interval_s=interval), warnings + time_warnings
     warnings += error_warnings
     if "POSITION_Z" in upper:
         warnings += warn_of_depth(spots[upper["POSITION_Z"]][linked.to_numpy()], path)
     dropped = {"unlinked": int((~linked).sum())} if not linked.all() else {}
-    return Tracks(table, units, Path(path), "trackmate-csv", dropped, warnings)
+    return Tracks(table, units, Path(path), "trackmate-csv", dropped, warnings, columns=columns)
 
 
 def find_description_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.DataFrame:
     """Return the rows, up to three, under the header that describe columns instead of spots.
 
-    Such a row has no number under FRAME.
+    TrackMate 7 writes the names of features, their short names, and their units in brackets (its class
+    ExportSpotTable). Such a row holds no number at all, and text under POSITION_X and POSITION_Y; a row of a spot with
+    a damaged FRAME holds numbers.
 
     Parameters
     ----------
@@ -134,48 +100,63 @@ def find_description_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.Dat
         At least the first three rows of the file.
     frame : str, optional
         Name of the frame column. Without it, only a table with TrackMate's column names has such rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The first rows of `raw`; empty if there is none.
     """
     upper = {str(name).strip().upper(): name for name in raw.columns}
     if frame is None and not {"TRACK_ID", "FRAME", "POSITION_X"} <= set(upper):
         return raw.iloc[:0]
-    head = pd.to_numeric(raw[frame or upper["FRAME"]].iloc[:3], errors="coerce").isna().to_numpy()
-    return raw.iloc[: int(np.argmin(np.append(head, False)))]
+    head = raw.iloc[:MAX_DESCRIPTION_ROWS].astype("string")
+    numbers = head.apply(pd.to_numeric, errors="coerce").notna().any(axis=1).to_numpy()
+    texts = [
+        head[upper[name]].str.contains(r"[^\W\d_]", na=False) for name in ("POSITION_X", "POSITION_Y") if name in upper
+    ]
+    described = ~numbers & np.all(texts, axis=0) if texts else np.zeros(len(head), dtype=bool)
+    return raw.iloc[: int(np.argmin(np.append(described, False)))]
 
 
-def _find_csv_units(described, spots, columns, time_column, path) -> tuple[Units, list[str]]:
-    """Return the units, which stand in brackets in the description rows, and warnings."""
-    length = _find_bracketed_unit(described[columns["x"]])
-    warnings, assumed = [], length is None
-    if assumed:
-        length = "um"
-        warnings.append(
-            f"{path}: has no row of units, so positions are taken as um; give --pixel-size if they are pixels."
+def _find_length(described, columns, path) -> tuple[Units, list[str]]:
+    """Return the length unit, from the names of x and y or from the brackets in the description rows, and warnings."""
+    named = {find_length_unit(columns[role], path) or _find_bracketed_unit(described[columns[role]]) for role in "xy"}
+    if len(named) > 1:
+        raise InputError(
+            f"{path}: columns '{columns['x']}' and '{columns['y']}' have different units, expected one; name two "
+            "columns of the same unit with --columns x=NAME,y=NAME."
         )
-    position = _check_length_unit(length, path)
-    interval = None
-    if time_column is not None:
-        seconds = SECONDS_PER_UNIT.get(_find_bracketed_unit(described[time_column]))
-        if seconds is not None:
-            frame, time = (
-                pd.to_numeric(spots[name], errors="coerce").to_numpy(dtype=np.float64)
-                for name in (columns["frame"], time_column)
-            )
-            interval = estimate_frame_interval(frame, time)
-            interval = None if interval is None else interval * seconds
-    return Units(position, UM_PER_UNIT.get(position), interval, assumed), warnings
+    length = named.pop()
+    if length is not None:
+        position = length if length in UM_PER_UNIT else _check_length_unit(length, path)
+        return Units(position, UM_PER_UNIT.get(position)), []
+    text = f"{path}: has no row of units, so positions are taken as um; give --pixel-size if they are pixels."
+    return Units("um", UM_PER_UNIT["um"], None, True), [text]
+
+
+def _find_interval(described, table, time, path) -> tuple[float | None, list[str]]:
+    """Return the seconds between frames, and warnings; None if the unit of time is not known."""
+    word = _find_bracketed_unit(described)
+    seconds = SECONDS_PER_UNIT.get(word)
+    if seconds is None:
+        strange = word is not None and word not in FRAME_WORDS
+        text = f"{path}: the time unit '{word}' is not known, so results are per frame; give --frame-interval."
+        return None, [text] if strange else []
+    interval, warnings = estimate_frame_interval(table, table[time], path)
+    return None if interval is None else interval * seconds, warnings
 
 
 def _find_bracketed_unit(described: pd.Series) -> str | None:
     for value in described.astype("string").fillna("").str.strip():
         if value.startswith("(") and value.endswith(")"):
-            return value[1:-1].lower()
+            return value[1:-1].strip().lower()
     return None
 
 
 def _check_length_unit(name: str, path) -> str:
     if name.lower() not in LENGTHS:
         raise InputError(
-            f"{path}: length unit '{name}' is not known, expected one of {', '.join(LENGTHS)}; correct the file."
+            f"{path}: length unit '{name}' is not known, expected px, {', '.join(UM_PER_UNIT)}; correct the file."
         )
     return LENGTHS[name.lower()]
 

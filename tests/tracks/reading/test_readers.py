@@ -137,7 +137,7 @@ def test_what_is_no_table(tmp_path):
     ],
 )
 def test_detection(header, format):
-    assert detect_format(header.split(",")) == format
+    assert detect_format(header.split(","), "a.csv") == format
 
 
 def test_columns_by_name(tmp_path):
