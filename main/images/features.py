@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from main.images.fit import SpotFit, fit_spots
 from main.images.in_frame import in_frame_log_likelihood
-from main.images.likelihood import make_grid, path_log_likelihood, spread_log_likelihood, summarize_posterior
+from main.images.likelihood import LOG10_D, make_grid, path_log_likelihood, spread_log_likelihood, summarize_posterior
 
 N_FRAME_FEATURES, N_FEATURES = 17, 11
 MIN_POSTERIOR_SD = 0.03  # of log10 D
@@ -15,6 +15,8 @@ FINE_POINTS, FINE_SD = (
     13,
     3.0,
 )  # grid around a posterior mean: its points, and where it ends, posterior standard deviations
+MIN_SHAPE_SIGNIFICANCE = 8.0  # photons over their error of spots whose shape is used; chosen on sets of seed 12
+NO_SHAPE_PX2 = 1e3  # error of a shape that says nothing
 LIMIT = 8.0  # of features, so that a failed fit stays finite
 
 
@@ -49,12 +51,19 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     spread_err = torch.where(seen, spread_err, nothing)
     both = path + spread_log_likelihood(spread, spread_err, batch["exposure"], 10**grid)
     posterior = torch.stack(summarize_posterior(both, grid), dim=-1)
-    shape_err = torch.where(seen, fit.elongation_err, nothing)
-    fine = posterior[:, :1] + posterior[:, 1:].clamp(min=MIN_POSTERIOR_SD) * torch.linspace(
-        -FINE_SD, FINE_SD, FINE_POINTS, device=images.device
-    )
+    shaped = seen & (fit.photons > MIN_SHAPE_SIGNIFICANCE * fit.photons_err)
+    shape_err = torch.where(shaped, fit.elongation_err, NO_SHAPE_PX2)
+    fine = make_fine_grid(*posterior.unbind(-1))
     in_frame = in_frame_log_likelihood(
-        position, error, spread, spread_err, fit.elongation, fit.shear, shape_err, batch["exposure"], 10**fine
+        position,
+        error,
+        spread,
+        torch.where(shaped, spread_err, NO_SHAPE_PX2),
+        fit.elongation,
+        fit.shear,
+        shape_err,
+        batch["exposure"],
+        10**fine,
     )
     return {
         "photons": photons,
@@ -66,6 +75,14 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "posterior": posterior,
         "posterior_shape": torch.stack(summarize_posterior(in_frame, fine), dim=-1),
     }
+
+
+def make_fine_grid(mean: torch.Tensor, sd: torch.Tensor) -> torch.Tensor:
+    """Return a grid of log10 D around a posterior, within the range of `make_grid`; (B,) each to (B, FINE_POINTS)."""
+    reach = FINE_SD * sd.clamp(min=MIN_POSTERIOR_SD)
+    low, high = (mean - reach).clamp(min=LOG10_D[0]), (mean + reach).clamp(max=LOG10_D[1])
+    share = torch.linspace(0, 1, FINE_POINTS, device=mean.device)
+    return low[:, None] + (high - low)[:, None] * share
 
 
 def measure_spread(fit: SpotFit, psf_px: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,12 +112,12 @@ def make_features(batch: dict[str, torch.Tensor], measured: dict | None = None) 
     read = batch["read_noise"] ** 2 / batch["excess"]
     light = fit.photons.median(1).values
     whole = [
-        both[:, 0],
-        both[:, 1].log(),
-        path[:, 0],
-        path[:, 1].log(),
-        _compress(5 * (shape[:, 0] - both[:, 0])),
+        shape[:, 0],
         shape[:, 1].log(),
+        _compress(5 * (both[:, 0] - shape[:, 0])),
+        both[:, 1].log(),
+        _compress(5 * (path[:, 0] - shape[:, 0])),
+        path[:, 1].log(),
         (batch["psf_px"]).log(),
         light.clamp(min=1).log() - 6,
         (background + read + 0.1).log(),
@@ -112,7 +129,7 @@ def make_features(batch: dict[str, torch.Tensor], measured: dict | None = None) 
         "frame_features": describe_frames(fit, seen, measured["position"] / psf[..., None], psf),
         "features": torch.stack(whole, dim=-1).clamp(-LIMIT, LIMIT),
         "seen": seen,
-        "posterior": both,
+        "posterior": shape,
     }
 
 
