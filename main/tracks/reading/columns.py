@@ -55,7 +55,7 @@ SPELLINGS = {  # role -> ranks of names: lower case, words joined by _, without 
     ),
 }
 TIME_SPELLINGS = ("time", "t", "position_t", "timestamp", "time_stamp", "elapsed_time")
-OBJECT_LABELS = re.compile(r"trackobjects_label(_\d+)?$")  # CellProfiler writes the longest distance behind it
+OBJECT_LABELS = re.compile(r"track_objects_label(_\d+)?$")  # CellProfiler writes the longest distance behind it
 GUESS_WORDS = {  # words in a name that make it a good guess for a role
     "track_id": {"track", "tracks", "trajectory", "traj", "particle", "molecule", "object", "cell", "label", "id"},
     "frame": {"frame", "frames", "time", "t", "slice", "timepoint", "image"},
@@ -186,6 +186,7 @@ def find_columns(raw: pd.DataFrame, source, given: dict[str, str]) -> tuple[dict
             f"{source}: columns '{first}' and '{second}' could both be {role}, and they differ; name the right one, "
             f"such as {format_option({role: names[0] for role, names in unsettled.items()})}."
         )
+    columns.pop("frame", None)
     columns |= _find_clock(raw, source, given, frames, set(columns.values()))
     missing = [role for role in COLUMNS if role not in columns and not (role == "frame" and "time" in columns)]
     if missing:
@@ -197,7 +198,7 @@ def find_columns(raw: pd.DataFrame, source, given: dict[str, str]) -> tuple[dict
             f"{source}: columns '{columns['x']}' and '{columns['y']}' have different units, expected one; name two "
             "columns of the same unit with --columns x=NAME,y=NAME."
         )
-    return columns, units.pop()
+    return {role: columns[role] for role in (*COLUMNS, "time") if role in columns}, units.pop()
 
 
 def _find_clock(raw, source, given, frames, used) -> dict[str, str]:

@@ -8,40 +8,48 @@ from main.utils.errors import InputError
 
 MAX_JITTER = 0.25  # of the interval: beyond it the nearest frame is not certain
 MAX_DIVISOR_JITTER = 0.1  # where the interval is a fraction of the shortest steps, which fits irregular times by chance
+MIN_DIVISOR_SHARE = 0.2  # of the steps that fit only a fraction of the shortest step; a few wrong times are no reason
 MAX_DIVISOR = 12  # shortest common step, in intervals
 NOTED_JITTER = 0.1  # of the interval: times beside frame numbers that are this irregular are said
+MAX_FRAMES = 10**9  # of a recording: 12 days at 1,000 frames/s
 FIRST_FRAMES = 16  # of the clock; each further fit takes twice as many
 UNNAMED_UNITS = {"s": 1.0, "ms": 1000.0}  # unit -> per second; what a time column without a unit may be in
 
 
-def find_interval(time: np.ndarray, track: np.ndarray, divisor: int = 1) -> float | None:
+def find_interval(steps: np.ndarray, divisor: int = 1) -> float:
     """Find the time between frames from the steps within tracks.
 
-    It is the most common of the shortest steps, divided by `divisor`, and then the mean of all steps, each divided by
-    its number of frames.
+    The first guess is the most common of the shortest steps, divided by `divisor`. It is then the mean over ever longer
+    steps, each divided by its number of frames, because times may be rounded.
 
     Parameters
     ----------
-    time : numpy.ndarray, shape (N,), float64
-    track : numpy.ndarray, shape (N,), int64
+    steps : numpy.ndarray, shape (N,), float64
+        Times between successive points of a track, above 0; at least one.
     divisor : int
 
     Returns
     -------
-    float or None
-        In the unit of `time`; None if no track has two times.
+    float
+        In the unit of the steps.
     """
-    order = np.lexsort((time, track))
-    steps = np.diff(time[order])[np.diff(track[order]) == 0]
-    steps = steps[steps > 0]
-    if not steps.size:
-        return None
     interval = np.quantile(steps, 0.05)
     for _ in range(10):
         interval = np.median(steps[(steps > 0.5 * interval) & (steps < 1.5 * interval)])
-    interval /= divisor
-    n_frames = np.round(steps / interval)
-    return float(steps[n_frames > 0].sum() / n_frames[n_frames > 0].sum())
+    interval, longest = interval / divisor, divisor
+    while True:
+        n_frames = np.round(steps / interval)
+        used = (n_frames > 0) & (n_frames <= longest)
+        interval = steps[used].sum() / n_frames[used].sum()
+        if longest >= n_frames.max():
+            return float(interval)
+        longest *= 2
+
+
+def _find_steps(time: np.ndarray, track: np.ndarray) -> np.ndarray:
+    order = np.lexsort((time, track))
+    steps = np.diff(time[order])[np.diff(track[order]) == 0]
+    return steps[steps > 0]
 
 
 def fit_clock(time: np.ndarray, interval: float) -> tuple[float, float]:
@@ -105,18 +113,24 @@ def count_frames(
     """
     column = times.name
     time, track = parse_numbers(times, source, column), parse_whole_numbers(tracks, source, tracks.name)
-    interval = found = find_interval(time, track)
-    if found is None and not (given and seconds):
+    steps = _find_steps(time, track)
+    if not steps.size and not (given and seconds):
         raise InputError(
             f"{source}: column '{column}' holds times, but no track has two of them, so the time between frames is not "
             "known; give --frame-interval, or a column of frame numbers with --columns frame=NAME."
         )
+    interval = found = find_interval(steps) if steps.size else None
     if given and seconds:
         interval = given / seconds
     elif given:
         seconds = _find_unit(found, given, source, column)
+    if not np.ptp(time) < MAX_FRAMES * interval:
+        raise InputError(
+            f"{source}: times in column '{column}' reach from {time.min():g} to {time.max():g} and rise by {interval:g}, "
+            f"expected fewer than {MAX_FRAMES:.0e} frames; correct the times, or give --frame-interval."
+        )
     known = given is not None and seconds is not None
-    frames, interval, jitter = _fit_frames(time, track, interval, fixed=known)
+    frames, interval, jitter = _fit_frames(time, steps, interval, fixed=known)
     _refuse_irregular(frames, time, track, interval, jitter, times, source)
     shown = "frames" if seconds is None else "s"
     length = interval if seconds is None else interval * seconds
@@ -130,7 +144,7 @@ def count_frames(
     return frames, None if seconds is None else length, [f"{text}{advice}."]
 
 
-def _fit_frames(time, track, interval, fixed) -> tuple[np.ndarray, float, np.ndarray]:
+def _fit_frames(time, steps, interval, fixed) -> tuple[np.ndarray, float, np.ndarray]:
     """Return frames, interval and jitter of each point in intervals; a fixed interval may change by 1 % only.
 
     Where tracks have steps of, say, 2 and 3 frames, the shortest step is not the interval: fractions of it are tried.
@@ -138,7 +152,9 @@ def _fit_frames(time, track, interval, fixed) -> tuple[np.ndarray, float, np.nda
     ascending = np.sort(time)
     first = None
     for divisor in (1,) if fixed else range(1, MAX_DIVISOR + 1):
-        guess = interval if divisor == 1 else find_interval(time, track, divisor)
+        guess = interval if divisor == 1 else find_interval(steps, divisor)
+        if divisor > 1 and np.mean(np.round(steps / guess) % divisor != 0) < MIN_DIVISOR_SHARE:
+            continue
         start, fitted = fit_clock(ascending, guess)
         if fixed and abs(fitted - interval) > MAX_INTERVAL_DIFFERENCE * interval:
             start, fitted = ascending[0], interval

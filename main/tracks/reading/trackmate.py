@@ -111,9 +111,8 @@ def find_description_rows(raw: pd.DataFrame, frame: str | None = None) -> pd.Dat
         return raw.iloc[:0]
     head = raw.iloc[:MAX_DESCRIPTION_ROWS].astype("string")
     numbers = head.apply(pd.to_numeric, errors="coerce").notna().any(axis=1).to_numpy()
-    texts = [
-        head[upper[name]].str.contains(r"[^\W\d_]", na=False) for name in ("POSITION_X", "POSITION_Y") if name in upper
-    ]
+    places = [upper[name] for name in ("POSITION_X", "POSITION_Y") if name in upper]
+    texts = [[any(map(str.isalpha, text)) for text in head[name].fillna("")] for name in places]
     described = ~numbers & np.all(texts, axis=0) if texts else np.zeros(len(head), dtype=bool)
     return raw.iloc[: int(np.argmin(np.append(described, False)))]
 
