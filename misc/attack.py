@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import zlib
 from collections import Counter
 from fnmatch import fnmatch
@@ -28,9 +29,12 @@ import attack_damage
 import attack_folders
 import attack_kinds
 import attack_options
+import attack_parquet
+import attack_programs
 import attack_races
 import attack_text
 import attack_values
+import attack_xml
 import numpy as np
 from attack_cases import Case
 from attack_harness import describe_tree, import_commands, start
@@ -47,6 +51,9 @@ FAMILIES = (
     attack_values,
     attack_columns,
     attack_kinds,
+    attack_parquet,
+    attack_xml,
+    attack_programs,
     attack_damage,
     attack_options,
     attack_folders,
@@ -115,17 +122,26 @@ def ignore_special(folder: str, names: list[str]) -> list[str]:
     ]
 
 
-def try_missing(cases: dict[str, Case], store: Path, keep: Path | None) -> dict[str, dict]:
-    """Try the cases without a verdict of today's code, and store each; returns all stored verdicts."""
+def try_missing(cases: dict[str, Case], store: Path, keep: Path | None, failed: bool = False) -> dict[str, dict]:
+    """Try the cases without a verdict of today's code, and store each; returns all stored verdicts.
+
+    With `failed`, cases that passed with other code keep their verdict.
+    """
     stored = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     missing = [case for key, case in cases.items() if stored.get(key, {}).get("code") != digest()]
+    if failed:
+        missing = [case for case in missing if stored.get(case.key, {}).get("kind") != "ok"]
     if not missing:
         return stored
     import_commands()
     store.parent.mkdir(parents=True, exist_ok=True)
     saved = time.perf_counter()
     for case in tqdm(missing, unit="case", disable=not sys.stderr.isatty()):
-        verdict, seconds, n_bytes = try_case(case, keep)
+        try:
+            verdict, seconds, n_bytes = try_case(case, keep)
+        except Exception as error:  # the other cases are still worth their verdicts; the page names this one
+            text = " ".join(traceback.format_exception_only(error)).strip()
+            verdict, seconds, n_bytes = Verdict("traceback", f"of the case itself: {text}"), 0.0, 0
         stored[case.key] = {
             "kind": verdict.kind,
             "detail": verdict.detail,
@@ -159,9 +175,11 @@ def format_page(stored: dict[str, dict], cases: dict[str, Case], command: str) -
         tried=len(cases),
         minutes=sum(stored[key]["seconds"] for key in cases) / 60,
     )
+    earlier = sum(stored[key]["code"] != digest() for key in cases)
     extremes = (
         f"Slowest: {slowest} ({stored[slowest]['seconds']:.1f} s). "
-        f"Largest: {largest} ({stored[largest]['mib']} MiB, of which the modules take 300)."
+        f"Largest: {largest} ({stored[largest]['mib']} MiB, of which the modules take 300). "
+        f"{earlier} verdicts are of earlier code."
     )
     section = ["## Failing cases", "\n".join(listed) or "None."]
     return "\n\n".join([introduction.strip(), "\n".join(lines), extremes, *section]) + "\n"
@@ -180,6 +198,9 @@ def parse(arguments=None) -> argparse.Namespace:
         "--only", nargs="+", default=["*"], metavar="FAMILY", help="families, or patterns of cases (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="leave out cases of large files (default: off)")
+    parser.add_argument(
+        "--failed", action="store_true", help="do not try again what passed with other code (default: off)"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop (default: off)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for files of failing cases (default: none)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="Markdown file for the page (default: none)")
@@ -207,7 +228,7 @@ def main(arguments=None) -> int:
     if args.list:
         print("\n".join(cases))
         return 0
-    stored = try_missing(cases, args.store.absolute(), args.keep and args.keep.absolute())
+    stored = try_missing(cases, args.store.absolute(), args.keep and args.keep.absolute(), args.failed)
     command = shlex.join(["python", "misc/attack.py", *(sys.argv[1:] if arguments is None else arguments)])
     page = format_page(stored, cases, command)
     print(page)

@@ -26,6 +26,10 @@ class Reading:
         Number of data rows of the file; by default that of the points.
     position : {"px", "um", "nm"}
     um_per_unit, frame_interval_s : float or None
+    any_ids : bool
+        Whether the numbers of tracks are free, because the file does not give them.
+    interval_error : float
+        Relative error of the frame interval that is allowed, for times with jitter.
     """
 
     rows: list
@@ -34,6 +38,7 @@ class Reading:
     um_per_unit: float | None = None
     frame_interval_s: float | None = None
     any_ids: bool = False
+    interval_error: float = 1e-6
 
     def table(self) -> pd.DataFrame:
         """The points as a table."""

@@ -15,11 +15,16 @@ UNITS = {
     "micron": ("um", 1.0),
     "microns": ("um", 1.0),
     "nm": ("nm", 1e-3),
+    "mm": ("mm", 1e3),
+    "cm": ("cm", 1e4),
+    "m": ("m", 1e6),
+    "inch": ("inch", 25400.0),
+    "angstrom": ("angstrom", 1e-4),
     "px": ("px", None),
     "pixel": ("px", None),
     "pixels": ("px", None),
 }
-OTHER_UNITS = ("mm", "m", "cm", "pm", "inch", "A", "angstrom", "a.u.")
+OTHER_UNITS = ("pm", "A", "a.u.", "furlong", "deg")
 STYLES = ("x_{}", "x [{}]", "x ({})", "X ({})", "x({})", "x[{}]", "pos_x_{}", "position_x [{}]", "x  {}")
 SECONDS = {"s": 1.0, "ms": 1e-3, "sec": 1.0, "seconds": 1.0, "min": 60.0, "us": 1e-6}
 TIME_NAMES = ("t", "time", "time_s", "t_s", "t [s]", "time (s)", "Time", "timestamp", "time_ms", "t [ms]", "t_min")
@@ -48,7 +53,7 @@ def give_unit(unit, folder, rng):
     position, scale = UNITS.get(unit, ("?", None))
     if unit in UNITS:
         return must_read(folder, text, rows, options=options, position=position, um_per_unit=scale)
-    return must_refuse(folder, text, options=options, names=("--columns",))
+    return may_read(folder, text, rows, options=options, names=("--columns",))  # it may be part of a name
 
 
 def mix_units(first, second, folder, rng):
@@ -97,7 +102,10 @@ def offer_candidates(which, folder, rng):
 
 def name_other(header, folder, rng):
     """Names that nobody knows are asked for."""
-    return must_refuse(folder, join(make_rows(rng), header.split(",")))
+    rows = make_rows(rng)
+    if header == "track,time point,x,y":
+        return may_read(folder, join(rows, header.split(",")), rows)
+    return must_refuse(folder, join(rows, header.split(",")))
 
 
 def give_columns(text, right, folder, rng):
@@ -113,7 +121,9 @@ def give_format(name, folder, rng):
     """A format that the file does not have."""
     rows = make_rows(rng)
     plan = may_read(folder, join(rows), rows, options=("--format", name), names=("--format",))
-    if name == "spoton" or name.startswith("trackmate"):
+    if name == "spoton":
+        plan.readings = [Reading(rows, None, "um", 1.0)]  # what this format means
+    if name.startswith("trackmate") or name in ("none", ""):
         plan.readings = []
     return plan
 
@@ -129,6 +139,8 @@ def put_time(name, interval, folder, rng):
     unit = {"time_ms": 1e-3, "t [ms]": 1e-3, "t_min": 60.0}.get(name, 1.0)
     timed = time_rows(rows, interval / unit, digits=9)
     plan = may_read(folder, join(timed, ("track_id", name, "x", "y")), rows, frame_interval_s=interval)
+    if name in ("t", "time", "Time", "timestamp"):  # frames can be counted, but no unit of time is named
+        plan.readings.append(Reading(rows))
     if float(interval / unit).is_integer():  # whole numbers may be frames, unless the name says otherwise
         plan.readings.append(Reading([[row[0], str(int(float(row[1]))), *row[2:]] for row in timed]))
     return plan
@@ -182,7 +194,8 @@ def disturb_time(how, folder, rng):
         plan = may_read(folder, join(timed, header), rows, options=options, names=("--frame-interval",))
         plan.readings = [Reading([[r[0], str(2 * int(r[1])), *r[2:]] for r in rows], None, "px", None, 0.01)]
         return plan
-    plan = may_read(folder, join(timed, header), rows, options=options, frame_interval_s=interval)
+    error = 0.01 if how.startswith("jitter") else 1e-6
+    plan = may_read(folder, join(timed, header), rows, options=options, frame_interval_s=interval, interval_error=error)
     plan.check_d = not how.startswith("jitter")
     return plan
 

@@ -149,7 +149,11 @@ def compare(out: Path, reading: Reading, check_d: bool = True) -> str:
         return f"{counts['points']} points, expected {len(true)} (dropped: {counts['dropped']})"
     for name in ("position", "um_per_unit", "frame_interval_s"):
         seen, wanted = source[name], getattr(reading, name)
-        same = seen == wanted if None in (seen, wanted) or name == "position" else np.isclose(seen, wanted, 1e-6, 0)
+        same = (
+            seen == wanted
+            if None in (seen, wanted) or name == "position"
+            else np.isclose(seen, wanted, reading.interval_error, 0)
+        )
         if not same:
             return f"{name} is {seen}, expected {wanted}"
     return compare_points(tables, true, reading) or (compare_d(tables["tracks"], true, reading) if check_d else "")

@@ -14,7 +14,6 @@ import tarfile
 import zipfile
 import zlib
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -106,8 +105,8 @@ def compress(text: bytes, how: str) -> bytes:
     return buffer.getvalue()
 
 
-ARCHIVES = """zip;zip bomb;tar;numpy;npz;torch;gzip;gzip bomb;gzip, damaged;xz;bz2;zlib;zstd;lz4;7z;rar;pickle;png;jpeg;tiff
-pdf;hdf5;xls;elf;html;json;json of one object;yaml;script;random;zeros;PAR1 alone;PAR1 twice;XML of nothing;prose
+ARCHIVES = """zip;zip bomb;tar;numpy;npz;torch;gzip;gzip bomb;gzip, damaged;xz;bz2;zlib;zstd;lz4;7z;rar;pickle;png;jpeg
+tiff;pdf;hdf5;xls;elf;html;json;json of one object;yaml;script;random;zeros;PAR1 alone;PAR1 twice;XML of nothing;prose
 git conflict;git LFS"""
 
 
