@@ -3,6 +3,7 @@
 import difflib
 import re
 import shlex
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -90,15 +91,9 @@ def split_unit(name, words: dict, anywhere: bool = True) -> tuple[str, object, s
     strange : str or None
         Text in brackets, or several units, that cannot be used.
     """
-    text = str(name).strip()
-    for damaged in ("Âµ", "Î¼", "\ufffd", "μ"):  # µ in the wrong encoding, Greek mu
-        text = text.replace(damaged, "µ")
-    inside = [part.strip().lower() for part in BRACKETS.findall(text)]
+    inside, tokens = _split_words(str(name))
     found = [words[part] for part in inside if part in words]
     strange = next((part for part in inside if part not in words), None) if not found else None
-    tokens = [word.lower() for word in WORDS.findall(INSIDE_WORD.sub(" ", BRACKETS.sub(" ", text)))]
-    if len(tokens) == 1 and (glued := GLUED.fullmatch(tokens[0])):
-        tokens = list(glued.groups())
     plain = []
     for place, token in enumerate(tokens):
         last = place == len(tokens) - 1
@@ -109,6 +104,18 @@ def split_unit(name, words: dict, anywhere: bool = True) -> tuple[str, object, s
     if len(set(found)) > 1:
         return "_".join(plain), None, " and ".join(map(str, dict.fromkeys(found)))
     return "_".join(plain), found[0] if found else None, strange
+
+
+@lru_cache(maxsize=2**16)  # a name is looked up for every role
+def _split_words(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what stands in brackets, and the words outside them, in lower case."""
+    text = name.strip()
+    for damaged in ("Âµ", "Î¼", "\ufffd", "μ"):  # µ in the wrong encoding, Greek mu
+        text = text.replace(damaged, "µ")
+    inside = tuple(part.strip().lower() for part in BRACKETS.findall(text))
+    words = tuple(word.lower() for word in WORDS.findall(INSIDE_WORD.sub(" ", BRACKETS.sub(" ", text))))
+    glued = GLUED.fullmatch(words[0]) if len(words) == 1 else None
+    return inside, glued.groups() if glued else words
 
 
 def find_length_unit(name, source) -> str | None:

@@ -23,17 +23,15 @@ from main.utils.errors import InputError
 
 DEPTH_SPELLINGS = ("z", "pos_z", "position_z", "z_pos", "z_position", "zpos")  # not used; a warning if it varies
 SPOT_ON_COLUMNS = ["frame", "t", "trajectory", "x", "y"]  # in this order; a column of row numbers may come first
-TRACKMATE_FEATURES = {
-    "position_t",
-    "quality",
-    "radius",
-    "visibility",
-    "spot_id",
-}  # of its spots, beside tracks and places
+TRACKMATE_FEATURES = {"position_t", "quality", "radius", "visibility"}  # of spots, beside tracks and places
 
 
 def read_tracks(
-    path, format: str = "auto", columns: dict[str, str] | None = None, frame_interval: float | None = None
+    path,
+    format: str = "auto",
+    columns: dict[str, str] | None = None,
+    frame_interval: float | None = None,
+    decimal: str | None = None,
 ) -> Tracks:
     """Read one track file.
 
@@ -48,6 +46,8 @@ def read_tracks(
         column of frames may hold times.
     frame_interval : float, optional
         Seconds between frames, for a table that holds times instead of frame numbers; else it is found from the times.
+    decimal : {"point", "comma"}, optional
+        Decimal mark of a text file; by default what the numbers show.
 
     Returns
     -------
@@ -69,8 +69,10 @@ def read_tracks(
     if kind == "parquet":
         raw = read_parquet_table(path)
     else:
-        raw = read_text_table(path, format in ("auto", "trackmate-csv") and not columns)
-    return check_account(replace(read_table(raw, path, format, columns, frame_interval), n_rows=raw.attrs["n_rows"]))
+        raw = read_text_table(path, format in ("auto", "trackmate-csv"), decimal, (columns or {}).values())
+    tracks = read_table(raw, path, format, columns, frame_interval)
+    said = raw.attrs.get("warnings", []) + tracks.warnings
+    return check_account(replace(tracks, n_rows=raw.attrs["n_rows"], warnings=said))
 
 
 def read_table(
@@ -102,8 +104,17 @@ def read_table(
         twice = raw.columns[raw.columns.duplicated()][0]
         raise InputError(f"{source}: has several columns '{twice}', expected each name once; rename or remove one.")
     if format == "auto":
-        format = "plain" if columns else detect_format(raw.columns, source)
+        format = _choose_format(raw.columns, source, columns)
     return FORMATS[format](raw, source, columns or {}, frame_interval)
+
+
+def _choose_format(header, source, columns: dict[str, str] | None) -> str:
+    """Detect the format; a table whose columns the user named is plain, unless it is TrackMate's."""
+    if not columns:
+        return detect_format(header, source)
+    replaced = {role for role, name in columns.items() if name.lower() != role} - {"track_id"}
+    format = detect_format([name for name in header if str(name).lower() not in replaced], source)
+    return format if format == "trackmate-csv" else "plain"
 
 
 def detect_format(header, source) -> str:

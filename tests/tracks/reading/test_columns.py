@@ -234,3 +234,20 @@ def test_columns_of_errors():
     assert bad.table["sigma"].notna().tolist() == [False, True] + [False] * 4
     assert "5 of 6 points have no localisation error, because 'localization_error'" in bad.warnings[0]
     assert "true and false" in read(make_table(localization_error=[True] * N)).warnings[0]
+
+
+def test_columns_that_are_named_leave_trackmate_its_rows(tmp_path):
+    rows = [f"ID{i},0,{i / 2},{i / 5},{20 * i},{i},{i / 3},{i / 7}" for i in range(5)]
+    described = DESCRIBED.format("nm", "ms").replace("\n", ",X2,Y2\n", 2).replace(",\n", ",,(nm),(nm)\n")
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([HEADER.strip() + ",OTHER_X,OTHER_Y", *described.splitlines(), *rows]) + "\n")
+    tracks = read_tracks(path, columns={"x": "OTHER_X", "y": "OTHER_Y"})
+    assert tracks.format == "trackmate-csv" and tracks.units == Units("nm", 1e-3, 0.02)
+    assert tracks.table["x"].tolist() == pytest.approx([i / 3 for i in range(5)])
+
+
+def test_naming_columns_does_not_settle_the_unit():
+    table = pd.DataFrame({name: TRAJECTORY[name] for name in ("trajectory", "frame", "t", "x", "y")})
+    with pytest.raises(InputError, match="give --format"):
+        read(table, {"x": "x", "y": "y"})
+    assert read(table.assign(x_nm=table["x"], y_nm=table["y"]), {"x": "x_nm", "y": "y_nm"}).units == Units("nm", 1e-3)

@@ -93,7 +93,6 @@ BAD_TABLES = {
     "track_id,frame,x,y\n0,0.5,1,2\n": "data row 1, column 'frame' holds '0.5', expected a whole number",
     "track_id,frame,x,y\nA,0,1,2\n": "column 'track_id' holds 'A'",
     "track_id,frame,x,y\n7,3,1,2\n7,4,1,2\n7,3,5,6\n": "row 3, column 'frame' repeats frame 3 of track 7",
-    "track_id,frame,x,y\n0,0,1,2\n\n0,1,1,2\n": "data row 2",
     "track_id,frame,x,y\n0,0,1,2\n0,1,2,3,4,5\n": "cannot be read as a table",
     "track_id,frame,x_um,y_px\n0,0,1,2\n": "different units",
     "TRACK_ID,POSITION_X,POSITION_Y\n0,0,1\n": "no column 'FRAME'",
