@@ -32,7 +32,9 @@ import attack_options
 import attack_parquet
 import attack_programs
 import attack_races
+import attack_size
 import attack_text
+import attack_training
 import attack_values
 import attack_xml
 import numpy as np
@@ -57,6 +59,8 @@ FAMILIES = (
     attack_damage,
     attack_options,
     attack_folders,
+    attack_training,
+    attack_size,
     attack_races,
 )
 SAVE_EVERY_SECONDS = 20
@@ -197,6 +201,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=["*"], metavar="FAMILY", help="families, or patterns of cases (default: all)"
     )
+    parser.add_argument("--exact", action="store_true", help="--only lists names of cases (default: off)")
     parser.add_argument("--quick", action="store_true", help="leave out cases of large files (default: off)")
     parser.add_argument(
         "--failed", action="store_true", help="do not try again what passed with other code (default: off)"
@@ -208,9 +213,11 @@ def parse(arguments=None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def select(only: list[str], quick: bool) -> dict[str, Case]:
-    """Cases of these families, or with names of these patterns."""
+def select(only: list[str], quick: bool, exact: bool = False) -> dict[str, Case]:
+    """Cases of these families, or with names of these patterns; with `exact`, with these names."""
     cases = list_cases()
+    if exact:
+        return {key: case for key, case in cases.items() if key in only}
     return {
         key: case
         for key, case in cases.items()
@@ -221,7 +228,7 @@ def select(only: list[str], quick: bool) -> dict[str, Case]:
 def main(arguments=None) -> int:
     """Print the page and write it to --out; 1 if a case failed, 2 if no case has such a name."""
     args = parse(arguments)
-    cases = select(args.only, args.quick)
+    cases = select(args.only, args.quick, args.exact)
     if not cases:
         print(f"attack.py: no case is named {' or '.join(args.only)}; see --list.", file=sys.stderr)
         return 2

@@ -14,8 +14,8 @@ MORE_SCALES = ("1e-300", "1e-310", "1e154", "1e200", "1e300", "1e308")
 OFFSETS = ("0", "-50", "1e5", "1e9", "1e12", "1e15", "1e17", "1e20", "-1e9", "1e300")
 NO_NUMBERS = (
     "nan;NaN;NAN;inf;-inf;Infinity;+Infinity;1e999;-1e999;NA;N/A;#N/A;null;None;NULL;nil;-;--;?;.;x;abc;1.2.3;1e;e5;"
-    "0x1F;0b11;1_000;1 000;1,5;12:30;2026-11-24;1/2;1+2;=1+1;$5;5%;5um;5 µm;true;False;TRUE;<b>;\\N;#DIV/0!;#REF!;１２;٣;½;²;"
-    "−5;1e5.5;0o17;(5);[5];{5};+-5;1d5;1f;5L;infinit;nan(1);1.#IND;1.#INF;**;5*"
+    "0x1F;0b11;1_000;1 000;1,5;12:30;2026-11-24;1/2;1+2;=1+1;$5;5%;5um;5 µm;true;False;TRUE;<b>;\\N;#DIV/0!;#REF!;"
+    "１２;٣;½;²;−5;1e5.5;0o17;(5);[5];{5};+-5;1d5;1f;5L;infinit;nan(1);1.#IND;1.#INF;**;5*"
 ).split(";")
 UNUSUAL_NUMBERS = (
     "+5",
