@@ -24,6 +24,7 @@ KINDS = (
     "wrongly refused",
 )
 MAX_SENTENCE = 600  # characters
+WITHOUT_FULL_STOP = ("train", "ship", "calibrate", "benchmark", "simulate")  # commands of developers: one line will do
 RELATIVE_ERROR = 1e-9  # of positions, which the tables hold as they stand in the file
 D_ERROR = 1e-6  # of D, relative to the mean squared step
 SENTENCE_END = re.compile(r"[a-z0-9)'\"][.!?] +[A-Z]")  # inside a line: a second sentence follows
@@ -65,7 +66,7 @@ def judge_refusal(plan: Plan, done: Done, new: list[str]) -> Verdict:
     """Judge an exit code of 2: one sentence with the right name, and nothing written."""
     if new:
         return Verdict("half result", f"refused, but wrote {', '.join(sorted(new)[:5])}; {done.err.strip()[:200]}")
-    problem = find_fault_of_sentence(done.err, plan.refusal)
+    problem = find_fault_of_sentence(done.err, plan.refusal, plan.command[0] not in WITHOUT_FULL_STOP)
     if problem:
         return Verdict("several sentences", f"{problem}: {done.err.strip()[:300]!r}")
     if plan.refusal is None:
@@ -73,13 +74,13 @@ def judge_refusal(plan: Plan, done: Done, new: list[str]) -> Verdict:
     return OK
 
 
-def find_fault_of_sentence(text: str, names: tuple[str, ...] | None) -> str:
+def find_fault_of_sentence(text: str, names: tuple[str, ...] | None, full_stop: bool = True) -> str:
     """Say what keeps a text from being one sentence that holds one of the names; empty if nothing does."""
     lines = text.strip().splitlines()
     if len(lines) != 1:
         return f"{len(lines)} lines"
     line = lines[0].strip()
-    if not line.endswith((".", "?")):
+    if full_stop and not line.endswith((".", "?")):
         return "no full stop"
     if len(line) > MAX_SENTENCE:
         return f"{len(line)} characters"

@@ -188,7 +188,7 @@ OTHERS = (  # commands with wrong options; none may be accepted
     "train --clip 0 --steps 1 --run run",
     "train --clip nan --steps 1 --run run",
     "train --val-every 0 --steps 1 --run run",
-    "train --val-batches 0 --steps 1 --run run",
+    "train --val-batches -1 --steps 1 --run run",
     "train --minutes nan --steps 1 --run run",
     "train --minutes -1 --steps 1 --run run",
     "train --weight-decay nan --steps 1 --run run",

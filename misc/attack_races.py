@@ -28,7 +28,7 @@ def find_fault_of_end(done, names=()) -> Verdict | None:
         return Verdict("hang", "one of two processes")
     if done.code not in (0, 2) or "Traceback" in done.err:
         return Verdict("traceback", f"exit code {done.code}: {done.err.strip()[-300:]}")
-    fault = find_fault_of_sentence(done.err, names) if done.code == 2 else ""
+    fault = find_fault_of_sentence(done.err, names, full_stop=False) if done.code == 2 else ""
     return Verdict("several sentences", f"{fault}: {done.err.strip()[:300]}") if fault else None
 
 
