@@ -134,7 +134,10 @@ class RunFolder:
                     "from the steps, so only runs with --schedule trapezoid or plateau can be prolonged"
                 )
             if name not in MAY_CHANGE:
-                raise ValueError(f"{self.path}: was run with {describe_difference(name, before.get(name), value)}")
+                change = describe_difference(name, before.get(name), value)
+                raise ValueError(
+                    f"{self.path}: was run with {change}; replace it with --overwrite, or use another folder"
+                )
         if done > given["steps"]:
             raise ValueError(f"{self.path}: {done} steps are done already, --steps {given['steps']} is less")
         return checkpoint
@@ -224,7 +227,7 @@ def read_checkpoint(run: Path) -> dict:
     if not mark:
         raise ValueError(
             f"{path}: has no checksum, so it is cut off or an earlier version wrote it; use it with that version, or "
-            "train anew with --overwrite"
+            "train anew with --overwrite or in another folder"
         )
     if hashlib.sha256(written).hexdigest().encode() != digest.strip():
         raise ValueError(f"{path}: is damaged (its checksum does not match), restore it or train anew with --overwrite")
