@@ -2,7 +2,7 @@
 
 import argparse
 
-from main.tracks.options import DEFAULT_FORMAT, ESTIMATE, MIN_LENGTH
+from main.tracks.options import DECIMALS, DEFAULT_FORMAT, ESTIMATE, MIN_LENGTH
 from main.tracks.reading.formats import FORMATS
 from main.tracks.table import COLUMNS
 
@@ -32,6 +32,12 @@ def add_reading_arguments(parser: Parser) -> None:
         metavar=COLUMNS_EXAMPLE,
         help="Names of the columns in the files, for those that have unusual names. Default: columns are found by "
         "their usual names.",
+    )
+    parser.add_argument(
+        "--decimal",
+        choices=DECIMALS,
+        help="Decimal mark of text files. Default: what their numbers show; a file in which 15.674 can be 15674 is "
+        "refused without this option. Choices: %(choices)s.",
     )
     parser.add_argument(
         "--pixel-size",

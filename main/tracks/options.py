@@ -11,6 +11,7 @@ DEFAULT_WEIGHTS = {"none": "default", "sample": "sample"}  # --adapt -> name of 
 DEFAULT_FORMAT = "auto"
 ESTIMATE = "estimate"  # value of --localization-error
 ADAPTATIONS = tuple(DEFAULT_WEIGHTS)  # choices of --adapt
+DECIMALS = ("point", "comma")  # choices of --decimal
 DEVICES = ("auto", "cpu", "cuda")  # choices of --device
 # Ranges that hold every microscope with room. Outside them a unit is mistaken, and results leave the range of floats.
 PIXEL_SIZES_UM = (1e-5, 1e4)  # 0.01 nm, below atoms, to 1 cm; cameras with objectives have 0.01 to 20 um
@@ -41,6 +42,8 @@ class InferenceOptions:
         Whether to subtract the drift that all tracks of a file share.
     columns : dict, optional
         track_id, frame, x, y -> column name in the file.
+    decimal : {"point", "comma"}, optional
+        Decimal mark of text files; by default what their numbers show.
     weights : str, optional
         Name of shipped weights or their folder; None stands for the default of `adapt`.
     adapt : {"none", "sample"}
@@ -66,6 +69,7 @@ class InferenceOptions:
     exposure: float = 0.0
     correct_drift: bool = False
     columns: dict[str, str] | None = None
+    decimal: str | None = None
     weights: str | None = None
     adapt: str = "none"
     min_length: int = MIN_LENGTH
@@ -81,6 +85,8 @@ class InferenceOptions:
         for name, value in values.items():
             object.__setattr__(self, name, value)  # frozen for all others
         check_choice("--device", self.device, DEVICES)
+        if self.decimal is not None:
+            check_choice("--decimal", self.decimal, DECIMALS)
         for name, value in (("--weights", self.weights), ("--scheduler", self.scheduler)):
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise InputError(f"{name} is {value!r}, expected a name; leave it out for the default.")

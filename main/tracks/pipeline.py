@@ -148,7 +148,7 @@ def run_inference(
 
 def read_file(path: Path, options: InferenceOptions) -> Tracks:
     """Read one track file, complete its units by the options and check its tracks."""
-    tracks = read_tracks(path, options.format, options.columns, options.frame_interval)
+    tracks = read_tracks(path, options.format, options.columns, options.frame_interval, options.decimal)
     tracks = with_units(tracks, options.pixel_size, options.frame_interval)
     return check_tracks(tracks, options.localization_error, options.exposure, options.correct_drift)
 

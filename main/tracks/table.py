@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.options import FRAME_INTERVALS_S, PIXEL_SIZES_UM
+from main.tracks.values import check_steps, parse_positions, parse_whole_numbers
 from main.utils.errors import InputError, make_printable
 
 COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
@@ -14,7 +15,6 @@ COLUMNS = ("track_id", "frame", "x", "y")  # x, y in the unit of the file
 UM_PER_UNIT = {"um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "angstrom": 1e-4, "inch": 25_400.0}
 PRINT_UNITS = ("inch", "cm")  # ImageJ takes them from the print resolution in the header of a TIFF file
 MAX_INTERVAL_DIFFERENCE = 0.01  # relative; a given frame interval this near the declared one is taken as rounded
-MAX_WHOLE_NUMBER = 2**53  # larger whole numbers are not exact as 64-bit floats
 
 
 @dataclass(frozen=True)
@@ -239,8 +239,8 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
         warnings = [warning for warning in warnings if "--pixel-size" not in warning]
     if units.position in PRINT_UNITS:
         warnings.append(
-            f"{tracks.path}: positions are in {units.position}, which ImageJ takes from the print resolution of an image; "
-            "if that is the case, K is wrong: set the pixel size in ImageJ (Image > Properties) and track again."
+            f"{tracks.path}: positions are in {units.position}, which ImageJ takes from the print resolution of an "
+            "image; if that is the case, K is wrong: set the pixel size in ImageJ (Image > Properties) and track again."
         )
     if frame_interval is not None:
         declared = units.frame_interval_s
@@ -260,57 +260,6 @@ def with_units(tracks: Tracks, pixel_size: float | None, frame_interval: float |
                 "the file, or export the tracks in pixels and frames."
             )
     return replace(tracks, units=units, warnings=warnings)
-
-
-def _refuse_bad_value(bad: np.ndarray, values: pd.Series, source, column: str, expected: str) -> None:
-    """Raise InputError, which names file, row and column of the first bad value, if there is one."""
-    if not bad.any():
-        return
-    value, row = values.iloc[np.argmax(bad)], values.index[np.argmax(bad)] + 1
-    shown = "nothing" if pd.isna(value) or str(value).strip() == "" else repr(str(value))
-    raise InputError(
-        f"{source}: data row {row}, column '{column}' holds {shown}, expected {expected}; correct or remove the row."
-    )
-
-
-def parse_numbers(values: pd.Series, source, column: str) -> np.ndarray:
-    """Convert one column to finite floats.
-
-    Parameters
-    ----------
-    values : pandas.Series, shape (N,)
-        Any dtype; its index counts the data rows of the file from 0.
-    source : str or Path
-        File, for the error.
-    column : str
-        Name of the column in the file, for the error.
-
-    Returns
-    -------
-    numpy.ndarray, shape (N,), float64
-
-    Raises
-    ------
-    InputError
-        If a value is not finite; names file, row (from 1, header not counted) and column of the first one.
-    """
-    result = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    _refuse_bad_value(~np.isfinite(result), values, source, column, "a finite number")
-    return result
-
-
-def parse_whole_numbers(values: pd.Series, source, column: str) -> np.ndarray:
-    """Convert one column to integers, shape (N,) int64; 3.0 is taken as 3.
-
-    Raises
-    ------
-    InputError
-        If a value is no whole number; names file, row and column of the first one.
-    """
-    result = parse_numbers(values, source, column)
-    broken = (result != np.round(result)) | (np.abs(result) > MAX_WHOLE_NUMBER)
-    _refuse_bad_value(broken, values, source, column, "a whole number")
-    return result.astype(np.int64)
 
 
 def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -> pd.DataFrame:
@@ -334,7 +283,7 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
     ------
     InputError
         If columns or rows are missing, a value is no finite number, a track_id or frame is no whole number, or a
-        track has a frame twice.
+        track has a frame twice. If positions or steps are too large or too small, see `main.tracks.values`.
     """
     columns = columns or {name: name for name in COLUMNS}
     missing = [columns[name] for name in COLUMNS if columns[name] not in raw.columns]
@@ -349,8 +298,8 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
         {
             "track_id": parse_whole_numbers(raw[columns["track_id"]], source, columns["track_id"]),
             "frame": parse_whole_numbers(raw[columns["frame"]], source, columns["frame"]),
-            "x": parse_numbers(raw[columns["x"]], source, columns["x"]),
-            "y": parse_numbers(raw[columns["y"]], source, columns["y"]),
+            "x": parse_positions(raw[columns["x"]], source, columns["x"]),
+            "y": parse_positions(raw[columns["y"]], source, columns["y"]),
         },
         index=raw.index,
     )
@@ -370,4 +319,5 @@ def validate(raw: pd.DataFrame, source, columns: dict[str, str] | None = None) -
             f"frame {row['frame']:.0f} of track {row['track_id']:.0f}, expected each frame once per track; "
             "remove one of the rows."
         )
+    check_steps(table, source)
     return table.reset_index(drop=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.tracks.reading.columns import SPELLINGS, find_columns, find_time_unit, spell_columns
+from main.tracks.reading.columns import SPELLINGS, check_given, find_columns, find_time_unit, spell_columns
 from main.tracks.reading.error_columns import take_localization_errors
 from main.tracks.reading.icy import read_icy
 from main.tracks.reading.imaris import find_imaris_columns
@@ -19,6 +19,7 @@ from main.tracks.reading.times import count_frames, estimate_frame_interval
 from main.tracks.reading.trackmate import read_trackmate_csv, read_trackmate_xml
 from main.tracks.reading.utrack import read_utrack
 from main.tracks.table import COLUMNS, UM_PER_UNIT, Tracks, Units, check_account, validate, warn_of_depth
+from main.tracks.values import warn_of_resolution
 from main.utils.errors import InputError
 
 DEPTH_SPELLINGS = ("z", "pos_z", "position_z", "z_pos", "z_position", "zpos")  # not used; a warning if it varies
@@ -71,8 +72,9 @@ def read_tracks(
     else:
         raw = read_text_table(path, format in ("auto", "trackmate-csv"), decimal, (columns or {}).values())
     tracks = read_table(raw, path, format, columns, frame_interval)
-    said = raw.attrs.get("warnings", []) + tracks.warnings
-    return check_account(replace(tracks, n_rows=raw.attrs["n_rows"], warnings=said))
+    said = raw.attrs.get("warnings", []) + tracks.warnings + warn_of_resolution(tracks.table, path)
+    table = tracks.table.drop(columns=raw.attrs.get("other_types", []), errors="ignore")
+    return check_account(replace(tracks, table=table, n_rows=raw.attrs["n_rows"], warnings=said))
 
 
 def read_table(
@@ -100,9 +102,7 @@ def read_table(
     """
     named = set(raw.index.names) - {None} - set(raw.columns)
     raw = raw.reset_index(drop=not named)
-    if not raw.columns.is_unique:
-        twice = raw.columns[raw.columns.duplicated()][0]
-        raise InputError(f"{source}: has several columns '{twice}', expected each name once; rename or remove one.")
+    check_given(raw.columns, source, {})
     if format == "auto":
         format = _choose_format(raw.columns, source, columns)
     return FORMATS[format](raw, source, columns or {}, frame_interval)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from main.tracks.reading.points import POINT_COLUMNS, build_tracks, read_lines
-from main.tracks.table import Tracks, parse_numbers, parse_whole_numbers
+from main.tracks.table import Tracks
+from main.tracks.values import parse_numbers, parse_whole_numbers
 from main.utils.errors import InputError
 
 WORDS = ("Assembly", "Cluster")  # that a line between tracks may start with

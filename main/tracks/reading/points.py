@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from main.tracks.table import MAX_WHOLE_NUMBER, Tracks, Units, validate, warn_of_depth
+from main.tracks.table import Tracks, Units, validate, warn_of_depth
+from main.tracks.values import MAX_WHOLE_NUMBER
 from main.utils.errors import InputError
 
 POINT_COLUMNS = ["track", "frame", "x", "y", "z"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from main.tracks.table import MAX_INTERVAL_DIFFERENCE, parse_numbers, parse_whole_numbers
+from main.tracks.table import MAX_INTERVAL_DIFFERENCE
+from main.tracks.values import parse_numbers, parse_whole_numbers
 from main.utils.errors import InputError
 
 MAX_JITTER = 0.25  # of the interval: beyond it the nearest frame is not certain

@@ -8,7 +8,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from main.tracks.reading.elements import RowBuffer
-from main.tracks.table import Tracks, parse_whole_numbers, validate, warn_of_depth
+from main.tracks.table import Tracks, validate, warn_of_depth
+from main.tracks.values import parse_whole_numbers
 from main.utils.errors import InputError
 
 COLUMNS = {"track_id": "track_id", "frame": "FRAME", "x": "POSITION_X", "y": "POSITION_Y"}
