@@ -63,6 +63,7 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         fit.shear,
         shape_err,
         batch["exposure"],
+        batch["psf_px"],
         10**fine,
     )
     return {
