@@ -247,6 +247,7 @@ def test_options_that_contradict_the_file_are_refused(tmp_path, weights, capsys)
     table.to_csv(path, index=False)
     refused(capsys, run([path], out, weights, "--pixel-size", "0.1"), "positions are in um already", out)
     table = table.rename(columns={"track_id": "trajectory", "x_um": "x", "y_um": "y"})
-    table.assign(t=0.05 * table["frame"]).to_csv(path, index=False)  # Spot-On
-    refused(capsys, run([path], out, weights, "--frame-interval", "0.06"), "declares 0.05 s between frames", out)
-    assert run([path], out, weights, "--frame-interval", "0.0501") == 0
+    table.assign(t=0.05 * table["frame"]).to_csv(path, index=False)
+    spoton = ("--format", "spoton", "--frame-interval")
+    refused(capsys, run([path], out, weights, *spoton, "0.06"), "declares 0.05 s between frames", out)
+    assert run([path], out, weights, *spoton, "0.0501") == 0
