@@ -8,7 +8,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12)
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
-	$(PY) main/infer.py samples/tracks.csv --localization-error 0.12 --out results/sample --overwrite --report
+	$(PY) main/infer.py samples/receptors.csv --localization-error 0.03 --out results/sample --overwrite --report
 	$(PY) main/figures.py results/sample
 
 test: $(STAMP)

@@ -12,6 +12,7 @@ from importlib import metadata
 # Sub-command: the module whose main(arguments, prog) it calls, and one sentence. A module is imported when its command
 # runs, because torch alone takes seconds to import.
 COMMANDS = {
+    "check": ("main.check", "Say what track files hold and what would be analysed, without analysing them."),
     "infer": ("main.infer", "Estimate K, alpha, state and changepoints of tracks in files."),
     "kinetics": ("main.kinetics", "Estimate dwell times and transition rates from results of infer."),
     "report": ("main.report", "Write report.html, one page about the results of infer."),

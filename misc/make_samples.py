@@ -86,7 +86,7 @@ def simulate_samples(seed: int = 2) -> pd.DataFrame:
 
 
 def simulate_receptors(seed: int = 5) -> pd.DataFrame:
-    """Simulate receptors as a table: track_id, frame, time_s, x_um, y_um (rounded to 1e-4 um), bound (whether it is)."""
+    """Simulate receptors as a table: track_id, frame, time_s, x_um, y_um (rounded to 1e-4 um), bound (bool)."""
     rng = np.random.default_rng(seed)
     parts = []
     for track in range(N_RECEPTORS):
