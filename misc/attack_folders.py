@@ -30,8 +30,6 @@ OWN_FILES = (  # names that results have too
     "track_2/exp_0/fov_0.txt.part",
     ".hidden",
     "old/points.parquet",
-    ".tracewise/lock",
-    ".tracewise/temporary/mine.txt",
     ".tracewise",
 )
 DAMAGES = (
@@ -233,11 +231,11 @@ def list_cases() -> list[Case]:
             parent;root;too long;deep;deep and too long;NUL;not UTF-8;line end;proc;dev null;dev full;empty folder
             spaces;dashes""".replace("\n", ";").split(";"):
         add(place_results, which.strip())
-    for n_bytes in (0, 100, 4096, 20_000, 60_000, 200_000):
+    for n_bytes in (1000, 4096, 20_000, 60_000, 200_000):
         for options in ((), ("--csv",), ("--report",)):
             add(fill_disk, n_bytes, options, quick=options != ("--report",))
     for command in ("infer", "kinetics", "figures", "report"):
-        for n_bytes in (0, 500, 20_000):
+        for n_bytes in (1000, 5000, 20_000):
             add(fill_disk_of_run, command, n_bytes, quick=command == "infer")
     for how in DAMAGES:
         for command in ("kinetics", "report", "figures"):

@@ -117,7 +117,7 @@ class Process:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-            code = call()
+            code = call() or 0
         except SystemExit as stop:
             if isinstance(stop.code, str):
                 print(stop.code, file=sys.stderr)
@@ -132,8 +132,9 @@ class Process:
 
     def kill(self) -> None:
         """End the process and its children at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it may not have made its group yet
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
 
     def wait(self, max_seconds: float = MAX_SECONDS) -> Done:
         """Wait for the end; the process is killed when its time is over."""
@@ -143,11 +144,12 @@ class Process:
             seconds = time.perf_counter() - self.started
             if pid:
                 break
-            if seconds > max_seconds and not timed_out:
+            if seconds > max_seconds:
                 timed_out = True
                 self.kill()
             time.sleep(POLL_SECONDS)
-        self.kill()  # children that it left behind
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # children that it left behind
         texts = [path.read_text(encoding="utf-8", errors="backslashreplace") for path in self.paths]
         return Done(os.waitstatus_to_exitcode(status), *texts, seconds, usage.ru_maxrss * 1024, timed_out)
 
