@@ -161,7 +161,8 @@ def try_missing(cases: dict[str, Case], store: Path, keep: Path | None, failed: 
 
 def format_page(stored: dict[str, dict], cases: dict[str, Case], command: str) -> str:
     """Format the page: tried and failed by family and kind, then the failing cases."""
-    rows = {}
+    rows, untried = {}, [key for key in cases if key not in stored]
+    cases = {key: case for key, case in cases.items() if key in stored}
     for key, case in cases.items():
         rows.setdefault(case.family, Counter()).update([stored[key]["kind"], "tried"])
     total = sum(rows.values(), Counter())
@@ -183,7 +184,7 @@ def format_page(stored: dict[str, dict], cases: dict[str, Case], command: str) -
     extremes = (
         f"Slowest: {slowest} ({stored[slowest]['seconds']:.1f} s). "
         f"Largest: {largest} ({stored[largest]['mib']} MiB, of which the modules take 300). "
-        f"{earlier} verdicts are of earlier code."
+        f"{earlier} verdicts are of earlier code; {len(untried)} cases have not been tried."
     )
     section = ["## Failing cases", "\n".join(listed) or "None."]
     return "\n\n".join([introduction.strip(), "\n".join(lines), extremes, *section]) + "\n"

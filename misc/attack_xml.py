@@ -21,7 +21,7 @@ ENCODINGS = (
     "nope",
     "",
 )
-TIMES = {"sec": 1.0, "s": 1.0, "ms": 1e-3, "min": 60.0}
+TIMES = {"sec": 1.0, "s": 1.0, "ms": 1e-3, "min": 60.0, "hour": 3600.0}
 
 
 def simple(rows, head='<Tracks nTracks="{n}" spaceUnits="micron" frameInterval="0.02" timeUnits="sec">', counts=True):
@@ -143,7 +143,7 @@ def change_units(space, time, interval, folder, rng):
     """Units and the time between frames, as declared."""
     rows = make_rows(rng)
     head = f'<Tracks nTracks="4" spaceUnits="{space}" frameInterval="{interval}" timeUnits="{time}">'
-    known = {"um": 1.0, "µm": 1.0, "micron": 1.0, "nm": 1e-3, "pixel": None, "px": None}
+    known = {"um": 1.0, "µm": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "inch": 25400.0, "pixel": None, "px": None}
     text = simple(rows, head)
     if space not in known:
         return must_refuse(folder, text, "tracks.xml")
@@ -189,6 +189,8 @@ def restructure(which, folder, rng):
         "more attributes": text.replace(' z="0.0"', ' z="0.0" q="1"'),
         "floating frames": text.replace('t="1"', 't="1.0"'),
     }[which]
+    if which == "detection in detection":
+        rows = [*rows, ["0", "91", "1", "1"], ["0", "90", "1", "2"]]
     must = ("comments", "processing instruction", "without z", "more attributes", "floating frames", "without counts")
     return (must_read if which in must else may_read)(folder, changed, rows, "tracks.xml", **UM)
 
