@@ -207,6 +207,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument(
         "--failed", action="store_true", help="do not try again what passed with other code (default: off)"
     )
+    parser.add_argument("--stored", action="store_true", help="try nothing, print what is stored (default: off)")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop (default: off)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder for files of failing cases (default: none)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="Markdown file for the page (default: none)")
@@ -236,7 +237,10 @@ def main(arguments=None) -> int:
     if args.list:
         print("\n".join(cases))
         return 0
-    stored = try_missing(cases, args.store.absolute(), args.keep and args.keep.absolute(), args.failed)
+    if args.stored:
+        stored = json.loads(args.store.read_text(encoding="utf-8"))
+    else:
+        stored = try_missing(cases, args.store.absolute(), args.keep and args.keep.absolute(), args.failed)
     command = shlex.join(["python", "misc/attack.py", *(sys.argv[1:] if arguments is None else arguments)])
     page = format_page(stored, cases, command)
     print(page)

@@ -133,7 +133,9 @@ def fill_disk_of_run(command, n_bytes, folder, rng):
     command = infer("tracks.csv", "--overwrite") if command == "infer" else [command, "out"]
     plan = Plan(command, ("out", "written"), [Reading(rows)])
     plan.process = {"file_bytes": n_bytes}
-    plan.may_write = ("out",) if command[0] == "infer" else ("out/kinetics.csv", "out/figures", "out/report.html")
+    plan.may_write = (
+        ("out",) if command[0] == "infer" else ("out/kinetics.csv", "out/figures", "out/report.html", "out/run.json")
+    )  # it lists the files
     return plan
 
 
@@ -159,7 +161,7 @@ def damage_results(how, command, folder, rng):
     else:
         change_table(path, what)
     plan = Plan([command, "out"], ("out",), check=lambda _: "" if what in LENIENT else f"accepted with {how}")
-    plan.may_write = ("out/kinetics.csv", "out/figures", "out/report.html")
+    plan.may_write = ("out/kinetics.csv", "out/figures", "out/report.html", "out/run.json")  # it lists the files
     return plan
 
 
