@@ -1,0 +1,400 @@
+"""Estimates the camera and the width of the point spread function from images alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.optimize import minimize
+from torch.nn import functional
+
+from main.images.detect import FILTER_PX, measure_background, smooth
+from main.images.likelihood import SPREAD_CV2
+
+EXCESS = {"scmos": 1.0, "emccd": 2.0}  # variance over mean of the shot noise, photoelectrons
+FAINT_SCORE, BRIGHT_SCORE = 3.5, 7.0  # heights of spots after the matched filter, standard deviations; see `find_empty`
+MASK_PX = 7  # reach of a spot
+MIN_EMPTY = 4_000  # pixels
+MAX_EMPTY = 4_000_000  # pixels that are used
+BINS_PER_SD = 24  # of the histogram
+MAX_SD_ABOVE = 12.0  # of the median; values above are left out
+STRAY = 1e-5  # probability per standard deviation of values that are not of the background
+N_ALIASES = 1  # of the characteristic function on either side, for combs of single photoelectrons
+READ_NOISE = (1.2, 0.7)  # prior: median, photoelectrons, and standard deviation of the logarithm; sCMOS have 0.7 to 2.5
+BACKGROUND = (5.0, 1.5)  # prior: median, photons per pixel, and standard deviation of the logarithm
+N_GRID, N_ROUNDS, MAX_EVALUATIONS, N_DRAWS = 20, 3, 150, 1_000  # of the posterior of gain and read noise
+MAX_BELOW = 12.0  # log-likelihood below the best up to which the grid reaches
+MAX_ERROR = 0.1  # relative, of a quantity that counts as identified
+MAX_READ_ERROR = 0.25
+MIN_EVIDENCE = 5.0  # difference of log-likelihoods that tells an EMCCD from a camera without multiplication
+MAX_UNEVEN = 0.15  # standard deviation of the background map over that of the noise, up to which it is taken as even
+MIN_STEPS = 5  # of a track that counts for the width of the point spread function
+UNEQUAL_PSF = 0.03  # scatter of the squared width between molecules, relative
+MAX_PSF_ERROR = 0.03  # relative
+MIN_SEEN = 0.05  # share of empty values of a place that is used for the map of the background
+SMOOTH_PX = 15  # side of the square over which the background map is averaged
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error, and whether the images determine it."""
+
+    value: float
+    error: float
+    identified: bool
+
+    def __str__(self):
+        digits = 2 - math.floor(math.log10(abs(self.value) + 1e-9)) if self.value else 2
+        digits = min(max(digits, 0), 4)
+        text = f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
+        return text if self.identified else f"{text} (not identified)"
+
+
+@dataclass(frozen=True)
+class CameraEstimate:
+    """What the pixels without molecules tell of the camera.
+
+    Parameters
+    ----------
+    kind : {"scmos", "emccd"}
+        emccd: with the excess noise of electron multiplication.
+    offset : Estimate
+        Counts without light.
+    gain : Estimate
+        Counts per photoelectron.
+    excess : Estimate
+        Variance over mean of the shot noise, photoelectrons: 1, or 2 for an EMCCD.
+    gain_excess : Estimate
+        gain times excess, counts: the slope of the variance over the mean.
+    read_noise : Estimate
+        Photoelectrons.
+    background : Estimate
+        Photons per pixel and frame.
+    n_pixels : int
+        Values of empty pixels that were used.
+    misfit : float
+        Chi-square per bin of the histogram; errors are multiplied by its root where it is above 1.
+    """
+
+    kind: str
+    offset: Estimate
+    gain: Estimate
+    excess: Estimate
+    gain_excess: Estimate
+    read_noise: Estimate
+    background: Estimate
+    n_pixels: int
+    misfit: float
+
+    def describe(self) -> str:
+        """The estimate in some lines of text."""
+        kind = {"scmos": "no electron multiplication", "emccd": "EMCCD"}[self.kind]
+        kind = kind if self.excess.identified else f"{kind} (not identified)"
+        return "\n".join(
+            [
+                f"camera: {kind}; from {self.n_pixels:,} empty pixels",
+                f"  offset {self.offset} counts, gain {self.gain} counts/photoelectron, "
+                f"gain x excess {self.gain_excess} counts",
+                f"  read noise {self.read_noise} photoelectrons, background {self.background} photons/pixel",
+            ]
+        )
+
+
+def estimate_camera(images, slope: tuple[float, float] | None = None) -> CameraEstimate | None:
+    """Estimate offset, gain, excess noise, read noise and background from the distribution of empty pixels.
+
+    Maximum posterior of offset, gain, background and read noise for the histogram of values where there is no
+    molecule, with and without electron multiplication. The mean and the variance fix two of the four; the rest
+    comes from the skewness and higher moments, so that it needs either many pixels or a clear skewness.
+
+    Parameters
+    ----------
+    images : array or tensor, shape (F, H, W) or (B, F, H, W)
+        Camera counts of one or more sequences from one camera.
+    slope : tuple of float, optional
+        gain times excess and its standard error, counts, as from `measure_slope`.
+
+    Returns
+    -------
+    CameraEstimate or None
+        None if there are fewer than `MIN_EMPTY` empty pixels, or all are equal.
+
+    Source: photon transfer, Janesick (2007); electron multiplication, Basden et al., MNRAS 345 (2003) 985.
+    """
+    images = torch.as_tensor(images, dtype=torch.float32)
+    images = images[None] if images.dim() == 3 else images
+    values, step = collect_empty(images)
+    if len(values) < MIN_EMPTY or values.std() == 0:
+        return None
+    counts, centres, width = make_histogram(values, step)
+    fits = {kind: _fit_histogram(counts, centres, width, excess, slope) for kind, excess in EXCESS.items()}
+    kind = max(fits, key=lambda name: fits[name].log_evidence)
+    return _summarize(kind, fits, counts, centres, width)
+
+
+def collect_empty(images: torch.Tensor) -> tuple[np.ndarray, float]:
+    """Collect the counts of pixels without a molecule, and the step between possible counts (0: not known).
+
+    The smooth map of the background is taken off where it is uneven, and changes from frame to frame.
+    """
+    raw = images[:, ::4].flatten()[:100_000]
+    step = find_step(raw.numpy())
+    generator = torch.Generator().manual_seed(0)
+    dithered = images + step * (torch.rand(images.shape, generator=generator) - 0.5)  # quantiles need a continuum
+    middle, sd = measure_background(dithered)
+    empty = find_empty(dithered - middle[:, None, None, None])
+    weight = empty.float()
+    total = weight.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    off = (images - middle[:, None, None, None]) * weight
+    mean = off.sum((1, 2, 3), keepdim=True) / total
+    in_time = off.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
+    side = min(SMOOTH_PX, min(images.shape[-2:]) // 2 * 2 - 1)
+    pool = {"kernel_size": side, "stride": 1, "padding": side // 2, "count_include_pad": False}
+    seen = functional.avg_pool2d(weight.sum(1), **pool)
+    in_space = functional.avg_pool2d(off.sum(1), **pool) / seen.clamp(min=1e-3)
+    in_space = torch.where(seen > MIN_SEEN * weight.shape[1], in_space, mean[:, 0])[:, None]
+    uneven = ((in_time - mean).std() + (in_space - mean).std()) / sd.median()
+    values = images
+    if uneven > MAX_UNEVEN or len(images) > 1 and middle.std() > MAX_UNEVEN * sd.median():
+        values = dithered - in_time - in_space - middle[:, None, None, None] + 2 * mean + middle.median()
+        step = 0.0
+    values = values[empty].double().numpy()
+    return values[:: max(1, len(values) // MAX_EMPTY)], step
+
+
+def find_empty(images: torch.Tensor) -> torch.Tensor:
+    """Say which pixels have no molecule near them, (B, F, H, W) bool.
+
+    A faint spot counts in the frames before and after its own only. Else the highest values of the noise would be taken
+    for spots and left out, and its distribution would lack them.
+    """
+    score = torch.maximum(*(_standardize(smooth(images, width)) for width in FILTER_PX))
+    side = 2 * MASK_PX + 1
+    faint, bright = (
+        functional.max_pool2d((score > limit).float(), side, 1, MASK_PX) > 0 for limit in (FAINT_SCORE, BRIGHT_SCORE)
+    )
+    near = torch.zeros_like(faint)
+    near[:, 1:] |= faint[:, :-1]
+    near[:, :-1] |= faint[:, 1:]
+    return ~(near | bright)
+
+
+def _standardize(images: torch.Tensor) -> torch.Tensor:
+    middle, sd = (v[:, None, None, None] for v in measure_background(images))
+    return (images - middle) / sd
+
+
+def find_step(values: np.ndarray) -> float:
+    """Return the step between possible counts: their greatest common divisor, 0 if they are not whole numbers."""
+    if (values != np.round(values)).any():
+        return 0.0
+    return float(np.gcd.reduce(np.unique(values - values.min()).astype(np.int64)))
+
+
+def make_histogram(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return how many values each bin holds, the middles of the bins, and their width."""
+    middle, low = np.quantile(values, [0.5, 0.1587])
+    sd = max(middle - low, step or 1e-6)
+    values = values[values <= middle + MAX_SD_ABOVE * sd]
+    width = max(1, math.floor(sd / BINS_PER_SD / step)) * step if step else sd / BINS_PER_SD
+    first = values.min() - (step / 2 if step else width / 2)
+    index = np.floor((values - first) / width).astype(np.int64)
+    counts = np.bincount(index).astype(np.float64)
+    return counts, first + (np.arange(len(counts)) + 0.5) * width, width
+
+
+def _unpack(theta: np.ndarray, excess: float) -> tuple[float, float, float, float]:
+    """Offset, gain, background and read noise from mean, log variance, log gain and logit of the share of read noise.
+
+    Mean and variance are known well, and hardly depend on the others.
+    """
+    mean, variance, gain = theta[0], math.exp(theta[1]), math.exp(theta[2])
+    share = 1 / (1 + math.exp(-theta[3]))
+    background = variance * (1 - share) / (excess * gain**2)
+    return mean - gain * background, gain, background, math.sqrt(share * variance) / gain
+
+
+def distribution(theta: np.ndarray, excess: float, centres: np.ndarray, width: float) -> np.ndarray:
+    """Probability of each bin, from the characteristic function of shot noise, multiplication and read noise."""
+    offset, gain, background, read = _unpack(theta, excess)
+    n = 2 ** math.ceil(math.log2(2 * len(centres) + 64))
+    k = np.fft.fftfreq(n, 1 / n)
+    w = 2 * np.pi / (n * width) * (k + n * np.arange(-N_ALIASES, N_ALIASES + 1)[:, None])
+    one = np.exp(1j * gain * w) if excess == 1 else 1 / (1 - 1j * gain * w)
+    exponent = background * (one - 1) + 1j * w * (offset - centres[0]) - (gain * read * w) ** 2 / 2
+    transform = (np.exp(exponent) * np.sinc(w * width / (2 * np.pi))).sum(0)
+    return np.fft.fft(transform).real[: len(centres)].clip(0) / n
+
+
+@dataclass
+class _Posterior:
+    """Draws from the posterior of one kind of camera, (N, 4) as `_unpack` returns, and log of the evidence."""
+
+    draws: np.ndarray
+    best: np.ndarray
+    log_evidence: float
+
+
+def _fit_histogram(counts, centres, width, excess, slope) -> _Posterior:
+    """Find the posterior of gain and share of read noise on a grid; mean and variance are hardly uncertain."""
+    n = counts.sum()
+    mean = (counts * centres).sum() / n
+    variance = (counts * (centres - mean) ** 2).sum() / n
+    cost = _make_cost(counts, centres, width, excess, slope)
+    ends = math.log(math.sqrt(variance)) + np.array([math.log(0.02), math.log(2.0)])  # of log gain: b of .25 to 2,500
+    shares = np.linspace(-6, 5, N_GRID)  # of the logit of the share of read noise in the variance
+    best = np.array([mean, math.log(variance), ends.mean(), 0.0])
+    for round_ in range(N_ROUNDS):
+        gains = np.linspace(*ends, N_GRID)
+        table = np.array([[cost(np.array([*best[:2], g, s])) for s in shares] for g in gains])
+        i, j = np.unravel_index(table.argmin(), table.shape)
+        best[2:] = gains[i], shares[j]
+        if round_ < N_ROUNDS - 1:
+            size = np.array([math.sqrt(variance / n), math.sqrt(2 / n), np.diff(gains)[0], np.diff(shares)[0]])
+            simplex = np.vstack([best, best + np.diag(size)])
+            options = {"initial_simplex": simplex, "maxfev": MAX_EVALUATIONS, "xatol": 1e-5, "fatol": 1e-3}
+            best = minimize(cost, best, method="Nelder-Mead", options=options).x
+            near = table < table.min() + MAX_BELOW
+            rows, columns = near.any(1).nonzero()[0], near.any(0).nonzero()[0]
+            ends = gains[[max(rows[0] - 1, 0), min(rows[-1] + 1, N_GRID - 1)]]
+            shares = np.linspace(*shares[[max(columns[0] - 1, 0), min(columns[-1] + 1, N_GRID - 1)]], N_GRID)
+    weight = np.exp(table.min() - table)
+    cell = np.diff(gains)[0] * np.diff(shares)[0]
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(weight.size, N_DRAWS, p=weight.ravel() / weight.sum())
+    i, j = np.unravel_index(drawn, weight.shape)
+    jitter = rng.uniform(-0.5, 0.5, (2, N_DRAWS)) * [[np.diff(gains)[0]], [np.diff(shares)[0]]]
+    thetas = np.stack(
+        [
+            best[0] + math.sqrt(variance / n) * rng.normal(size=N_DRAWS),
+            best[1] + math.sqrt(2 / n) * rng.normal(size=N_DRAWS),
+            gains[i] + jitter[0],
+            shares[j] + jitter[1],
+        ],
+        axis=1,
+    )
+    draws = np.array([_unpack(theta, excess) for theta in thetas])
+    return _Posterior(draws, best, float(math.log(weight.sum() * cell) - table.min()))
+
+
+def _make_cost(counts, centres, width, excess, slope):
+    """Return the negative log-posterior as a function of the parameters of `_unpack`."""
+    stray = _find_stray(counts, centres, width)
+
+    def cost(theta):
+        if not (abs(theta[2]) < 20 and abs(theta[3]) < 20 and abs(theta[1]) < 40):
+            return 1e12
+        probability = distribution(theta, excess, centres, width) + stray
+        _, gain, background, read = _unpack(theta, excess)
+        prior = 0.5 * (math.log(read / READ_NOISE[0]) / READ_NOISE[1]) ** 2 + math.log1p(math.exp(theta[3]))
+        prior += 0.5 * (math.log(background / BACKGROUND[0]) / BACKGROUND[1]) ** 2
+        if slope is not None:
+            prior += 0.5 * (math.log(gain * excess / slope[0]) * slope[0] / slope[1]) ** 2
+        return prior - (counts * np.log(probability)).sum()
+
+    return cost
+
+
+def _find_stray(counts, centres, width) -> float:
+    """Probability of a bin by stray values."""
+    mean = np.average(centres, weights=counts)
+    return STRAY * width / math.sqrt(np.average((centres - mean) ** 2, weights=counts))
+
+
+def _summarize(kind, fits, counts, centres, width) -> CameraEstimate:
+    """Turn the better fit into values with errors."""
+    excess, fit, n = EXCESS[kind], fits[kind], counts.sum()
+    expected = n * (distribution(fit.best, excess, centres, width) + _find_stray(counts, centres, width))
+    used = expected > 10
+    misfit = ((counts[used] - expected[used]) ** 2 / expected[used]).sum() / max(1, used.sum() - 4)
+    other = "emccd" if kind == "scmos" else "scmos"
+    evidence = (fit.log_evidence - fits[other].log_evidence) / max(1.0, misfit)
+    known = evidence > MIN_EVIDENCE
+    values = np.median(fit.draws, axis=0)
+    square = ((fit.draws - values) ** 2).mean(0)
+    if not known:  # the values may be those of the other kind
+        doubt, ratio = 1 / (1 + math.exp(evidence)), np.array([1, EXCESS[other] / excess, 1, 1])
+        square = (1 - doubt) * square + doubt * ((fits[other].draws * ratio - values) ** 2).mean(0)
+    errors = np.sqrt(square * max(1.0, misfit))
+    offset, gain, background, read = zip(values.tolist(), errors.tolist(), strict=True)
+    signal = gain[0] * background[0]
+
+    def judge(pair, scale, limit=MAX_ERROR):
+        return Estimate(*pair, identified=bool(pair[1] < limit * scale))
+
+    product = (gain[0] * excess, gain[1] * excess)
+    single = judge(gain, gain[0])
+    return CameraEstimate(
+        kind=kind,
+        offset=judge(offset, signal),
+        gain=Estimate(*gain, identified=single.identified and known),
+        excess=Estimate(excess, 0.0 if known else 0.5, known),
+        gain_excess=judge(product, product[0]),
+        read_noise=judge(read, read[0], MAX_READ_ERROR),
+        background=judge(background, background[0]),
+        n_pixels=int(n),
+        misfit=float(misfit),
+    )
+
+
+def estimate_psf(table: pd.DataFrame, exposure: float = 1.0) -> Estimate:
+    """Estimate the width of the point spread function from the widths of spots and the steps of their tracks.
+
+    The squared width of the spot of a molecule that moves is that of the point spread function plus D s / 3, on average
+    (s: share of the frame interval that is exposed). D follows from the steps, less the localisation error. The
+    estimate is the most frequent value over tracks: defocus and second molecules widen the spots of some.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        track_id, frame, x, y, x_err, y_err, width, width_err; px.
+    exposure : float
+        Share of the frame interval.
+
+    Returns
+    -------
+    Estimate
+        px; not identified if there are too few tracks.
+    """
+    tracks = _measure_tracks(table, exposure)
+    if len(tracks) == 0:
+        return Estimate(float("nan"), float("inf"), False)
+    value, error = tracks["value"].to_numpy(), tracks["error"].to_numpy()
+    spread = np.hypot(error, UNEQUAL_PSF * np.median(value))
+
+    def cost(mean):
+        density = np.exp(-(((value - mean) / spread) ** 2) / 2) / spread
+        flat = 1 / np.median(value)
+        return -np.log(0.8 * density + 0.2 * flat).sum()
+
+    grid = np.linspace(max(0.1, np.quantile(value, 0.01)), max(0.2, np.quantile(value, 0.99)), 400)
+    costs = np.array([cost(mean) for mean in grid])
+    best = grid[costs.argmin()]
+    weight = np.exp(costs.min() - costs)
+    weight /= weight.sum()
+    error = math.sqrt((weight * (grid - (weight * grid).sum()) ** 2).sum() + (grid[1] - grid[0]) ** 2)
+    width = math.sqrt(best)
+    return Estimate(width, error / (2 * width), bool(error / (2 * best) < MAX_PSF_ERROR))
+
+
+def _measure_tracks(table: pd.DataFrame, exposure: float) -> pd.DataFrame:
+    """Squared width at rest and its standard error, px^2, of each track of `MIN_STEPS` steps or more."""
+    table = table.sort_values(["track_id", "frame"])
+    follows = table["track_id"].diff().eq(0) & table["frame"].diff().eq(1)
+    noise = (table["x_err"] ** 2 + table["y_err"] ** 2) / 2
+    step = table[["x", "y"]].diff().pow(2).sum(axis=1) / 2
+    square = step - noise - noise.shift(1)
+    group = table["track_id"]
+    steps = pd.DataFrame({"square": square, "step": step})[follows].groupby(group[follows]).agg(["mean", "count"])
+    steps = steps[steps["square", "count"] >= MIN_STEPS]
+    blur = exposure / 3 / (2 * (1 - exposure / 3))  # of D s / 3 over the variance of a step
+    n = steps["square", "count"]
+    spots = pd.DataFrame({"width": table["width"] ** 2, "noise": (2 * table["width"] * table["width_err"]) ** 2})
+    spots = spots.groupby(group).mean().loc[steps.index]
+    moved = blur * steps["square", "mean"].clip(lower=0)
+    variance = spots["noise"] / n + (blur * steps["step", "mean"]) ** 2 / n + SPREAD_CV2 * moved**2 / n
+    value = spots["width"] - blur * steps["square", "mean"]
+    return pd.DataFrame({"value": value, "error": np.sqrt(variance)})[value > 0]
