@@ -194,10 +194,13 @@ def find_decimal_mark(path: Path, dialect: Dialect, given: str | None = None) ->
     unsure = _make_unsure(dialect.separator)
     found = {mark for mark, proof in proofs.items() if proof.search(dialect.sample)}
     open_number = unsure.search(dialect.sample)
+    edges = re.compile(f'["\r\n \t{dialect.separator}]'.encode())
     if not found and not dialect.is_whole and not quoted_only:
         for lines in iterate_lines(path, dialect.encoding, dialect.start, dialect.first_line):
             if b"." not in lines and b"," not in lines:
                 continue
+            numbers = {cell for cell in set(edges.split(lines)) if b"." in cell or b"," in cell}
+            lines = b"\n".join(numbers)  # each once, because the patterns are slow
             open_number = open_number or unsure.search(lines)
             found = {mark for mark, proof in proofs.items() if proof.search(lines)}
             if found:

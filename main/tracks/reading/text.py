@@ -12,7 +12,7 @@ from main.tracks.reading.scan import Scan, Widths, scan_text
 from main.tracks.reading.trackmate import find_description_rows
 from main.utils.errors import InputError
 
-MAX_CELLS = 120_000_000  # rows times columns; 5 million rows of TrackMate's 20 columns peak at 2 GiB
+MAX_CELLS = 100_000_000  # rows times columns; 5 million rows of 20 columns of TrackMate peak at 2.1 GiB
 MIN_SHARE_OF_SHORT_ROWS = 0.1  # above, a writer that leaves empty fields out; below, rows may be damaged
 
 
