@@ -1,6 +1,7 @@
 """The parser of commands that read track files, and the options that say how to read them."""
 
 import argparse
+import re
 
 from main.tracks.options import DECIMALS, DEFAULT_FORMAT, ESTIMATE, MIN_LENGTH
 from main.tracks.reading.formats import FORMATS
@@ -72,14 +73,14 @@ def parse_columns(text: str) -> dict[str, str]:
     Raises
     ------
     argparse.ArgumentTypeError
-        If a part is not of this form.
+        If a part is not of this form, or a column is named twice.
     """
     roles = {"track": "track_id"} | {name: name for name in COLUMNS}
-    pairs = [part.partition("=") for part in text.split(",")]
-    for role, _, name in pairs:
-        if role.strip() not in roles or not name.strip():
-            raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected {COLUMNS_EXAMPLE} or a part of it")
-    return {roles[role.strip()]: name.strip() for role, _, name in pairs}
+    pairs = [part.partition("=") for part in re.split(rf",(?=\s*(?:{'|'.join(roles)})\s*=)", text)]
+    named = {roles.get(role.strip()): name.strip() for role, _, name in pairs}
+    if None in named or "" in named.values() or len(named) < len(pairs):
+        raise argparse.ArgumentTypeError(f"'{text}' cannot be used, expected {COLUMNS_EXAMPLE} or a part of it")
+    return named
 
 
 def parse_localization_error(text: str) -> float | str:

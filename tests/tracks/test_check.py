@@ -1,5 +1,6 @@
 """The command check: what was understood of a file, and the same refusals as those of infer."""
 
+import argparse
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers import ROOT
 
 from main import check, cli
+from main.tracks.arguments import parse_columns
 
 RECEPTORS, TRACKS = ROOT / "samples" / "receptors.csv", ROOT / "samples" / "tracks.csv"
 
@@ -53,6 +55,26 @@ def test_a_bad_file_does_not_hide_the_others(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "no column" in printed.err and printed.err.count("\n") == 1
     assert str(TRACKS) in printed.out and not list(tmp_path.glob("results*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("track=a,x=b", {"track_id": "a", "x": "b"}),
+        ("x=Position, um,y = y=1", {"x": "Position, um", "y": "y=1"}),
+        ("x=a,x=b", None),
+        ("track=a,track_id=b", None),
+        ("z=a", None),
+        ("x=", None),
+        ("", None),
+    ],
+)
+def test_columns_option(text, named):
+    if named is not None:
+        assert parse_columns(text) == named
+    else:
+        with pytest.raises(argparse.ArgumentTypeError, match="expected track=NAME"):
+            parse_columns(text)
 
 
 @pytest.mark.parametrize("options", [["--pixel-size", "0"], ["--min-length", "2"], ["--format", "none"]])
