@@ -114,8 +114,6 @@ def _find_header(lines: list[bytes]) -> tuple[int, str, int]:
     while at < len(lines) and (not lines[at].strip() or COMMENT.match(lines[at])):
         n_comments += bool(lines[at].strip())
         at += 1
-    if at == len(lines) and n_comments:  # a header behind # and nothing below it
-        return at, given, n_comments
     return at, given if given in SEPARATORS else "", n_comments
 
 
