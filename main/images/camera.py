@@ -25,6 +25,7 @@ STRAY = 1e-5  # probability per standard deviation of values that are not of the
 N_ALIASES = 1  # of the characteristic function on either side, for combs of single photoelectrons
 READ_NOISE = (1.2, 0.7)  # prior: median, photoelectrons, and standard deviation of the logarithm; sCMOS have 0.7 to 2.5
 BACKGROUND = (5.0, 1.5)  # prior: median, photons per pixel, and standard deviation of the logarithm
+OFFSET = (300.0, 250.0)  # prior, counts, of raw images (whole, none negative): 100 of most sCMOS, 100 to 600 of EMCCDs
 N_GRID, N_ROUNDS, MAX_EVALUATIONS, N_DRAWS = 20, 3, 150, 1_000  # of the posterior of gain and read noise
 MAX_BELOW = 12.0  # log-likelihood below the best up to which the grid reaches
 MAX_ERROR = 0.1  # relative, of a quantity that counts as identified
@@ -127,10 +128,11 @@ def estimate_camera(images, slope: tuple[float, float] | None = None) -> CameraE
     images = torch.as_tensor(images, dtype=torch.float32)
     images = images[None] if images.dim() == 3 else images
     values, step = collect_empty(images)
+    raw = bool(images.min() >= 0 and (images == images.round()).all())
     if len(values) < MIN_EMPTY or values.std() == 0:
         return None
     counts, centres, width = make_histogram(values, step)
-    fits = {kind: _fit_histogram(counts, centres, width, excess, slope) for kind, excess in EXCESS.items()}
+    fits = {kind: _fit_histogram(counts, centres, width, excess, slope, raw) for kind, excess in EXCESS.items()}
     kind = max(fits, key=lambda name: fits[name].log_evidence)
     return _summarize(kind, fits, counts, centres, width)
 
@@ -238,12 +240,12 @@ class _Posterior:
     log_evidence: float
 
 
-def _fit_histogram(counts, centres, width, excess, slope) -> _Posterior:
+def _fit_histogram(counts, centres, width, excess, slope, raw) -> _Posterior:
     """Find the posterior of gain and share of read noise on a grid; mean and variance are hardly uncertain."""
     n = counts.sum()
     mean = (counts * centres).sum() / n
     variance = (counts * (centres - mean) ** 2).sum() / n
-    cost = _make_cost(counts, centres, width, excess, slope)
+    cost = _make_cost(counts, centres, width, excess, slope, raw)
     ends = math.log(math.sqrt(variance)) + np.array([math.log(0.02), math.log(2.0)])  # of log gain: b of .25 to 2,500
     shares = np.linspace(-6, 5, N_GRID)  # of the logit of the share of read noise in the variance
     best = np.array([mean, math.log(variance), ends.mean(), 0.0])
@@ -280,7 +282,7 @@ def _fit_histogram(counts, centres, width, excess, slope) -> _Posterior:
     return _Posterior(draws, best, float(math.log(weight.sum() * cell) - table.min()))
 
 
-def _make_cost(counts, centres, width, excess, slope):
+def _make_cost(counts, centres, width, excess, slope, raw):
     """Return the negative log-posterior as a function of the parameters of `_unpack`."""
     stray = _find_stray(counts, centres, width)
 
@@ -288,9 +290,11 @@ def _make_cost(counts, centres, width, excess, slope):
         if not (abs(theta[2]) < 20 and abs(theta[3]) < 20 and abs(theta[1]) < 40):
             return 1e12
         probability = distribution(theta, excess, centres, width) + stray
-        _, gain, background, read = _unpack(theta, excess)
+        offset, gain, background, read = _unpack(theta, excess)
         prior = 0.5 * (math.log(read / READ_NOISE[0]) / READ_NOISE[1]) ** 2 + math.log1p(math.exp(theta[3]))
         prior += 0.5 * (math.log(background / BACKGROUND[0]) / BACKGROUND[1]) ** 2
+        if raw:
+            prior += 0.5 * ((offset - OFFSET[0]) / OFFSET[1]) ** 2
         if slope is not None:
             prior += 0.5 * (math.log(gain * excess / slope[0]) * slope[0] / slope[1]) ** 2
         return prior - (counts * np.log(probability)).sum()
