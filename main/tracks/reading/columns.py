@@ -281,8 +281,11 @@ def _hash_values(values: pd.Series, role: str, source):
     return (numbers.tobytes(), find_length_unit(values.name, source))
 
 
-def check_given(header, source, given: dict[str, str]) -> None:
-    """Raise InputError, which names near matches, if a column that was named is not in the file."""
+def check_given(header: pd.Index, source, given: dict[str, str]) -> None:
+    """Raise InputError if a column that was named is not in the file, with near matches, or a name stands twice."""
+    if not header.is_unique:
+        twice = header[header.duplicated()][0]
+        raise InputError(f"{source}: has several columns '{twice}', expected each name once; rename or remove one.")
     names = [str(name) for name in header]
     missing = [name for name in given.values() if name not in names]
     if missing:

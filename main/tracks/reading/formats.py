@@ -14,7 +14,7 @@ from main.tracks.reading.kinds import FORMAT_OF_KIND, check_kind, find_kind
 from main.tracks.reading.mosaic import read_mosaic_report
 from main.tracks.reading.mtrackj import number_table, read_mdf
 from main.tracks.reading.parquet import read_parquet_table
-from main.tracks.reading.text import read_text_table
+from main.tracks.reading.text import read_text_table, refuse_points
 from main.tracks.reading.times import count_frames, estimate_frame_interval
 from main.tracks.reading.trackmate import read_trackmate_csv, read_trackmate_xml
 from main.tracks.reading.utrack import read_utrack
@@ -72,6 +72,8 @@ def read_tracks(
     else:
         raw = read_text_table(path, format in ("auto", "trackmate-csv"), decimal, (columns or {}).values())
     tracks = read_table(raw, path, format, columns, frame_interval)
+    if raw.attrs.get("decimal") == ",":
+        refuse_points(raw, tracks.columns.values(), path)
     said = raw.attrs.get("warnings", []) + tracks.warnings + warn_of_resolution(tracks.table, path)
     table = tracks.table.drop(columns=raw.attrs.get("other_types", []), errors="ignore")
     return check_account(replace(tracks, table=table, n_rows=raw.attrs["n_rows"], warnings=said))

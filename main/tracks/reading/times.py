@@ -13,6 +13,7 @@ MIN_DIVISOR_SHARE = 0.2  # of the steps that fit only a fraction of the shortest
 MAX_DIVISOR = 12  # shortest common step, in intervals
 NOTED_JITTER = 0.1  # of the interval: times beside frame numbers that are this irregular are said
 MAX_FRAMES = 10**9  # of a recording: 12 days at 1,000 frames/s
+MAX_TIME = 1e20  # nanoseconds since 1970 are 2e18
 FIRST_FRAMES = 16  # of the clock; each further fit takes twice as many
 UNNAMED_UNITS = {"s": 1.0, "ms": 1000.0}  # unit -> per second; what a time column without a unit may be in
 
@@ -38,13 +39,14 @@ def find_interval(steps: np.ndarray, divisor: int = 1) -> float:
     for _ in range(10):
         interval = np.median(steps[(steps > 0.5 * interval) & (steps < 1.5 * interval)])
     interval, longest = interval / divisor, divisor
-    while True:
+    while longest < MAX_FRAMES:
         n_frames = np.round(steps / interval)
         used = (n_frames > 0) & (n_frames <= longest)
         interval = steps[used].sum() / n_frames[used].sum()
         if longest >= n_frames.max():
-            return float(interval)
+            break
         longest *= 2
+    return float(interval)
 
 
 def _find_steps(time: np.ndarray, track: np.ndarray) -> np.ndarray:
@@ -125,10 +127,10 @@ def count_frames(
         interval = given / seconds
     elif given:
         seconds = _find_unit(found, given, source, column)
-    if not np.ptp(time) < MAX_FRAMES * interval:
+    if np.abs(time).max() > MAX_TIME or not np.ptp(time) < MAX_FRAMES * interval:
         raise InputError(
-            f"{source}: times in column '{column}' reach from {time.min():g} to {time.max():g} and rise by {interval:g}, "
-            f"expected fewer than {MAX_FRAMES:.0e} frames; correct the times, or give --frame-interval."
+            f"{source}: times in column '{column}' reach from {time.min():g} to {time.max():g} by {interval:g}, "
+            f"expected up to {MAX_TIME:.0e}, and {MAX_FRAMES:.0e} frames; correct them, or give --frame-interval."
         )
     known = given is not None and seconds is not None
     frames, interval, jitter = _fit_frames(time, steps, interval, fixed=known)
