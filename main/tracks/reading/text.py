@@ -10,9 +10,10 @@ import pandas as pd
 from main.tracks.reading.dialect import Dialect, find_decimal_mark, find_dialect
 from main.tracks.reading.scan import Scan, Widths, scan_text
 from main.tracks.reading.trackmate import find_description_rows
+from main.tracks.values import refuse_bad_value
 from main.utils.errors import InputError
 
-MAX_CELLS = 100_000_000  # rows times columns; 5 million rows of 20 columns of TrackMate peak at 2.1 GiB
+MAX_CELLS = 90_000_000  # rows times columns; 5 million rows of 20 columns of TrackMate would peak at 2.1 GiB
 MIN_SHARE_OF_SHORT_ROWS = 0.1  # above, a writer that leaves empty fields out; below, rows may be damaged
 
 
@@ -36,7 +37,8 @@ def read_text_table(path: Path, described: bool = True, decimal: str | None = No
     Returns
     -------
     pandas.DataFrame
-        `attrs["n_rows"]` is the number of data rows, `attrs["warnings"]` a list of sentences.
+        `attrs["n_rows"]` is the number of data rows, `attrs["warnings"]` a list of sentences,
+        `attrs["decimal"]` the decimal mark, "." or ",".
 
     Raises
     ------
@@ -67,7 +69,7 @@ def read_text_table(path: Path, described: bool = True, decimal: str | None = No
     said = describe_reading(dialect, scan, widths, mark, path)
     raw.columns = [str(name).strip() for name in raw.columns]
     raw = raw.iloc[: len(raw) - _count_trailing_empty_rows(raw)]
-    raw.attrs = {"n_rows": len(raw), "warnings": said} | ({"described": rows.to_dict("list")} if len(rows) else {})
+    raw.attrs = {"n_rows": len(raw), "warnings": said, "decimal": mark} | ({"described": rows.to_dict("list")} if len(rows) else {})
     return raw
 
 
@@ -159,6 +161,16 @@ def check_short_rows(raw: pd.DataFrame, widths: Widths, scan: Scan, path: Path) 
             f"{path}: line {widths.first_short} has fewer fields than the {widths.header} of the header, expected as "
             "many in every row; correct the line or export the tracks again."
         )
+
+
+def refuse_points(raw: pd.DataFrame, columns, path: Path) -> None:
+    """Raise InputError for numbers with a point in columns whose decimal mark is the comma: a point means thousands."""
+    for name in columns:
+        values = raw[name]
+        if pd.api.types.is_numeric_dtype(values):
+            continue
+        bad = values.astype("string").str.contains(".", regex=False).fillna(False).to_numpy(bool)
+        refuse_bad_value(bad, values, path, name, "a number without thousands separators, with a decimal comma")
 
 
 def describe_reading(dialect: Dialect, scan: Scan, widths: Widths, mark: str, path: Path) -> list[str]:

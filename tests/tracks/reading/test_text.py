@@ -196,3 +196,14 @@ def test_damaged_tables_are_read_whole_or_refused(tmp_path, seed):
         assert "line" in str(error)
         return
     assert len(raw) == raw.attrs["n_rows"] == n_lines
+
+
+@pytest.mark.parametrize("mark", ["point", "comma"])
+def test_a_point_is_never_read_against_the_given_decimal_mark(tmp_path, mark):
+    path = tmp_path / "t.csv"
+    path.write_text("track;frame;x;y\n1;0;15.674;3.123\n1;1;15.701;3.120\n")
+    if mark == "point":
+        assert read_tracks(path, decimal=mark).table["x"].tolist() == [15.674, 15.701]
+    else:
+        with pytest.raises(InputError, match="data row 1, column 'x' holds '15.674', expected .* without thousands"):
+            read_tracks(path, decimal=mark)
