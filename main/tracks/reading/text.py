@@ -69,7 +69,8 @@ def read_text_table(path: Path, described: bool = True, decimal: str | None = No
     said = describe_reading(dialect, scan, widths, mark, path)
     raw.columns = [str(name).strip() for name in raw.columns]
     raw = raw.iloc[: len(raw) - _count_trailing_empty_rows(raw)]
-    raw.attrs = {"n_rows": len(raw), "warnings": said, "decimal": mark} | ({"described": rows.to_dict("list")} if len(rows) else {})
+    raw.attrs = {"n_rows": len(raw), "warnings": said, "decimal": mark}
+    raw.attrs |= {"described": rows.to_dict("list")} if len(rows) else {}
     return raw
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from main.tracks.reading.formats import read_tracks
 from main.tracks.reading.scan import BLOCK_BYTES, scan_text
 from main.tracks.reading.text import read_text_table
 from main.utils.errors import InputError
