@@ -12,10 +12,12 @@ from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 from torch.nn import functional
 
-from main.images.camera import CameraEstimate, Estimate, estimate_camera, estimate_psf
+from main.images.camera import CameraEstimate, Estimate, estimate_camera
 from main.images.detect import smooth
 from main.images.fit import SpotFit, SpotModel, fit_spots
 from main.images.linking import MAX_GAP, find_radius, link_spots
+from main.images.psf import estimate_psf
+from main.images.shot_noise import measure_slope
 from main.images.tiff import Movie
 
 FALSE_SPOTS = 0.01  # per 64 x 64 pixels and frame, of noise alone, for the detection; the fit discards most of them
@@ -31,6 +33,9 @@ SAME_SPOT_PSFS = 1.0  # two fits as near as that are one spot
 PILOT_FRAMES = 400  # from which camera and point spread function are estimated
 PILOT_BYTES = 2**27
 SURE_SCORE = 1.3  # significance over the threshold of spots from which the first width is taken
+MIN_SIGNIFICANCE = 8.0  # photons over their error of spots that tell the gain
+ELONGATED_ERRORS, MAX_ELONGATED, NARROW = 3.0, 0.12, 1.1  # see `find_slope`; D up to about .3 px^2/frame
+SLOPE_ERROR = 0.04  # relative, systematic: found for D of .02 to .3 px^2/frame, 300 and 600 photons
 WIDE_RANGE = (0.5, 3.0)  # width of a spot over that of the point spread function; others are discarded
 
 
@@ -108,6 +113,11 @@ def localise(
     width = psf_px or guess_width(pilot, camera)
     size = MAX_WINDOW_PX if width is None else choose_window(width)
     width = width or FIRST_PSF_PX
+    if estimate is not None and not estimate.is_sharp():
+        slope = find_slope(torch.as_tensor(pilot), camera, width, size)
+        if slope is not None:
+            estimate = estimate_camera(pilot, slope)
+            camera = take_camera(estimate, pilot)
     parts, detected = [], 0
     frames_at_once = max(1, min(FRAMES_OF_BACKGROUND, 2**22 // (movie.height * movie.width)))
     n_parts = math.ceil(movie.n_frames / frames_at_once)
@@ -144,6 +154,36 @@ def guess_width(images: np.ndarray, camera: Camera) -> float | None:
     frames = torch.as_tensor(images[:: max(1, len(images) // 64)])
     table, _ = localise_frames(frames, camera, FIRST_PSF_PX, 15, sure=SURE_SCORE)
     return float(table["width"].quantile(0.25)) if len(table) >= 10 else None
+
+
+def find_slope(frames: torch.Tensor, camera: Camera, width: float, size: int) -> tuple[float, float] | None:
+    """Gain times excess noise, counts, and its standard error from the spots of some frames.
+
+    Only spots that are alone, bright, round and narrow count. None if there are too few, or if so many are elongated by
+    motion that the others are suspect too.
+    """
+    photons = (frames - camera.offset) / camera.gain
+    place = detect_all(photons, width)
+    if len(place) == 0:
+        return None
+    windows, noise = cut_all(photons, place, size), camera.read_noise**2
+    fit = fit_spots(windows, noise, camera.excess)
+    kept = fit.trusted(size / 2) & (fit.photons > MIN_SIGNIFICANCE * fit.photons_err)
+    position = place[:, 1:].flip(1) + torch.stack([fit.x, fit.y], dim=1)
+    kept[torch.as_tensor(find_pairs(place, position, size)[:, 0])] = False
+    border = torch.tensor(frames.shape[1:]) - size // 2
+    kept &= ((place[:, 1:] >= size // 2) & (place[:, 1:] < border)).all(1)
+    elongated = torch.hypot(fit.elongation, fit.shear) > ELONGATED_ERRORS * fit.elongation_err
+    if kept.sum() == 0 or elongated[kept].float().mean() > MAX_ELONGATED:
+        return None
+    kept &= ~elongated & (fit.width < NARROW * fit.width[kept].quantile(0.25))
+    slope = measure_slope(
+        windows[kept], SpotFit(*(values[kept] for values in vars(fit).values())), noise / camera.excess
+    )
+    if slope is None:
+        return None
+    value, error = (camera.gain * number for number in slope)
+    return value, math.hypot(error, SLOPE_ERROR * value)
 
 
 def localise_frames(frames: torch.Tensor, camera: Camera, width: float, size: int, sure: float = 1.0):
@@ -188,23 +228,28 @@ def detect_all(photons: torch.Tensor, width: float, sure: float = 1.0) -> torch.
 
     The threshold lets `FALSE_SPOTS` maxima of the noise pass per filter.
     """
-    middle, sd, skewness = map_background(photons)
+    middle, sd = map_background(photons)
     scaled = (photons - middle) / sd
-    excess = torch.full_like(photons, -torch.inf)
-    for filter_width in (width, BLUR * width):
-        threshold = find_threshold(filter_width, skewness) * sure
-        score = smooth(scaled[None], filter_width)[0] / threshold
-        excess = torch.maximum(excess, score)
-    reach = max(1, round(width))
-    highest = functional.max_pool2d(excess[:, None], 2 * reach + 1, 1, reach)[:, 0]
-    return ((excess == highest) & (excess > 1)).nonzero()
+    found = torch.zeros(photons.shape, dtype=torch.bool)
+    for filter_width in (width, BLUR * width):  # maxima of the wider one count where the narrow one has none
+        score = smooth(scaled[None], filter_width)[0]
+        reach = max(1, round(filter_width))
+        highest = _spread(score, reach)
+        new = (score == highest) & (score > find_threshold(filter_width) * sure)
+        found |= new & ~(_spread(found.float(), math.ceil(2 * width)) > 0)
+    return found.nonzero()
 
 
-def map_background(photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Median and standard deviation of the background, smooth over the frame and even over time, and skewness.
+def _spread(images: torch.Tensor, reach: int) -> torch.Tensor:
+    """Highest value within a square of some pixels to each side, (F, H, W)."""
+    return functional.max_pool2d(images[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+
+def map_background(photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median and standard deviation of the background, (F, H, W) each: smooth over the frame, the latter even in time.
 
     The level may change from frame to frame. The standard deviation is taken from the lower half of the values, where
-    there is no light of molecules, and so is the skewness, from two quantiles of it.
+    there is no light of molecules.
     """
     f, height, width = photons.shape
     level = photons.flatten(1).median(1).values
@@ -222,19 +267,16 @@ def map_background(photons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, f
     middle, spread = (
         functional.interpolate(m[None, None], **shape)[0, 0] for m in (middle, (middle - low).clamp(min=1e-3))
     )
-    return middle + level, spread.expand(f, -1, -1), 0.0
+    return middle + level, spread.expand(f, -1, -1)
 
 
-def find_threshold(width: float, skewness: float) -> float:
+def find_threshold(width: float) -> float:
     """Height of a smoothed noise field that `FALSE_SPOTS` maxima per field exceed, standard deviations.
 
-    Source: expected maxima of a Gaussian field, Adler (1981), The Geometry of Random Fields; skewness by the first
-    term of Cornish and Fisher.
+    Source: expected maxima of a Gaussian field, Adler (1981), The Geometry of Random Fields.
     """
     per_field = FIELD_PX2 / (2 * width**2) / (2 * math.pi) ** 1.5
-    height = brentq(lambda u: per_field * u * math.exp(-(u**2) / 2) - FALSE_SPOTS, 1.5, 12)
-    reduced = skewness * 2 / 3 / (math.sqrt(math.pi) * width)  # of a sum with Gaussian weights
-    return height + reduced / 6 * (height**2 - 1)
+    return brentq(lambda u: per_field * u * math.exp(-(u**2) / 2) - FALSE_SPOTS, 1.5, 12)
 
 
 def fit_all(photons, place, camera: Camera, size: int, same: float) -> tuple[SpotFit, torch.Tensor]:
