@@ -24,8 +24,22 @@ from functools import cache
 import numpy as np
 import torch
 
-from simulations.image_stream import N_FRAMES, PSF_SIGMA_UM, ImagePrior, draw_molecules, list_parameters
-from simulations.microscope import Molecules, add_camera_noise, render, simulate_images, simulate_paths
+from simulations.image_stream import (
+    FRAME_INTERVAL_S,
+    N_FRAMES,
+    PSF_SIGMA_UM,
+    ImagePrior,
+    draw_molecules,
+    list_parameters,
+)
+from simulations.microscope import (
+    N_SUBPOSITIONS,
+    Molecules,
+    add_camera_noise,
+    render,
+    simulate_images,
+    simulate_paths,
+)
 from simulations.parameters import Range
 
 FIELD_PX = 64
@@ -46,9 +60,21 @@ WIDE = ImagePrior(
 BRIGHT = replace(WIDE, photons=Range(200.0, 2000.0, log=True))
 BLINKING = replace(BRIGHT, blinking=1.0, blink_cv=Range(0.5, 0.5))
 DEPTH_UM = 0.4  # z at which the area of the point spread function has doubled
-SUBFRAMES = 10  # of the original method
+SUBFRAMES = N_SUBPOSITIONS
 PUBLISHED_D, PUBLISHED_STEP_PX = 20.0, 0.2  # label of its tracks, 1e3 nm^2/s; pixels drawn for one nm of them
 N_LABELS, PER_LABEL = 50, 5
+LABEL_OF_PX = 1 / (PUBLISHED_STEP_PX**2 * FRAME_INTERVAL_S * 1e3)  # label, 1e3 nm^2/s, of 1 px^2/frame in the pictures
+PUBLISHED_PHOTONS, PUBLISHED_BACKGROUND = 400.0, 7.0
+PUBLISHED_GAIN, PUBLISHED_OFFSET, PUBLISHED_READ_NOISE = 2.0, 100.0, 1.6
+PUBLISHED = replace(
+    WIDE,
+    d=Range(PUBLISHED_D / LABEL_OF_PX, PUBLISHED_D / LABEL_OF_PX),
+    photons=Range(PUBLISHED_PHOTONS, PUBLISHED_PHOTONS),
+    background=Range(PUBLISHED_BACKGROUND, PUBLISHED_BACKGROUND),
+    read_noise=Range(PUBLISHED_READ_NOISE, PUBLISHED_READ_NOISE),
+    gain=Range(PUBLISHED_GAIN, PUBLISHED_GAIN),
+    offset=Range(PUBLISHED_OFFSET, PUBLISHED_OFFSET),
+)  # what the original method trains on: one D; its label is that of `fit_line_through_origin`
 
 
 @dataclass(frozen=True)
@@ -123,7 +149,7 @@ def make_part(name: str, first: int, size: int, seed: int) -> dict[str, torch.Te
     extra = draw_neighbours(molecules, rng, generator) if name == "two" else None
     if name == "defocus":
         molecules = replace(molecules, psf_sigma=draw_defocus(molecules, rng))
-    made = simulate_images(molecules, FIELD_PX, generator, extra=extra)
+    made = simulate_images(molecules, FIELD_PX, generator, extra=extra, subpositions=True)
     return round_counts(made | list_parameters(molecules))
 
 
@@ -187,7 +213,7 @@ def draw_published_tracks(rng) -> tuple[np.ndarray, np.ndarray]:
     labels : numpy.ndarray, shape (250,)
         1e3 nm^2/s.
     """
-    frame_s = 0.01
+    frame_s = FRAME_INTERVAL_S
     kept = [[] for _ in range(N_LABELS)]
     while min(map(len, kept)) < PER_LABEL:
         step = np.sqrt(2 * PUBLISHED_D * 1e3 * frame_s / SUBFRAMES)
@@ -215,16 +241,16 @@ def _make_by_rule(name: str, seed: int) -> dict[str, torch.Tensor]:
     o = torch.ones(len(labels))
     molecules = Molecules(
         d=torch.as_tensor(d, dtype=torch.float32) * 1e-3 * factor,
-        photons=400.0 * torch.ones(len(labels), N_FRAMES),
-        background=7.0 * o,
+        photons=PUBLISHED_PHOTONS * torch.ones(len(labels), N_FRAMES),
+        background=PUBLISHED_BACKGROUND * o,
         psf_sigma=PSF_SIGMA_UM * o,
         exposure=o,
-        gain=2.0 * o,
-        offset=100.0 * o,
-        read_noise=1.6 * o,
+        gain=PUBLISHED_GAIN * o,
+        offset=PUBLISHED_OFFSET * o,
+        read_noise=PUBLISHED_READ_NOISE * o,
     )
     if paths is None:
-        made = simulate_images(molecules, FIELD_PX, generator)
+        made = simulate_images(molecules, FIELD_PX, generator, subpositions=True)
     else:
         path = torch.as_tensor(paths * PUBLISHED_STEP_PX, dtype=torch.float32)
         path -= (path.amax((1, 2), keepdim=True) + path.amin((1, 2), keepdim=True)) / 2
@@ -235,5 +261,6 @@ def _make_by_rule(name: str, seed: int) -> dict[str, torch.Tensor]:
         dx, dy = (path - position[:, :, None]).unbind(-1)
         scatter = torch.stack([(dx**2).mean(2), (dy**2).mean(2), (dx * dy).mean(2)], dim=-1)
         made = {"images": images, "position": position, "scatter": scatter, "centre": torch.zeros_like(position)}
+        made["subpositions"] = path
     label = torch.as_tensor(labels, dtype=torch.float32)
     return round_counts(made | list_parameters(molecules) | {"label": label})

@@ -126,11 +126,25 @@ class ImageStream(ResumableBatches):
         Windows around the molecule; otherwise full frames.
     exact : bool
         See `simulations.microscope.add_camera_noise`.
+    subpositions : bool
+        See `simulations.microscope.simulate_images`.
     """
 
-    def __init__(self, prior=None, batch=64, device="cpu", seed=0, chunk=16, size=WINDOW_PX, windows=True, exact=False):
+    def __init__(
+        self,
+        prior=None,
+        batch=64,
+        device="cpu",
+        seed=0,
+        chunk=16,
+        size=WINDOW_PX,
+        windows=True,
+        exact=False,
+        subpositions=False,
+    ):
         self.prior, self.batch, self.device = prior or ImagePrior(), batch, torch.device(device)
         self.seed, self.chunk, self.size, self.windows, self.exact = seed, chunk, size, windows, exact
+        self.subpositions = subpositions  # not among the settings: it changes no image
         self.settings = {
             "prior": asdict(self.prior),
             "batch": batch,
@@ -158,7 +172,9 @@ class ImageStream(ResumableBatches):
         rng = np.random.default_rng(seeds)
         generator = torch.Generator(self.device).manual_seed(int(seeds.generate_state(1)[0]))
         molecules = draw_molecules(self.prior, self.batch, rng, self.device)
-        made = simulate_images(molecules, self.size, generator, self.exact, windows=self.windows)
+        made = simulate_images(
+            molecules, self.size, generator, self.exact, windows=self.windows, subpositions=self.subpositions
+        )
         return made | list_parameters(molecules)
 
 

@@ -18,6 +18,7 @@ SUBSTEPS_PER_RATIO = 3.0  # sub-positions per D dt / sigma^2: each then adds at 
 PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**26}  # of all frames of some sequences, so that they stay in the fast memory
 WINDOW_JITTER_PX = 0.7  # standard deviation of the middle of a window, per coordinate
 MISPLACED_WINDOWS, MISPLACED_PX = 0.02, 6.0  # share of frames in which the detection took something else; how far off
+N_SUBPOSITIONS = 10  # of a frame in the method that this observable started from
 SKEWED_FROM = 1.0  # photons; from here on noise may be drawn by its first three moments (`add_camera_noise`)
 
 
@@ -222,6 +223,7 @@ def simulate_images(
     start: torch.Tensor | None = None,
     windows: bool = False,
     extra: torch.Tensor | None = None,
+    subpositions: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Simulate image sequences of one molecule each.
 
@@ -240,13 +242,16 @@ def simulate_images(
         Whether every frame is a window around the molecule, as cut out by a detection, see `place_windows`.
     extra : torch.Tensor, shape (B, F, size, size), optional
         Mean photons of other light.
+    subpositions : bool
+        Whether to return subpositions.
 
     Returns
     -------
     dict
         images (B, F, size, size), camera counts; position (B, F, 2), mean position while the shutter was open, px from
         the middle of the field; scatter (B, F, 3), variances along x and y and covariance of the position within the
-        frame, px^2; centre (B, F, 2), middle of the image in the field, whole px.
+        frame, px^2; centre (B, F, 2), middle of the image in the field, whole px; subpositions (B, F, 10, 2), mean
+        positions over tenths of the exposure, px as position.
     """
     b, f = molecules.photons.shape
     device = molecules.d.device
@@ -258,6 +263,8 @@ def simulate_images(
         "scatter": torch.empty(b, f, 3, device=device),
         "centre": torch.zeros(b, f, 2, device=device),
     }
+    if subpositions:
+        made["subpositions"] = torch.empty(b, f, N_SUBPOSITIONS, 2, device=device)
     needed = count_substeps(molecules)
     at_once = max(1, PIXELS_AT_ONCE[device.type] // (f * size**2))
     alike = [(needed == n).nonzero()[:, 0].split(at_once) for n in needed.unique()]
@@ -266,6 +273,8 @@ def simulate_images(
         path = simulate_paths(part, int(needed[rows[0]]), generator)
         path += (start[rows] - path.mean((1, 2)))[:, None, None]
         made["position"][rows], made["scatter"][rows] = describe_paths(path, part)
+        if subpositions:
+            made["subpositions"][rows] = average_substeps(path, N_SUBPOSITIONS)
         if windows:
             made["centre"][rows] = place_windows(made["position"][rows], part.photons > 0, generator)
             path -= made["centre"][rows][:, :, None]
@@ -273,6 +282,14 @@ def simulate_images(
         mean = mean if extra is None else mean + extra[rows]
         made["images"][rows] = add_camera_noise(mean, part, generator, exact)
     return made
+
+
+def average_substeps(path: torch.Tensor, n: int) -> torch.Tensor:
+    """Average mean positions over sub-intervals, (B, F, S, 2), to those over n parts of the exposure, (B, F, n, 2)."""
+    s = path.shape[2]
+    edges = torch.linspace(0, s, n + 1, device=path.device)[:, None]
+    covered = (edges - torch.arange(s, device=path.device)).clamp(0, 1)  # (n + 1, S), share of each before each edge
+    return covered.diff(dim=0) @ path * (n / s)
 
 
 def place_windows(position: torch.Tensor, lit: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
