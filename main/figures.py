@@ -1,11 +1,11 @@
 """Draw the results of `infer.py` and print the first segments: `python main/figures.py RESULTS`."""
 
-import argparse
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from main.tracks.arguments import Parser
 from main.tracks.figures import draw_results
 from main.utils.errors import InputError
 
@@ -16,7 +16,7 @@ alpha, and the track with most segments over time. Also prints the first segment
 
 def main(arguments=None, prog=None) -> int:
     """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=prog or "figures.py", description=DESCRIPTION)
+    parser = Parser(prog=prog or "figures.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
     try:

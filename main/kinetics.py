@@ -3,10 +3,10 @@
 With conditions, also compare each with the first: `python main/kinetics.py RESULTS`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from main.tracks.arguments import Parser
 from main.tracks.kinetics.describe import describe_kinetics
 from main.tracks.results.components import tabulate_components
 from main.tracks.results.record import read_record
@@ -21,7 +21,7 @@ compared with the first one (RESULTS/comparison.csv)."""
 
 def main(arguments=None, prog=None) -> int:
     """Run the command; return 0, or 2 with one sentence on stderr if the folder holds no results, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=prog or "kinetics.py", description=DESCRIPTION)
+    parser = Parser(prog=prog or "kinetics.py", description=DESCRIPTION)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="Folder that infer.py wrote. Required.")
     folder = parser.parse_args(arguments).results
     try:

@@ -1,16 +1,16 @@
 """Write report.html, one page about the results of `infer.py`: `python main/report.py RESULTS`."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from main.tracks.arguments import Parser
 from main.tracks.report.write import write_report
 from main.utils.errors import InputError
 
 
 def main(arguments=None, prog=None) -> int:
     """Run the command; 0, or 2 with one sentence if the folder holds no results, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog=prog or "report.py", description="Write report.html into a results folder.")
+    parser = Parser(prog=prog or "report.py", description="Write report.html into a results folder.")
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder that infer.py wrote")
     try:
         print(f"Report: {write_report(parser.parse_args(arguments).results)}")

@@ -6,6 +6,7 @@ import re
 from main.tracks.options import DECIMALS, DEFAULT_FORMAT, ESTIMATE, MIN_LENGTH
 from main.tracks.reading.formats import FORMATS
 from main.tracks.table import COLUMNS
+from main.utils.errors import InputError
 
 COLUMNS_EXAMPLE = "track=NAME,frame=NAME,x=NAME,y=NAME"
 
@@ -15,7 +16,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         """Print the sentence and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
+        self.exit(2, f"{InputError(f'{self.prog}: {message}; see {self.prog} --help.')}\n")
 
 
 def add_reading_arguments(parser: Parser) -> None:

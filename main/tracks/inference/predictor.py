@@ -232,7 +232,10 @@ def load_predictor(weights, device: str):
         segmentation_options(config)
         check_calibration(config)
         if set(nets) == {"k"}:
-            raise ValueError(f"{weights}: weights that read D alone (for main.tracks.diffusion)")
+            raise ValueError(
+                f"{weights}: these weights read D alone, expected those of K, alpha and state, such as default; for "
+                "D(t) see main/brownian.ipynb."
+            )
         if config.get("features", "default") not in N_FEATURES:
             raise ValueError(f"{weights}: weights for unknown features {config['features']!r}")
     except KeyError as error:

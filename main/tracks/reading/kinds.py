@@ -6,6 +6,7 @@ import re
 import stat
 from pathlib import Path
 
+from main.tracks.reading.scan import UTF_16
 from main.utils.errors import InputError
 
 HEAD_BYTES = 2**12  # enough for every signature below, and for the first names in an archive
@@ -107,6 +108,8 @@ def find_kind(path: Path) -> str:
     if found:
         what, way_out = found
         raise InputError(f"{path}: is {what}, expected CSV, Parquet or XML; {way_out}.")
+    if b"\0" in head and not head.startswith(tuple(UTF_16)):
+        raise InputError(f"{path}: is no text file, expected CSV, Parquet or XML; export the tracks again.")
     return "text"
 
 

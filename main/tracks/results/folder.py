@@ -39,7 +39,7 @@ def explain_write_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else str(error).split(". ")[0]
         raise InputError(f"{out}: cannot be written ({reason}), free space or give another folder.") from error
 
 

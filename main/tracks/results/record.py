@@ -16,6 +16,16 @@ from main.utils.files import PACKAGES, version
 RECORD = "run.json"  # the record of a run, in the folder of its results
 
 
+PARTS_OF_RECORD = {  # of run.json, of every version: name -> type
+    "inputs": list,
+    "code_version": str,
+    "options": dict,
+    "units": dict,
+    "counts": dict,
+    "warnings": list,
+}
+
+
 @dataclass
 class Tally:
     """Counts over all blocks, and what is written after the last one.
@@ -192,9 +202,9 @@ def is_record(path: Path) -> bool:
     """Whether a file is the run.json of an analysis, of whatever version."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and {"inputs", "code_version"} <= set(record) and type(record.get("counts")) is dict
+    return isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in PARTS_OF_RECORD.items())
 
 
 def read_record(folder: Path) -> dict:
