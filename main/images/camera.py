@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from torch.nn import functional
 
 from main.images.detect import FILTER_PX, measure_background, smooth
@@ -24,7 +24,10 @@ N_ALIASES = 1  # of the characteristic function on either side, for combs of sin
 READ_NOISE = (1.2, 0.7)  # prior: median, photoelectrons, and standard deviation of the logarithm; sCMOS have 0.7 to 2.5
 BACKGROUND = (5.0, 1.5)  # prior: median, photons per pixel, and standard deviation of the logarithm
 OFFSET = (300.0, 250.0)  # prior, counts, of raw images (whole, none negative): 100 of most sCMOS, 100 to 600 of EMCCDs
-N_GRID, N_ROUNDS, MAX_EVALUATIONS, N_DRAWS = 20, 3, 150, 1_000  # of the posterior of gain and read noise
+N_GRID, N_FINE, MAX_EVALUATIONS, N_DRAWS = 20, 24, 150, 1_000  # of the posterior of gain and read noise
+GAIN_RANGE = (0.02, 2.0)  # over the standard deviation of the background: backgrounds of .25 to 2,500 photons
+SHARE_RANGE = (-6.0, 5.0)  # logit of the share of read noise in the variance
+GAIN_STEP = 2e-3  # relative, of the curvature
 MAX_BELOW = 12.0  # log-likelihood below the best up to which the grid reaches
 MAX_ERROR = 0.1  # relative, of a quantity that counts as identified
 SHARP = 0.03  # relative error of the gain
@@ -241,45 +244,60 @@ class _Posterior:
 
 
 def _fit_histogram(counts, centres, width, excess, slope, raw) -> _Posterior:
-    """Find the posterior of gain and share of read noise on a grid; mean and variance are hardly uncertain."""
+    """Find the posterior of the share of read noise on a grid, and of the gain around its best value for each share.
+
+    The two are correlated so closely that a grid of both would miss their ridge. Mean and variance are hardly
+    uncertain.
+    """
     n = counts.sum()
     mean = (counts * centres).sum() / n
     variance = (counts * (centres - mean) ** 2).sum() / n
     cost = _make_cost(counts, centres, width, excess, slope, raw)
-    ends = math.log(math.sqrt(variance)) + np.array([math.log(0.02), math.log(2.0)])  # of log gain: b of .25 to 2,500
-    shares = np.linspace(-6, 5, N_GRID)  # of the logit of the share of read noise in the variance
-    best = np.array([mean, math.log(variance), ends.mean(), 0.0])
-    for round_ in range(N_ROUNDS):
-        gains = np.linspace(*ends, N_GRID)
-        table = np.array([[cost(np.array([*best[:2], g, s])) for s in shares] for g in gains])
-        i, j = np.unravel_index(table.argmin(), table.shape)
-        best[2:] = gains[i], shares[j]
-        if round_ < N_ROUNDS - 1:
-            size = np.array([math.sqrt(variance / n), math.sqrt(2 / n), np.diff(gains)[0], np.diff(shares)[0]])
-            simplex = np.vstack([best, best + np.diag(size)])
-            options = {"initial_simplex": simplex, "maxfev": MAX_EVALUATIONS, "xatol": 1e-5, "fatol": 1e-3}
-            best = minimize(cost, best, method="Nelder-Mead", options=options).x
-            near = table < table.min() + MAX_BELOW
-            rows, columns = near.any(1).nonzero()[0], near.any(0).nonzero()[0]
-            ends = gains[[max(rows[0] - 1, 0), min(rows[-1] + 1, N_GRID - 1)]]
-            shares = np.linspace(*shares[[max(columns[0] - 1, 0), min(columns[-1] + 1, N_GRID - 1)]], N_GRID)
-    weight = np.exp(table.min() - table)
-    cell = np.diff(gains)[0] * np.diff(shares)[0]
+    gains = math.log(math.sqrt(variance)) + np.linspace(*np.log(GAIN_RANGE), N_GRID)
+    shares = np.linspace(*SHARE_RANGE, N_GRID)
+    table = np.array([[cost(np.array([mean, math.log(variance), g, s])) for g in gains] for s in shares])
+    i, j = np.unravel_index(table.argmin(), table.shape)
+    best = np.array([mean, math.log(variance), gains[j], shares[i]])
+    size = np.array([math.sqrt(variance / n), math.sqrt(2 / n), np.diff(gains)[0] / 2, np.diff(shares)[0] / 2])
+    simplex = np.vstack([best, best + np.diag(size)])
+    options = {"initial_simplex": simplex, "maxfev": MAX_EVALUATIONS, "xatol": 1e-5, "fatol": 1e-3}
+    best = minimize(cost, best, method="Nelder-Mead", options=options).x
+    profile = _profile_gain(cost, best, shares, gains[table.argmin(1)], np.diff(gains)[0])
+    near = (profile[0] < profile[0].min() + MAX_BELOW).nonzero()[0]
+    fine = np.linspace(shares[max(near[0] - 1, 0)], shares[min(near[-1] + 1, N_GRID - 1)], N_FINE)
+    start = np.interp(fine, shares, profile[1])
+    costs, middle, sd = _profile_gain(cost, best, fine, start, np.diff(gains)[0])
+    weight = np.exp(costs.min() - costs) * sd
     rng = np.random.default_rng(0)
-    drawn = rng.choice(weight.size, N_DRAWS, p=weight.ravel() / weight.sum())
-    i, j = np.unravel_index(drawn, weight.shape)
-    jitter = rng.uniform(-0.5, 0.5, (2, N_DRAWS)) * [[np.diff(gains)[0]], [np.diff(shares)[0]]]
+    k = rng.choice(N_FINE, N_DRAWS, p=weight / weight.sum())
     thetas = np.stack(
         [
             best[0] + math.sqrt(variance / n) * rng.normal(size=N_DRAWS),
             best[1] + math.sqrt(2 / n) * rng.normal(size=N_DRAWS),
-            gains[i] + jitter[0],
-            shares[j] + jitter[1],
+            middle[k] + sd[k] * rng.normal(size=N_DRAWS),
+            fine[k] + (fine[1] - fine[0]) * rng.uniform(-0.5, 0.5, N_DRAWS),
         ],
         axis=1,
     )
+    thetas[:, 2] += np.gradient(middle, fine)[k] * (thetas[:, 3] - fine[k])
     draws = np.array([_unpack(theta, excess) for theta in thetas])
-    return _Posterior(draws, best, float(math.log(weight.sum() * cell) - table.min()))
+    return _Posterior(draws, best, float(math.log(weight.sum() * (fine[1] - fine[0])) - costs.min()))
+
+
+def _profile_gain(cost, best, shares, starts, step) -> np.ndarray:
+    """Lowest cost, log gain there and its standard deviation for each share of read noise, (3, n)."""
+    found = np.empty((3, len(shares)))
+    for i, (share, start) in enumerate(zip(shares, starts, strict=True)):
+
+        def along(gain, share=share):
+            return cost(np.array([best[0], best[1], gain, share]))
+
+        ends = (start - 1.5 * step, start + 1.5 * step)
+        result = minimize_scalar(along, bounds=ends, method="bounded", options={"xatol": 1e-4})
+        h = GAIN_STEP
+        curvature = (along(result.x + h) + along(result.x - h) - 2 * result.fun) / h**2
+        found[:, i] = result.fun, result.x, 1 / math.sqrt(max(curvature, 1.0))
+    return found
 
 
 def _make_cost(counts, centres, width, excess, slope, raw):
