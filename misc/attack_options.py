@@ -13,7 +13,7 @@ NUMBERS = (
 RIGHT = {  # option -> values above that can be used
     "--pixel-size": (),
     "--frame-interval": (),
-    "--localization-error": ("0",),
+    "--localization-error": ("0", "1e-400"),  # Python reads it as 0
     "--exposure": ("0", "1e-300", "1e-12", "1e-400", "-0"),
     "--min-length": (),
 }

@@ -245,6 +245,7 @@ def damage_session(which, folder, rng):
         "track twice",
         "interval negative",
         "spot without frame",
+        "spot in another frame",
     ):
         plan.check = count_spots
     return plan

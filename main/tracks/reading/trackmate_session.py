@@ -46,12 +46,15 @@ def read_session(path, elements, find_units) -> Tracks:
     Raises
     ------
     InputError
-        If there are no tracks, an edge joins a spot that is not in the file, or a spot is in two tracks, see also
+        If there are no tracks, no length unit is declared, an edge joins a spot that is not in the file, or a spot is
+        in two tracks, see also
         `main.tracks.table.validate`.
     """
     model, image, spots, edges, kept, n_rows, declared = parse_session(elements)
     if not len(edges):
         raise InputError(f"{path}: holds no track, expected edges between spots; link the spots in TrackMate first.")
+    if "spatialunits" not in model:
+        raise InputError(f"{path}: declares no length unit (element Model), save the session again in TrackMate.")
     if kept is not None:
         passed = pd.to_numeric(pd.Series(list(kept), dtype=object), errors="coerce")
         edges = edges[pd.to_numeric(edges["track_id"], errors="coerce").isin(passed)]
@@ -77,7 +80,7 @@ def read_session(path, elements, find_units) -> Tracks:
     if splits or merges:
         warnings.append(f"{path}: tracks were cut at {splits} splits and {merges} merges.")
     warnings += warn_of_depth(spots["POSITION_Z"].iloc[linked], path)
-    units = find_units(model.get("spatialunits", "pixel"), model.get("timeunits", ""), image.get("timeinterval", "nan"))
+    units = find_units(model["spatialunits"], model.get("timeunits", ""), image.get("timeinterval", "nan"))
     return Tracks(table, units, Path(path), "trackmate-xml", dropped, warnings, n_rows=n_rows)
 
 
