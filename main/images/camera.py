@@ -30,10 +30,11 @@ SHARE_RANGE = (-6.0, 5.0)  # logit of the share of read noise in the variance
 GAIN_STEP = 2e-3  # relative, of the curvature
 MAX_BELOW = 12.0  # log-likelihood below the best up to which the grid reaches
 MAX_ERROR = 0.1  # relative, of a quantity that counts as identified
+MIN_ERROR = 0.003  # relative; of offset: of the background. Molecules that were not masked, the sums of `distribution`
 SHARP = 0.03  # relative error of the gain
 MAX_READ_ERROR = 0.25
 MIN_EVIDENCE = 5.0  # difference of log-likelihoods that tells an EMCCD from a camera without multiplication
-MAX_UNEVEN = 0.15  # standard deviation of the background map over that of the noise, up to which it is taken as even
+EVEN_SHARE, EVEN_RANGE = 0.25, (0.1, 0.3)  # of empty pixels, next to the median background: how many; how near, sd
 MIN_SEEN = 0.05  # share of empty values of a place that is used for the map of the background
 SMOOTH_PX = 15  # side of the square over which the background map is averaged
 
@@ -143,7 +144,7 @@ def estimate_camera(images, slope: tuple[float, float] | None = None) -> CameraE
 def collect_empty(images: torch.Tensor) -> tuple[np.ndarray, float]:
     """Collect the counts of pixels without a molecule, and the step between possible counts (0: not known).
 
-    The smooth map of the background is taken off where it is uneven, and changes from frame to frame.
+    Where the background is uneven in space or time, pixels near its median level are taken.
     """
     raw = images[:, ::4].flatten()[:100_000]
     step = find_step(raw.numpy())
@@ -153,20 +154,23 @@ def collect_empty(images: torch.Tensor) -> tuple[np.ndarray, float]:
     empty = find_empty(dithered - middle[:, None, None, None])
     weight = empty.float()
     total = weight.sum((1, 2, 3), keepdim=True).clamp(min=1)
-    off = (images - middle[:, None, None, None]) * weight
-    mean = off.sum((1, 2, 3), keepdim=True) / total
-    in_time = off.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
+    above = (images - middle[:, None, None, None]) * weight
+    mean = above.sum((1, 2, 3), keepdim=True) / total
+    in_time = above.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1)
     side = min(SMOOTH_PX, min(images.shape[-2:]) // 2 * 2 - 1)
     pool = {"kernel_size": side, "stride": 1, "padding": side // 2, "count_include_pad": False}
     seen = functional.avg_pool2d(weight.sum(1), **pool)
-    in_space = functional.avg_pool2d(off.sum(1), **pool) / seen.clamp(min=1e-3)
+    in_space = functional.avg_pool2d(above.sum(1), **pool) / seen.clamp(min=1e-3)
     in_space = torch.where(seen > MIN_SEEN * weight.shape[1], in_space, mean[:, 0])[:, None]
-    uneven = ((in_time - mean).std() + (in_space - mean).std()) / sd.median()
-    values = images
-    if uneven > MAX_UNEVEN or len(images) > 1 and middle.std() > MAX_UNEVEN * sd.median():
-        values = dithered - in_time - in_space - middle[:, None, None, None] + 2 * mean + middle.median()
-        step = 0.0
-    values = values[empty].double().numpy()
+    if not empty.any():
+        return np.empty(0), step
+    level = in_time + in_space + middle[:, None, None, None] - mean
+    some = level[empty]
+    some = some[:: max(1, len(some) // 2**20)]  # as many as torch.quantile takes
+    off = (level - some.median()).abs() / sd.median()
+    near = ((some - some.median()).abs() / sd.median()).quantile(EVEN_SHARE).clamp(*EVEN_RANGE)
+    even = off <= near
+    values = images[empty & even].double().numpy()
     return values[:: max(1, len(values) // MAX_EMPTY)], step
 
 
@@ -340,7 +344,8 @@ def _summarize(kind, fits, counts, centres, width) -> CameraEstimate:
     if not known:  # the values may be those of the other kind
         doubt, ratio = 1 / (1 + math.exp(evidence)), np.array([1, EXCESS[other] / excess, 1, 1])
         square = (1 - doubt) * square + doubt * ((fits[other].draws * ratio - values) ** 2).mean(0)
-    errors = np.sqrt(square * max(1.0, misfit))
+    floor = MIN_ERROR * np.array([values[1] * values[2], *values[1:]])
+    errors = np.hypot(np.sqrt(square * max(1.0, misfit)), floor)
     offset, gain, background, read = zip(values.tolist(), errors.tolist(), strict=True)
     signal = gain[0] * background[0]
 

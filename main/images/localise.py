@@ -35,7 +35,7 @@ PILOT_BYTES = 2**27
 SURE_SCORE = 1.3  # significance over the threshold of spots from which the first width is taken
 MIN_SIGNIFICANCE = 8.0  # photons over their error of spots that tell the gain
 ELONGATED_ERRORS, MAX_ELONGATED, NARROW = 3.0, 0.12, 1.1  # see `find_slope`; D up to about .3 px^2/frame
-SLOPE_ERROR = 0.04  # relative, systematic: found for D of .02 to .3 px^2/frame, 300 and 600 photons
+SLOPE_ERROR = 0.03  # relative, systematic, besides the share of elongated spots; D .02 to .3, 300 and 600 photons
 WIDE_RANGE = (0.5, 3.0)  # width of a spot over that of the point spread function; others are discarded
 
 
@@ -174,7 +174,8 @@ def find_slope(frames: torch.Tensor, camera: Camera, width: float, size: int) ->
     border = torch.tensor(frames.shape[1:]) - size // 2
     kept &= ((place[:, 1:] >= size // 2) & (place[:, 1:] < border)).all(1)
     elongated = torch.hypot(fit.elongation, fit.shear) > ELONGATED_ERRORS * fit.elongation_err
-    if kept.sum() == 0 or elongated[kept].float().mean() > MAX_ELONGATED:
+    share = float(elongated[kept].float().mean()) if kept.any() else 1.0
+    if share > MAX_ELONGATED:
         return None
     kept &= ~elongated & (fit.width < NARROW * fit.width[kept].quantile(0.25))
     slope = measure_slope(
@@ -183,7 +184,7 @@ def find_slope(frames: torch.Tensor, camera: Camera, width: float, size: int) ->
     if slope is None:
         return None
     value, error = (camera.gain * number for number in slope)
-    return value, math.hypot(error, SLOPE_ERROR * value)
+    return value, math.hypot(error, (SLOPE_ERROR + share) * value)
 
 
 def localise_frames(frames: torch.Tensor, camera: Camera, width: float, size: int, sure: float = 1.0):
