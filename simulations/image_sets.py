@@ -12,7 +12,8 @@ frame, the background is that of a pixel.
     defocus       as wide, 200 photons or more, molecules that move along z too
     seed          5 sequences of each D = 1,000 to 50,000 nm^2/s, 400 photons, background 7
     seed_x400     the same with 400 times the D: what the pictures of the original method showed
-    as_published  tracks drawn by the rule of the original method: one D, labels by chance (`draw_published_tracks`)
+    as_published  tracks drawn by the rule of the original method: one D, labels by chance (`draw_published_tracks`);
+                  they begin in the middle of the field, and a third of them touches or leaves its border
 """
 
 from __future__ import annotations
@@ -253,7 +254,6 @@ def _make_by_rule(name: str, seed: int) -> dict[str, torch.Tensor]:
         made = simulate_images(molecules, FIELD_PX, generator, subpositions=True)
     else:
         path = torch.as_tensor(paths * PUBLISHED_STEP_PX, dtype=torch.float32)
-        path -= (path.amax((1, 2), keepdim=True) + path.amin((1, 2), keepdim=True)) / 2
         point = replace(molecules, d=torch.zeros_like(o))  # its sub-positions are points
         mean = render(path, point, FIELD_PX) + point.background[:, None, None, None]
         images = add_camera_noise(mean, molecules, generator)
