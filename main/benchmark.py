@@ -16,16 +16,15 @@ import sys
 
 from main.tracks.benchmark.compute import CLASSICAL, NETWORK, TASKS, BenchmarkOptions, run
 from main.utils.config import check_number
-from main.utils.weights import writable_weights
+from main.utils.weights import read_config, weights_folder, writable_weights
+from simulations.arguments import Parser
 
 SEEDS, FIELDS = (0, 2**32 - 1), (1, 1000)  # smallest and largest
 
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> BenchmarkOptions:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = BenchmarkOptions()
     parser.add_argument(
         "--out",
@@ -97,8 +96,12 @@ def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
     try:
         check_number("seed", options.seed, *SEEDS)
         check_number("fovs", options.fovs, *FIELDS)
-        for name in options.weights if options.fit_penalty else ():
-            writable_weights(name)
+        for name in options.weights:
+            read_config(writable_weights(name) if options.fit_penalty else weights_folder(name))
+        if options.fit_penalty and not options.weights:
+            raise ValueError(
+                "--fit-penalty fits the segmentation of weights: give the path of their folder to --weights"
+            )
         run(options)
     except (OSError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)

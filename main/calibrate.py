@@ -23,6 +23,7 @@ import numpy as np
 from main.tracks.benchmark.fit_calibration import STATIONARY, Group, fit_calibration, simulate_labelled_tracks
 from main.utils.config import check_number
 from main.utils.weights import load_weights, read_config, writable_weights, write_config
+from simulations.arguments import Parser
 from simulations.parameters import read_prior
 
 SEED = 20_251_121
@@ -33,9 +34,7 @@ WEIGHTS = {"benchmark": 6, STATIONARY: 16}  # of kinds of tracks, where that of 
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--weights",
         nargs="+",

@@ -2,11 +2,12 @@
 
 import sys
 
-from main.tracks.arguments import Parser, add_min_length, add_reading_arguments
+from main.tracks.arguments import add_min_length, add_reading_arguments
 from main.tracks.options import InferenceOptions
 from main.tracks.preview import preview_file
 from main.tracks.reading.sources import find_files
 from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 DESCRIPTION = """Read track files as infer.py would, and print what was understood: format, columns, units, account of
 all rows, lengths of tracks, what would be analysed and what not, the first rows. Takes the options of infer.py that say

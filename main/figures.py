@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from main.tracks.arguments import Parser
 from main.tracks.figures import draw_results
 from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 FIRST_ROWS = 8  # of the segments table
 DESCRIPTION = """Draw the results of infer.py into RESULTS/figures (SVG and PNG): maps of the tracks by state, K and

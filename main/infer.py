@@ -3,10 +3,11 @@
 import shlex
 import sys
 
-from main.tracks.arguments import Parser, add_min_length, add_reading_arguments
+from main.tracks.arguments import add_min_length, add_reading_arguments
 from main.tracks.options import ADAPTATIONS, DEFAULT_WEIGHTS, DEVICES
 from main.tracks.pipeline import infer_files
 from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 DESCRIPTION = """Estimate the generalised diffusion coefficient K, the anomalous exponent alpha and the state of every
 frame, find changepoints, and cut every track into segments. Writes the tables points, segments and tracks (Parquet)

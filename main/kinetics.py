@@ -6,11 +6,11 @@ With conditions, also compare each with the first: `python main/kinetics.py RESU
 import sys
 from pathlib import Path
 
-from main.tracks.arguments import Parser
 from main.tracks.kinetics.describe import describe_kinetics
 from main.tracks.results.components import tabulate_components
 from main.tracks.results.record import read_record
 from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 DESCRIPTION = """Estimate occupancy (share of the time in each state, for example the bound fraction), mean dwell times,
 transition rates and diffusion coefficients by likelihood, from the positions in the results of infer.py, and the mean

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from main.images.linking import MAX_GAP
 from main.images.tiff import Movie, open_movie
-from main.tracks.arguments import Parser
 from main.utils.errors import InputError
 from main.utils.files import write_atomically
+from simulations.arguments import Parser
 
 DESCRIPTION = """Find the molecules in every frame of a movie (TIFF), fit position, width, photons and background of
 each by maximum likelihood, and link them to tracks. Writes one table with a row for each spot, which infer.py reads.

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from main.tracks.arguments import Parser
 from main.tracks.report.write import write_report
 from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 
 def main(arguments=None, prog=None) -> int:

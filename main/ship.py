@@ -20,6 +20,7 @@ from main.models import build
 from main.utils.files import claim_folder
 from main.utils.runs import read_checkpoint
 from main.utils.weights import WEIGHTS_DIR, new_weights_folder, read_config, save_weights, weights_folder
+from simulations.arguments import Parser
 
 
 def ship(runs: list[Path], folder: Path) -> dict:
@@ -144,7 +145,7 @@ def trained_lengths(params) -> list[int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the set; returns 0, or 2 with one sentence if the runs do not make a set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders that train.py wrote")
     parser.add_argument(
         "--name", required=True, help="name of a folder in weights of this directory, or a path with a slash (required)"

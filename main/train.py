@@ -23,6 +23,7 @@ from main.utils import distributed
 from main.utils.config import add_options, read_options
 from main.utils.runs import RunFolder
 from main.utils.training import Options, fit
+from simulations.arguments import Parser
 
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
@@ -94,9 +95,7 @@ def check_run(args: argparse.Namespace, options: Options, track_options: TrackOp
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_argument_group("data and run")
     data.add_argument("--run", type=Path, default=Path("runs/train"), help="Run folder (default: %(default)s).")
     data.add_argument("--data", type=Path, help="Folder of data sets; without it tracks are simulated.")

@@ -18,6 +18,7 @@ from main.models.images.networks import ORIGINALS
 from main.utils import distributed
 from main.utils.config import add_options, check_number, read_options
 from main.utils.training import Options, fit
+from simulations.arguments import Parser
 from simulations.image_sets import FIELD_PX, PUBLISHED, make_image_set
 from simulations.image_stream import ImagePrior, ImageStream
 
@@ -75,9 +76,7 @@ def make_held_out(options: ImageOptions, n_batches: int, device="cpu") -> list[d
 
 def parse(arguments: list[str] | None = None, prog: str | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_argument_group("data and run")
     data.add_argument("--run", type=Path, default=Path("runs/images"), help="Run folder (default: %(default)s).")
     data.add_argument("--batch", type=int, default=64, help="Sequences per step, over all processes (default: 64).")

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simulations.arguments import Parser
 from simulations.files import sha256, write_atomically
 from simulations.jobs import PARAMETERS_FILE, SCHEMA, Job, plan_jobs, read_parameters, read_record
 from simulations.parameters import STATES
@@ -108,7 +109,7 @@ def _read_shard(path: Path, job: Job, first_id: int) -> pa.Table:
 
 def main(argv=None) -> int:
     """Run the command; returns 2 if the folder is not a finished simulation."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the --out folder of a finished simulate.py (required)")
     folder = parser.parse_args(argv).folder
     try:

@@ -23,6 +23,7 @@ import tifffile
 import torch
 from tqdm import tqdm
 
+from simulations.arguments import Parser
 from simulations.claims import claim_folder
 from simulations.files import write_atomically
 from simulations.image_sets import SEQUENCES_AT_ONCE, SETS, find_set, make_part
@@ -123,7 +124,7 @@ def simulate(folder: Path, name: str, n: int, seed: int, workers: int, resume: b
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the data set; returns 0, or 2 with one sentence if an option cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="Folder for the data set (required).")
     parser.add_argument(
         "--set",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from simulations.arguments import Parser
 from simulations.concat import MANIFEST_FILE
 from simulations.dataset import TrackDataset
 from simulations.files import sha256
@@ -89,7 +90,7 @@ def pickle_data(folder, seed: int = 0) -> dict[str, Path]:
 
 def main(argv=None) -> int:
     """Run the command; returns 2 if the folder cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder in which concat.py has run (required)")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the random split, 0 or more (default: %(default)s)"

@@ -34,6 +34,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simulations.arguments import Parser
 from simulations.claims import HIDDEN, claim_folder
 from simulations.files import TEMPORARY, write_atomically
 from simulations.jobs import (
@@ -193,7 +194,7 @@ def summarise(parameters: dict, folder: Path, errors: dict) -> str:
 
 def parse_arguments(argv=None) -> argparse.Namespace:
     """Parse the options of the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--models",
         nargs="+",

@@ -1,4 +1,4 @@
-"""The parser of commands that read track files, and the options that say how to read them."""
+"""The options of commands that read track files, which say how to read them."""
 
 import argparse
 import re
@@ -6,17 +6,9 @@ import re
 from main.tracks.options import DECIMALS, DEFAULT_FORMAT, ESTIMATE, MIN_LENGTH
 from main.tracks.reading.formats import FORMATS
 from main.tracks.table import COLUMNS
-from main.utils.errors import InputError
+from simulations.arguments import Parser
 
 COLUMNS_EXAMPLE = "track=NAME,frame=NAME,x=NAME,y=NAME"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports a wrong option in one sentence."""
-
-    def error(self, message):
-        """Print the sentence and exit with code 2."""
-        self.exit(2, f"{InputError(f'{self.prog}: {message}; see {self.prog} --help.')}\n")
 
 
 def add_reading_arguments(parser: Parser) -> None:
