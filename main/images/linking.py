@@ -45,6 +45,8 @@ def link_spots(frame: np.ndarray, position: np.ndarray, radius: float, max_gap: 
     track = np.full(len(frame), -1, np.int64)
     open_spots = np.empty(0, np.int64)  # last spot of every track that may go on
     n_tracks = 0
+    if len(frame) == 0:
+        return track
     numbers, starts = np.unique(frame, return_index=True)
     for number, here in zip(numbers, np.split(np.arange(len(frame)), starts[1:]), strict=True):
         open_spots = open_spots[number - frame[open_spots] <= max_gap + 1]

@@ -30,6 +30,7 @@ MIN_WINDOW_PX, MAX_WINDOW_PX = 9, 17
 WINDOW_PSFS = 4.0  # half side of a window, widths of the point spread function
 NEIGHBOUR_ROUNDS = 2  # of fits with the light of neighbours taken off
 SAME_SPOT_PSFS = 1.0  # two fits as near as that are one spot
+BORDER_PSFS = 1.0  # a spot as near to the border is cut and its position is wrong; it is discarded
 PILOT_FRAMES = 400  # from which camera and point spread function are estimated
 PILOT_BYTES = 2**27
 SURE_SCORE = 1.3  # significance over the threshold of spots from which the first width is taken
@@ -218,9 +219,9 @@ def localise_frames(frames: torch.Tensor, camera: Camera, width: float, size: in
     kept &= fit.trusted(size / 2) & (fit.width > low) & (fit.width < high)
     columns = {"frame": place[:, 0]} | {n: getattr(fit, n).double() for n in names}
     columns["x"], columns["y"] = columns["x"] + place[:, 2], columns["y"] + place[:, 1]
-    height, length = frames.shape[1:]
-    kept &= (columns["x"] > -0.5) & (columns["x"] < length - 0.5)
-    kept &= (columns["y"] > -0.5) & (columns["y"] < height - 0.5)
+    border = BORDER_PSFS * width - 0.5
+    for axis, side in (("x", frames.shape[2]), ("y", frames.shape[1])):
+        kept &= (columns[axis] > border) & (columns[axis] < side - 1 - border)
     return pd.DataFrame({name: values[kept].numpy() for name, values in columns.items()}), len(place)
 
 
