@@ -61,7 +61,7 @@ def compare_states(scale, rows, folder) -> str:
     """Say whether K, alpha, or state of segments depend on the unit of length."""
     from attack_judge import read_result  # the judge imports the cases of this module's neighbour
 
-    from main.tracks.analysis import analyse
+    from main.tracks.analysis import analyse  # imports torch, which only these cases need here
 
     _, tables = read_result(folder / "out")
     base = analyse(Reading(rows).table(), weights="fast", min_length=5).segments

@@ -1,5 +1,7 @@
 """Functions that numba compiles to machine code. numba takes half a second to import: import this where it is used."""
 
+from contextlib import suppress
+
 from numba import njit
 
 # Sums may be reordered and multiplications joined with additions; infinite values keep their meaning. Division by zero
@@ -25,6 +27,14 @@ def compiled(function):
     callable
     """
     try:
-        return njit(cache=True, **OPTIONS)(function)
+        made = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # numba found no folder for its cache
         return njit(**OPTIONS)(function)
+    save = made._cache.save_overload
+
+    def save_if_possible(*arguments):
+        with suppress(OSError):  # the disk is full: the next process compiles anew
+            save(*arguments)
+
+    made._cache.save_overload = save_if_possible
+    return made

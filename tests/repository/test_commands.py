@@ -11,7 +11,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for folder in ("main", "simulations", "misc")
     for path in (ROOT / folder).glob("*.py")
-    if re.search("ArgumentParser|import Parser", path.read_text(encoding="utf-8"))
+    if re.search(r"ArgumentParser\(|import Parser", path.read_text(encoding="utf-8"))
 )
 
 
