@@ -15,6 +15,7 @@ COMMANDS = {
     "check": ("main.check", "Say what track files hold and what would be analysed, without analysing them."),
     "infer": ("main.infer", "Estimate K, alpha, state and changepoints of tracks in files."),
     "localise": ("main.localise", "Find the molecules of a movie and link them to tracks."),
+    "images": ("main.predict_images", "Estimate D of one molecule from each image block of a folder."),
     "kinetics": ("main.kinetics", "Estimate dwell times and transition rates from results of infer."),
     "report": ("main.report", "Write report.html, one page about the results of infer."),
     "train": ("main.train", "Train a network on simulated tracks."),
