@@ -45,6 +45,7 @@ DESCRIPTIONS = {
     "path": "path posterior",
     "path_spread": "path + spread posterior",
     "path_shape": "path + shape within frames",
+    "path_fitted": "path + fitted shape within frames",
     "known_positions": "known: mean positions",
     "known_scatter": "known: also scatter within frames",
     "known_subpositions": "known: ten positions a frame",

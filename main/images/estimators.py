@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from main.images.detect import cut_windows, detect
-from main.images.features import make_fine_grid, measure_windows
+from main.images.features import MIN_SHAPE_SIGNIFICANCE, make_fine_grid, measure_windows
+from main.images.fit import fit_spots
+from main.images.fitted_shapes import FIRST_WIDTHS_PX, SEQUENCES_AT_ONCE, fitted_log_likelihood
 from main.images.in_frame import in_frame_log_likelihood
 from main.images.likelihood import LOG10_D, make_grid, path_log_likelihood, summarize_posterior
 from main.utils.estimators import cve, mle, msd
@@ -21,7 +23,8 @@ NO_ERROR_PX, NO_ERROR_PX2 = 1e-3, 1e-4  # of what is known, in place of 0
 WIDE_PSF_PX = 1e3  # so that positions that are known have no error of a fit
 BLUR_OF_EXPOSURE = 1 / 6  # motion blur coefficient R over the share of the frame interval; Berglund (2010)
 CLASSICAL = ("msd_origin", "msd_line", "cve", "mle")
-POSTERIORS = ("path", "path_spread", "path_shape")
+POSTERIORS = ("path", "path_spread", "path_shape", "path_fitted")
+FITTED_POINTS, FITTED_SD = 17, 4.0  # grid around the posterior of path and shape
 LADDER = ("known_positions", "known_scatter", "known_subpositions")
 
 
@@ -60,10 +63,12 @@ def estimate_all(part: dict[str, torch.Tensor], measured: dict | None = None) ->
         Name in `CLASSICAL`, `POSTERIORS` and `LADDER` to (B, 2): log10 D, px^2/frame, and its standard error, nan where
         the method has none.
     """
-    measured = measure_windows(find_windows(part)) if measured is None else measured
+    told = find_windows(part)
+    measured = measure_windows(told) if measured is None else measured
     found = estimate_from_positions(measured["position"], measured["error"], part["exposure"])
     names = ("posterior_path", "posterior", "posterior_shape")
-    found |= {name: measured[key] for name, key in zip(POSTERIORS, names, strict=True)}
+    found |= {name: measured[key] for name, key in zip(POSTERIORS, names, strict=False)}
+    found["path_fitted"] = estimate_fitted(told, measured)
     return found | estimate_from_truth(part)
 
 
@@ -174,3 +179,33 @@ def estimate_from_truth(part: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 def summarize(log_likelihood: torch.Tensor, log10_d: torch.Tensor) -> torch.Tensor:
     """Mean and standard deviation of log10 D, (B, 2); see `summarize_posterior`."""
     return torch.stack(summarize_posterior(log_likelihood, log10_d), dim=-1)
+
+
+def estimate_fitted(told: dict[str, torch.Tensor], measured: dict) -> torch.Tensor:
+    """Estimate D from path and shape, with the shapes that a fit finds in blurred spots; see `fitted_shapes`.
+
+    Parameters
+    ----------
+    told : dict
+        As `find_windows` returns.
+    measured : dict
+        What `measure_windows` gives for it.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, 2)
+        Mean and standard deviation of log10 D, px^2/frame.
+    """
+    b, f = measured["seen"].shape
+    noise = [told[name].repeat_interleave(f) for name in ("read_noise", "excess")]
+    fit = fit_spots(measured["photons"].flatten(0, 1), noise[0] ** 2, noise[1], FIRST_WIDTHS_PX).reshape(b, f)
+    seen = fit.trusted(measured["photons"].shape[-1] / 2)
+    shaped = seen & (fit.photons > MIN_SHAPE_SIGNIFICANCE * fit.photons_err)
+    position = told["centre"] + torch.stack([fit.x, fit.y], dim=-1)
+    fine = make_fine_grid(*measured["posterior_shape"].unbind(-1), FITTED_POINTS, FITTED_SD)
+    values = []
+    for first in range(0, b, SEQUENCES_AT_ONCE):
+        rows = slice(first, first + SEQUENCES_AT_ONCE)
+        parts = position[rows], fit.take(rows), seen[rows], shaped[rows], told["exposure"][rows], told["psf_px"][rows]
+        values.append(fitted_log_likelihood(*parts, 10 ** fine[rows]))
+    return summarize(torch.cat(values), fine)

@@ -78,11 +78,11 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def make_fine_grid(mean: torch.Tensor, sd: torch.Tensor) -> torch.Tensor:
-    """Return a grid of log10 D around a posterior, within the range of `make_grid`; (B,) each to (B, FINE_POINTS)."""
-    reach = FINE_SD * sd.clamp(min=MIN_POSTERIOR_SD)
+def make_fine_grid(mean: torch.Tensor, sd: torch.Tensor, n: int = FINE_POINTS, reach: float = FINE_SD) -> torch.Tensor:
+    """Return a grid of log10 D around a posterior, within the range of `make_grid`; (B,) each to (B, n)."""
+    reach = reach * sd.clamp(min=MIN_POSTERIOR_SD)
     low, high = (mean - reach).clamp(min=LOG10_D[0]), (mean + reach).clamp(max=LOG10_D[1])
-    share = torch.linspace(0, 1, FINE_POINTS, device=mean.device)
+    share = torch.linspace(0, 1, n, device=mean.device)
     return low[:, None] + (high - low)[:, None] * share
 
 

@@ -10,6 +10,7 @@ import torch
 N_ITERATIONS = 10  # of damped Fisher scoring; more do not change the errors of spots of 50 photons or more
 FIRST_WIDTH_PX = 1.2
 WIDTH_RANGE_PX = (0.4, 6.0)
+MIN_GAIN = 2.0  # in log-likelihood, for which a fit from another first width replaces the first
 MIN_VARIANCE = 1e-2  # photons^2 of a pixel; keeps the weight of pixels without light and read noise finite
 EDGE_PX = 1.5  # of a window; a spot as near to it is not trusted
 MIN_SIGNIFICANCE = 3.0  # photons over their error of a trusted spot
@@ -55,12 +56,16 @@ class SpotFit:
         sensible = (self.width > 1.01 * WIDTH_RANGE_PX[0]) & (self.width < 0.99 * WIDTH_RANGE_PX[1])
         return inside & sensible & (self.photons > MIN_SIGNIFICANCE * self.photons_err) & torch.isfinite(self.x_err)
 
+    def take(self, rows) -> SpotFit:
+        """Return some of the spots."""
+        return SpotFit(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     def reshape(self, *shape) -> SpotFit:
         """Return the fit with tensors of another shape."""
         return SpotFit(*(getattr(self, field.name).reshape(*shape) for field in fields(self)))
 
 
-def fit_spots(photons: torch.Tensor, read_variance, excess=1.0) -> SpotFit:
+def fit_spots(photons: torch.Tensor, read_variance, excess=1.0, first_widths=(FIRST_WIDTH_PX,)) -> SpotFit:
     """Fit a round Gaussian, integrated over pixels, on an even background to each window.
 
     The likelihood is that of Poisson noise whose mean is raised by the variance of the read noise, with the variance
@@ -74,6 +79,8 @@ def fit_spots(photons: torch.Tensor, read_variance, excess=1.0) -> SpotFit:
         photons^2.
     excess : torch.Tensor, shape (N,), or float
         Variance over mean of the shot noise: 1, or 2 for an EMCCD.
+    first_widths : tuple of float
+        Widths from which fits begin, px; a fit from a later one is taken if it is likelier by `MIN_GAIN`.
 
     Returns
     -------
@@ -85,14 +92,25 @@ def fit_spots(photons: torch.Tensor, read_variance, excess=1.0) -> SpotFit:
     excess = torch.as_tensor(excess, **like).expand(n)
     extra = torch.as_tensor(read_variance, **like).expand(n) / excess + MIN_VARIANCE
     parts = (part.split(SPOTS_AT_ONCE[photons.device.type]) for part in (photons, extra, excess))
-    fits = [_fit(*part) for part in zip(*parts, strict=True)]
+    fits = [_fit_best(*part, first_widths) for part in zip(*parts, strict=True)]
     return SpotFit(*(torch.cat(values) for values in zip(*fits, strict=True)))
 
 
-def _fit(photons: torch.Tensor, extra: torch.Tensor, excess: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Fit some of the windows; returns the fields of `SpotFit`. `extra` is added to the mean, photons (N,)."""
+def _fit_best(photons: torch.Tensor, extra: torch.Tensor, excess: torch.Tensor, widths) -> tuple[torch.Tensor, ...]:
+    """Fit some of the windows from several first widths; returns the fields of `SpotFit`."""
+    best, cost = _fit(photons, extra, excess, widths[0])
+    for width in widths[1:]:
+        values, new = _fit(photons, extra, excess, width)
+        better = new < cost - MIN_GAIN
+        best = tuple(torch.where(better, value, before) for value, before in zip(values, best, strict=True))
+        cost = torch.where(better, new, cost)
+    return best
+
+
+def _fit(photons: torch.Tensor, extra: torch.Tensor, excess: torch.Tensor, width: float):
+    """Fit some of the windows; returns the fields of `SpotFit`, and the cost. `extra` is added to the mean, (N,)."""
     n, size, _ = photons.shape
-    theta = guess_spots(photons)
+    theta = guess_spots(photons, width)
     damping = torch.full((n,), FIRST_DAMPING, dtype=photons.dtype, device=photons.device)
     model = SpotModel(theta, size)
     cost = _cost(model.mean, photons, extra)
@@ -111,7 +129,7 @@ def _fit(photons: torch.Tensor, extra: torch.Tensor, excess: torch.Tensor) -> tu
     information, _ = _score(model, photons, extra)
     errors = torch.linalg.inv(information + 1e-9 * torch.eye(N_PARAMETERS, device=photons.device))
     errors = (errors.diagonal(dim1=1, dim2=2).clamp(min=1e-12) * excess[:, None]).sqrt()
-    return *theta.unbind(1), *errors.unbind(1), *_measure_shape(model, photons, extra, excess)
+    return (*theta.unbind(1), *errors.unbind(1), *_measure_shape(model, photons, extra, excess)), cost
 
 
 class SpotModel:
@@ -170,8 +188,8 @@ def _outer(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return y[:, :, None] * x[:, None, :]
 
 
-def guess_spots(photons: torch.Tensor) -> torch.Tensor:
-    """Guess the parameters of spots from moments within a Gaussian window, (N, 5)."""
+def guess_spots(photons: torch.Tensor, width: float = FIRST_WIDTH_PX) -> torch.Tensor:
+    """Guess the parameters of spots of a width from moments within a Gaussian window, (N, 5)."""
     n, size, _ = photons.shape
     background = photons.flatten(1).quantile(0.3, dim=1).clamp(min=0.05)
     c = torch.arange(size, dtype=photons.dtype, device=photons.device) - (size - 1) / 2
@@ -179,7 +197,7 @@ def guess_spots(photons: torch.Tensor) -> torch.Tensor:
     light = ((photons - background[:, None, None]) * window).clamp(min=0)
     total = light.sum((1, 2)).clamp(min=1)
     x, y = (light.sum(1) * c).sum(1) / total, (light.sum(2) * c).sum(1) / total
-    return torch.stack([x, y, torch.full_like(x, FIRST_WIDTH_PX), (1.3 * total).clamp(min=10), background], dim=1)
+    return torch.stack([x, y, torch.full_like(x, width), (1.3 * total).clamp(min=10), background], dim=1)
 
 
 def _limit(theta: torch.Tensor, size: int) -> torch.Tensor:

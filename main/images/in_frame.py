@@ -17,7 +17,9 @@ from main.images.likelihood import accept_outliers
 N_PATHS = 256  # sampled within a frame
 N_SUBSTEPS = 64
 PATH_SEED = 1
-SHAPE_SMOOTHING = 0.12  # of measured shapes, in units of D times exposure / 3: between the sampled paths, and for misfit
+SHAPE_SMOOTHING = (
+    0.12  # of measured shapes, in units of D times exposure / 3: between the sampled paths, and for misfit
+)
 ROUND_FIT_EXCESS = 0.13  # measured with 300 and 1,000 photons, D of 1, 5 and 10 px^2/frame
 WRONG_SHAPES, SHAPE_RANGE_PX2 = 0.02, 30.0  # share of spots whose shape says nothing, and where they may then lie
 
@@ -74,20 +76,44 @@ def in_frame_log_likelihood(position, error, spread, spread_err, elongation, she
     -------
     torch.Tensor, shape (B, G)
     """
-    b, f, _ = position.shape
-    d = d.expand(b, d.shape[-1])
+    d = d.expand(len(position), d.shape[-1])
     blurred = d * exposure[:, None]  # (B, G)
     seen = torch.isfinite(error)
-    position = torch.where(seen[..., None], position, 0.0)
     noise = torch.where(seen, error, 1.0)[..., None] ** 2 + round_fit_variance(blurred, psf_px)[:, None]  # (B, F, G)
     measured = [torch.where(seen, v, 1.0) for v in (spread, elongation, shear, spread_err, shape_err)]
+    return filter_path(
+        position, noise, seen, exposure, d, lambda t: weigh_shapes(blurred, *(v[:, t] for v in measured))
+    )
+
+
+def filter_path(position, noise, seen, exposure, d, weigh) -> torch.Tensor:
+    """Log-likelihood of D from positions and, of every frame, what is known of the path within it; a Kalman filter.
+
+    Parameters
+    ----------
+    position : torch.Tensor, shape (B, F, 2)
+    noise : torch.Tensor, shape (B, F, G)
+        Variance of the measured position, px^2.
+    seen : torch.Tensor of bool, shape (B, F)
+    exposure : torch.Tensor, shape (B,)
+    d : torch.Tensor, shape (B, G)
+    weigh : callable
+        Number of a frame to evidence and moments, as `weigh_shapes` returns them.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, G)
+    """
+    b, f, _ = position.shape
+    blurred = d * exposure[:, None]
+    position = torch.where(seen[..., None], position, 0.0)
     mean, variance = torch.zeros(*d.shape, 2, device=d.device), torch.zeros(*d.shape, 2, 2, device=d.device)
     total, started = torch.zeros_like(d), torch.zeros(b, 1, dtype=torch.bool, device=d.device)
     eye = torch.eye(2, device=d.device)
     dark = (2 * d * (1 - exposure[:, None]))[..., None, None] * eye
     for t in range(f):
         here = seen[:, t, None]
-        evidence, (mm, me, ee) = weigh_shapes(blurred, *(v[:, t] for v in measured))
+        evidence, (mm, me, ee) = weigh(t)
         innovation = variance + mm + noise[:, t, :, None, None] * eye
         inverse, log_determinant = _invert(innovation)
         miss = position[:, t, None] - mean
