@@ -17,6 +17,7 @@ MAX_RADIUS_PX, MIN_RADIUS_PX = 20.0, 1.0
 QUANTILE = 0.95  # of the steps of Brownian motion in two dimensions, from which their size is taken
 REACH = 3.5  # search radius, standard deviations of a step per coordinate: .2 % of the steps are longer
 N_ROUNDS = 6
+MAX_SPOTS = 20_000  # at the beginning of a movie, from which the search radius is found
 
 
 def link_spots(frame: np.ndarray, position: np.ndarray, radius: float, max_gap: int = MAX_GAP) -> np.ndarray:
@@ -71,10 +72,13 @@ def _assign(ends: np.ndarray, spots: np.ndarray, reach: np.ndarray) -> tuple[np.
     if len(rows) == 0:
         return nothing, nothing
     cost = ((ends[rows] - spots[columns]) ** 2).sum(1) / reach[rows] ** 2
+    only = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    free = only & (cost < 1)
+    pairs = [(rows[free], columns[free])]
+    rows, columns, cost = rows[~only], columns[~only], cost[~only]
     group = _group(rows, columns, len(ends), len(spots))
-    pairs = []
     order = np.argsort(group, kind="stable")
-    for edges in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+    for edges in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(rows) else ():
         a, i = np.unique(rows[edges], return_inverse=True)
         b, j = np.unique(columns[edges], return_inverse=True)
         table = np.ones((len(a), len(b)))
@@ -109,6 +113,8 @@ def find_radius(frame: np.ndarray, position: np.ndarray, area: float) -> float:
     float
         px.
     """
+    first = np.searchsorted(frame, frame[MAX_SPOTS], "right") if len(frame) > MAX_SPOTS else len(frame)
+    frame, position = frame[:first], position[:first]
     per_frame = len(frame) / max(1, len(np.unique(frame)))
     alone = math.sqrt(area / (math.pi * max(per_frame, 1e-3)))  # radius that holds one strange spot on average
     highest = min(MAX_RADIUS_PX, alone * math.sqrt(MAX_NEIGHBOURS))

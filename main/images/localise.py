@@ -32,7 +32,8 @@ NEIGHBOUR_ROUNDS = 2  # of fits with the light of neighbours taken off
 SAME_SPOT_PSFS = 1.0  # two fits as near as that are one spot
 BORDER_PSFS = 1.0  # a spot as near to the border is cut and its position is wrong; it is discarded
 PILOT_FRAMES = 400  # from which camera and point spread function are estimated
-PILOT_BYTES = 2**27
+PILOT_BYTES = 2**25
+MAX_PILOT_SPOTS = 8_000
 SURE_SCORE = 1.3  # significance over the threshold of spots from which the first width is taken
 MIN_SIGNIFICANCE = 8.0  # photons over their error of spots that tell the gain
 ELONGATED_ERRORS, MAX_ELONGATED, NARROW = 3.0, 0.12, 1.1  # see `find_slope`; D up to about .3 px^2/frame
@@ -167,6 +168,7 @@ def find_slope(frames: torch.Tensor, camera: Camera, width: float, size: int) ->
     place = detect_all(photons, width)
     if len(place) == 0:
         return None
+    place = place[:MAX_PILOT_SPOTS]  # in the order of frames, so that neighbours stay together
     windows, noise = cut_all(photons, place, size), camera.read_noise**2
     fit = fit_spots(windows, noise, camera.excess)
     kept = fit.trusted(size / 2) & (fit.photons > MIN_SIGNIFICANCE * fit.photons_err)
