@@ -14,6 +14,9 @@ JUMP_PX, JUMP_PRICE = 2.0, 1.5  # scale of jumps between frames; price of a jump
 CENTRE_PRICE = (
     0.5  # of the squared distance from the centre of the field in units of a quarter of its side; see `detect`
 )
+# Log-likelihood from which on a spot is sure, and share of what is above that counts. Otherwise a brighter molecule that
+# passes by is taken for the one of the sequence (real blocks; set `two`, seed 4321: 49 % of frames lost, now 42 %).
+SURE_EVIDENCE, MORE_EVIDENCE = 16.0, 0.02
 LOWER_QUANTILE = 0.1587  # one standard deviation below the median of a normal distribution
 EVERY = 4  # pixel of a sequence is enough to measure its background
 
@@ -91,7 +94,8 @@ def detect(images: torch.Tensor) -> torch.Tensor:
     score, place = find_candidates((images - middle[:, None, None, None]) / sd[:, None, None, None])
     side = torch.tensor(images.shape[:-3:-1], device=images.device)
     off_centre = ((place - (side - 1) / 2) / (side / 4)).square().sum(-1)
-    likelihood = score**2 / 2 - CENTRE_PRICE * off_centre
+    evidence = score**2 / 2
+    likelihood = evidence.clamp(max=SURE_EVIDENCE) + MORE_EVIDENCE * evidence - CENTRE_PRICE * off_centre
     best, came_from = likelihood[:, 0], []
     for t in range(1, images.shape[1]):
         jump = (place[:, t, :, None] - place[:, t - 1, None, :]).square().sum(-1) / (2 * JUMP_PX**2)

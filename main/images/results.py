@@ -15,6 +15,7 @@ from main.images.figures import SHOWN_BLOCKS, ShownBlock, plot_images, plot_pred
 from main.images.predict import WARNINGS, Optics, Prediction
 from main.utils.plotting import save
 
+MAX_IMAGES_PNG_BYTES = 400_000
 DIGITS = 6  # significant ones of numbers in JSON
 
 
@@ -96,6 +97,7 @@ def write_results(folder: Path, blocks: list[Block], predictions: list[Predictio
         folder,
         f"The first {len(shown)} of {len(blocks)} blocks: mean of all frames with the fitted path, and frames cut "
         "around the path, with the fitted position; no cross where no spot was found.",
+        MAX_IMAGES_PNG_BYTES,
     )
 
 

@@ -55,7 +55,13 @@ def styled(plot):
 
 
 @styled
-def save(fig: Figure, name: str, folder: str | Path = "plots", caption: str | None = None) -> Path:
+def save(
+    fig: Figure,
+    name: str,
+    folder: str | Path = "plots",
+    caption: str | None = None,
+    max_png_bytes: int = MAX_PNG_BYTES,
+) -> Path:
     """Write a figure as SVG and as small PNG; the same figure gives the same bytes.
 
     Collections of many lines, markers or cells become pixels inside the SVG, which would be megabytes otherwise.
@@ -69,11 +75,13 @@ def save(fig: Figure, name: str, folder: str | Path = "plots", caption: str | No
         Made if it does not exist.
     caption : str, optional
         Stored in the folder's captions.json, from which `write_gallery` writes.
+    max_png_bytes : int
+        More for pictures of noise, which do not fit into the default.
 
     Returns
     -------
     Path
-        The SVG file; the PNG, of at most 60 kB, is beside it.
+        The SVG file; the PNG is beside it.
     """
     path = Path(folder) / f"{name}.svg"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +89,7 @@ def save(fig: Figure, name: str, folder: str | Path = "plots", caption: str | No
         if _n_shapes(artist) > MAX_VECTOR_SHAPES:
             artist.set_rasterized(True)
     fig.savefig(path, dpi=SVG_PIXELS_DPI, metadata={"Date": None, "Creator": None})
-    path.with_suffix(".png").write_bytes(small_png(fig))
+    path.with_suffix(".png").write_bytes(small_png(fig, max_png_bytes))
     if caption is not None:
         captions = read_captions(folder) | {name: caption}
         text = json.dumps(dict(sorted(captions.items())), indent=1, ensure_ascii=False) + "\n"
