@@ -25,6 +25,7 @@ from main.images.estimators import (
     estimate_all,
     find_windows,
     fit_through_origin,
+    refit,
 )
 from main.images.features import make_features, measure_windows
 from main.images.task import NORMAL_90, scale_images, true_log10_d
@@ -169,11 +170,11 @@ def score_published(n: int | None, seed: int | None) -> str:
     names = ("our fit, line through the origin", "true frame means", "true frame means of frames in the field")
     found: dict[str, list] = {name: [] for name in (*names, "label", "inside")}
     for part in make_image_set("as_published", n, seed):
-        measured = measure_windows(find_windows(part))
+        told = find_windows(part)
+        _, seen, position = refit(told, measure_windows(told))
         truth, label = part["position"].double().numpy(), part["label"].numpy()
         there = (np.abs(truth) < FIELD_EDGE_PX).all(-1)
-        seen = torch.isfinite(measured["error"]).numpy()
-        ours = fit_through_origin(measured["position"].double().numpy(), seen)
+        ours = fit_through_origin(position.double().numpy(), seen.numpy())
         means = fit_through_origin(truth, np.ones_like(there)), fit_through_origin(truth, there)
         values = [*(LABEL_OF_PX * d for d in (ours, *means)), label]
         whole = (np.abs(part["subpositions"].numpy()) < FIELD_EDGE_PX).all((1, 2, 3))

@@ -11,7 +11,7 @@ import torch
 
 from main.images.detect import cut_windows, detect
 from main.images.features import MIN_SHAPE_SIGNIFICANCE, make_fine_grid, measure_windows
-from main.images.fit import fit_spots
+from main.images.fit import SpotFit, fit_spots
 from main.images.fitted_shapes import FIRST_WIDTHS_PX, SEQUENCES_AT_ONCE, fitted_log_likelihood
 from main.images.in_frame import in_frame_log_likelihood
 from main.images.likelihood import LOG10_D, make_grid, path_log_likelihood, summarize_posterior
@@ -19,7 +19,8 @@ from main.utils.estimators import cve, mle, msd
 
 WINDOW_PX = 21
 MSD_LAGS = 4  # of the line through the mean squared displacement
-NO_ERROR_PX, NO_ERROR_PX2 = 1e-3, 1e-4  # of what is known, in place of 0
+NO_ERROR_PX, NO_ERROR_PX2 = 1e-3, 1e-7  # of what is known, in place of 0
+KNOWN_PATHS, KNOWN_SMOOTHING = 2048, 0.08  # of known scatter; see `in_frame_log_likelihood`
 WIDE_PSF_PX = 1e3  # so that positions that are known have no error of a fit
 BLUR_OF_EXPOSURE = 1 / 6  # motion blur coefficient R over the share of the frame interval; Berglund (2010)
 CLASSICAL = ("msd_origin", "msd_line", "cve", "mle")
@@ -162,9 +163,9 @@ def estimate_from_truth(part: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     exact = torch.full_like(x, NO_ERROR_PX2)
     fine = make_fine_grid(*first.unbind(-1))
     wide = torch.full_like(exposure, WIDE_PSF_PX)
-    shaped = in_frame_log_likelihood(
-        position, known, (x + y) / 2, exact, (x - y) / 2, xy, exact, exposure, wide, 10**fine
-    )
+    given = (position, known, (x + y) / 2, exact, (x - y) / 2, xy, exact, exposure, wide, 10**fine)
+    cut = zip(*(value.split(SEQUENCES_AT_ONCE) for value in given), strict=True)
+    shaped = torch.cat([in_frame_log_likelihood(*some, KNOWN_PATHS, KNOWN_SMOOTHING) for some in cut])
     parts = part["subpositions"].flatten(1, 2)
     n = part["subpositions"].shape[2]
     error = torch.full(parts.shape[:2], NO_ERROR_PX, device=position.device)
@@ -196,16 +197,30 @@ def estimate_fitted(told: dict[str, torch.Tensor], measured: dict) -> torch.Tens
     torch.Tensor, shape (B, 2)
         Mean and standard deviation of log10 D, px^2/frame.
     """
-    b, f = measured["seen"].shape
-    noise = [told[name].repeat_interleave(f) for name in ("read_noise", "excess")]
-    fit = fit_spots(measured["photons"].flatten(0, 1), noise[0] ** 2, noise[1], FIRST_WIDTHS_PX).reshape(b, f)
-    seen = fit.trusted(measured["photons"].shape[-1] / 2)
+    fit, seen, position = refit(told, measured)
     shaped = seen & (fit.photons > MIN_SHAPE_SIGNIFICANCE * fit.photons_err)
-    position = told["centre"] + torch.stack([fit.x, fit.y], dim=-1)
     fine = make_fine_grid(*measured["posterior_shape"].unbind(-1), FITTED_POINTS, FITTED_SD)
     values = []
-    for first in range(0, b, SEQUENCES_AT_ONCE):
+    for first in range(0, len(seen), SEQUENCES_AT_ONCE):
         rows = slice(first, first + SEQUENCES_AT_ONCE)
         parts = position[rows], fit.take(rows), seen[rows], shaped[rows], told["exposure"][rows], told["psf_px"][rows]
         values.append(fitted_log_likelihood(*parts, 10 ** fine[rows]))
     return summarize(torch.cat(values), fine)
+
+
+def refit(told: dict[str, torch.Tensor], measured: dict) -> tuple[SpotFit, torch.Tensor, torch.Tensor]:
+    """Fit spots again, also from a wide start, as wide spots need it.
+
+    Returns
+    -------
+    fit : SpotFit
+        Of (B, F).
+    seen : torch.Tensor of bool, shape (B, F)
+    position : torch.Tensor, shape (B, F, 2)
+        px.
+    """
+    b, f = measured["seen"].shape
+    noise = [told[name].repeat_interleave(f) for name in ("read_noise", "excess")]
+    fit = fit_spots(measured["photons"].flatten(0, 1), noise[0] ** 2, noise[1], FIRST_WIDTHS_PX).reshape(b, f)
+    seen = fit.trusted(measured["photons"].shape[-1] / 2)
+    return fit, seen, told["centre"] + torch.stack([fit.x, fit.y], dim=-1)

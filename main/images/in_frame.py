@@ -25,7 +25,7 @@ WRONG_SHAPES, SHAPE_RANGE_PX2 = 0.02, 30.0  # share of spots whose shape says no
 
 
 @cache
-def sample_shapes(device: str = "cpu") -> dict[str, torch.Tensor]:
+def sample_shapes(device: str = "cpu", n_paths: int = N_PATHS) -> dict[str, torch.Tensor]:
     """Sample paths of a frame with D times exposure = 1, each turned so that it is widest along the first axis.
 
     Returns
@@ -36,7 +36,7 @@ def sample_shapes(device: str = "cpu") -> dict[str, torch.Tensor]:
         the position at its end, both relative to its beginning.
     """
     generator = torch.Generator().manual_seed(PATH_SEED)
-    steps = torch.randn(N_PATHS, N_SUBSTEPS, 2, generator=generator, dtype=torch.float64) * math.sqrt(2 / N_SUBSTEPS)
+    steps = torch.randn(n_paths, N_SUBSTEPS, 2, generator=generator, dtype=torch.float64) * math.sqrt(2 / N_SUBSTEPS)
     path = steps.cumsum(1) - steps / 2  # middles of the sub-intervals
     end, mean = steps.sum(1), path.mean(1)
     off = path - mean[:, None]
@@ -54,7 +54,20 @@ def sample_shapes(device: str = "cpu") -> dict[str, torch.Tensor]:
     return {name: value.float().to(device) for name, value in shapes.items()}
 
 
-def in_frame_log_likelihood(position, error, spread, spread_err, elongation, shear, shape_err, exposure, psf_px, d):
+def in_frame_log_likelihood(
+    position,
+    error,
+    spread,
+    spread_err,
+    elongation,
+    shear,
+    shape_err,
+    exposure,
+    psf_px,
+    d,
+    n_paths=N_PATHS,
+    smoothing=SHAPE_SMOOTHING,
+):
     """Log-likelihood of D from positions and shapes of the spots of all frames.
 
     Parameters
@@ -71,6 +84,10 @@ def in_frame_log_likelihood(position, error, spread, spread_err, elongation, she
         Share of the frame interval; width of the point spread function, px.
     d : torch.Tensor, shape (G,) or (B, G)
         px^2/frame.
+    n_paths : int
+        Paths that are sampled within a frame.
+    smoothing : float
+        Of shapes, in units of D times exposure / 3.
 
     Returns
     -------
@@ -82,7 +99,12 @@ def in_frame_log_likelihood(position, error, spread, spread_err, elongation, she
     noise = torch.where(seen, error, 1.0)[..., None] ** 2 + round_fit_variance(blurred, psf_px)[:, None]  # (B, F, G)
     measured = [torch.where(seen, v, 1.0) for v in (spread, elongation, shear, spread_err, shape_err)]
     return filter_path(
-        position, noise, seen, exposure, d, lambda t: weigh_shapes(blurred, *(v[:, t] for v in measured))
+        position,
+        noise,
+        seen,
+        exposure,
+        d,
+        lambda t: weigh_shapes(blurred, *(v[:, t] for v in measured), n_paths, smoothing),
     )
 
 
@@ -138,7 +160,7 @@ def round_fit_variance(blurred: torch.Tensor, psf_px: torch.Tensor) -> torch.Ten
     return ROUND_FIT_EXCESS * spread * (ratio / (1 + ratio)) ** 2
 
 
-def weigh_shapes(blurred, spread, elongation, shear, spread_err, shape_err):
+def weigh_shapes(blurred, spread, elongation, shear, spread_err, shape_err, n_paths=N_PATHS, smoothing=SHAPE_SMOOTHING):
     """Probability of the shape of the spots of one frame, and what it tells of mean and end of the path within it.
 
     The direction of the largest spread is integrated over: with the measured elongation and shear, of error e and size
@@ -149,6 +171,8 @@ def weigh_shapes(blurred, spread, elongation, shear, spread_err, shape_err):
     blurred : torch.Tensor, shape (B, G)
         D times exposure, px^2/frame.
     spread, elongation, shear, spread_err, shape_err : torch.Tensor, shape (B,)
+    n_paths, smoothing
+        As for `in_frame_log_likelihood`.
 
     Returns
     -------
@@ -157,9 +181,9 @@ def weigh_shapes(blurred, spread, elongation, shear, spread_err, shape_err):
     moments : three tensors, shape (B, G, 2, 2)
         Second moments of mean and mean, mean and end, end and end, relative to the beginning of the frame, px^2.
     """
-    shapes = sample_shapes(str(blurred.device))
+    shapes = sample_shapes(str(blurred.device), n_paths)
     scale = blurred[..., None]  # (B, G, 1)
-    smoothing = (SHAPE_SMOOTHING * scale / 3) ** 2
+    smoothing = (smoothing * scale / 3) ** 2
     spread_err = (spread_err[:, None, None] ** 2 + smoothing).sqrt()
     shape_err = (shape_err[:, None, None] ** 2 + smoothing).sqrt()
     z = (spread[:, None, None] - scale * shapes["spread"]) / spread_err
@@ -168,7 +192,7 @@ def weigh_shapes(blurred, spread, elongation, shear, spread_err, shape_err):
     argument = r * rho
     log_weight = -(z**2) / 2 - (r - rho) ** 2 / 2 + torch.special.i0e(argument).log()
     volume = spread_err.log() + 2 * shape_err.log() + 1.5 * math.log(2 * math.pi)
-    evidence = torch.logsumexp(log_weight, dim=-1) - math.log(N_PATHS) - volume[..., 0]
+    evidence = torch.logsumexp(log_weight, dim=-1) - math.log(n_paths) - volume[..., 0]
     nothing = torch.full_like(evidence, math.log(WRONG_SHAPES) - 3 * math.log(SHAPE_RANGE_PX2))
     evidence = torch.logaddexp(evidence + math.log(1 - WRONG_SHAPES), nothing)
     weight = torch.softmax(log_weight, dim=-1)
