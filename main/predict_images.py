@@ -89,8 +89,7 @@ def check_options(args) -> None:
     if not 0 <= args.exposure <= 1:
         raise InputError(f"--exposure {args.exposure:g}: expected a share of 0 to 1.")
     if args.weights is not None:
-        # torch takes seconds to import
-        from main.utils.weights import weights_folder
+        from main.utils.weights import weights_folder  # imports torch
 
         try:
             weights_folder(args.weights)
@@ -152,9 +151,9 @@ def run(paths: list[Path], args, temporary: Path) -> dict:
             f"{PSF_RANGE_PX[1]:g}; give it in {'um' if pixel else 'pixels'}."
         )
     # torch takes seconds to import; a file or an option that cannot be used is refused before
-    from main.images.localise import Camera
-    from main.images.predict import analyse
-    from main.images.results import Scale, write_results
+    from main.images.localise import Camera  # imports torch
+    from main.images.predict import analyse  # imports torch
+    from main.images.results import Scale, write_results  # imports torch
 
     told = args.camera
     camera = None if told is None else Camera(told["offset"], told["gain"], told["read"], told["excess"])
@@ -170,10 +169,9 @@ def run(paths: list[Path], args, temporary: Path) -> dict:
 
 def make_record(args, blocks, shown, predictions, optics, scale) -> dict:
     """Return the content of run.json; `blocks` are all files that were read, `shown` those that were predicted."""
-    # imports torch, see `run`
-    from main.images.predict import WARNINGS
-    from main.images.results import count, describe_optics
-    from main.utils.weights import weights_folder
+    from main.images.predict import WARNINGS  # imports torch
+    from main.images.results import count, describe_optics  # imports torch
+    from main.utils.weights import weights_folder  # imports torch
 
     counts = {"files_read": len(blocks)} | count(predictions)
     options = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}

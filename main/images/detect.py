@@ -14,8 +14,8 @@ JUMP_PX, JUMP_PRICE = 2.0, 1.5  # scale of jumps between frames; price of a jump
 CENTRE_PRICE = (
     0.5  # of the squared distance from the centre of the field in units of a quarter of its side; see `detect`
 )
-# Log-likelihood from which on a spot is sure, and share of what is above that counts. Otherwise a brighter molecule that
-# passes by is taken for the one of the sequence (real blocks; set `two`, seed 4321: 49 % of frames lost, now 42 %).
+# Log-likelihood from which on a spot is sure, and share of what is above that counts. Otherwise a brighter molecule
+# that passes by is taken for the one of the sequence (real blocks; `two`, seed 4321: 49 % of frames lost, now 42 %).
 SURE_EVIDENCE, MORE_EVIDENCE = 16.0, 0.02
 LOWER_QUANTILE = 0.1587  # one standard deviation below the median of a normal distribution
 EVERY = 4  # pixel of a sequence is enough to measure its background

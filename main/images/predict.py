@@ -31,6 +31,7 @@ NEIGHBOUR_WINDOW_PX = 33  # within which a second molecule is looked for
 NEIGHBOUR_PX = 6.0  # nearest distance of a second molecule; a spot that is blurred breaks up within this
 NEIGHBOUR_SCORE = 5.5  # of a second molecule after the matched filter, standard deviations of the background
 NEIGHBOUR_SHARE = 0.25  # of frames with one, from which it is reported
+MAX_PSF_ERROR = 0.2  # relative, that is taken into account
 EDGE_PX = 3.0  # from the border of the field
 MIN_SHARE_SEEN = 0.5  # of frames
 WARNINGS = {
@@ -276,7 +277,9 @@ def predict_blocks(
         batch = _make_batch(images, place, [each.camera for each in known], WINDOW_PX)
         batch["psf_px"] = torch.tensor([each.psf.value for each in known])
         batch["exposure"] = torch.tensor([float(each.exposure) for each in known])
-        made = _read_predictions(batch, measure_windows(batch), net)
+        measured = measure_windows(batch)
+        spread_posterior(batch, measured, torch.tensor([float(each.psf.error) for each in known]))
+        made = _read_predictions(batch, measured, net)
         for row, each, prediction in zip(rows, known, made, strict=True):
             prediction.warnings = find_warnings(prediction, found[row].n_second, images.shape[-2:])
             prediction.warnings += each.warnings
@@ -289,6 +292,23 @@ def _make_batch(images: torch.Tensor, place: torch.Tensor, cameras: list[Camera]
     names = ("offset", "gain", "read_noise", "excess")
     batch = {name: torch.tensor([float(getattr(camera, name)) for camera in cameras]) for name in names}
     return batch | {"images": cut_windows(images, place, size), "centre": place.float()}
+
+
+def spread_posterior(batch: dict, measured: dict, psf_error: torch.Tensor) -> None:
+    """Widen the posterior of D in `measured` by the error (B,) px of the width of the point spread function.
+
+    The posteriors at the width and at sqrt(3) errors on either side are mixed as Gauss-Hermite quadrature weighs them.
+    """
+    relative = (psf_error / batch["psf_px"]).clamp(max=MAX_PSF_ERROR)
+    if not relative.any():
+        return
+    off = math.sqrt(3) * relative
+    sides = [measure_windows(batch | {"psf_px": batch["psf_px"] * (1 + sign * off)}) for sign in (-1, 1)]
+    mean, sd = torch.stack([m["posterior_shape"] for m in (measured, *sides)]).unbind(-1)
+    weight = torch.tensor([2 / 3, 1 / 6, 1 / 6])[:, None]
+    middle = (weight * mean).sum(0)
+    variance = (weight * (sd**2 + (mean - middle) ** 2)).sum(0)
+    measured["posterior_shape"] = torch.stack([middle, variance.sqrt()], dim=-1)
 
 
 def _read_predictions(batch: dict, measured: dict, net: torch.nn.Module | None) -> list[Prediction]:
