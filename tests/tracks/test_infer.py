@@ -81,6 +81,7 @@ OPTIONS = {
     "exposure": 0.0,
     "correct_drift": False,
     "columns": None,
+    "decimal": None,
     "weights": "default",
     "adapt": "none",
     "min_length": 20,

@@ -276,7 +276,7 @@ def _hash_values(values: pd.Series, role: str, source):
     if role == "track_id":
         return pd.factorize(values)[0].tobytes()
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    if role == "frame":
+    if role == "frame" and np.isfinite(numbers[:1]).all():
         return (numbers - numbers[:1]).tobytes()
     return (numbers.tobytes(), find_length_unit(values.name, source))
 

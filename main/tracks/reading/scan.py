@@ -86,8 +86,11 @@ class Scan:
     ends_with_newline : bool
     quoted, plain : Widths
         Numbers of fields where quotation marks enclose fields, and where they are ordinary characters.
-    first_quote, first_stray_quote : int
-        First line with quotation marks, and with such that do not enclose whole fields; 0 if there is none.
+    first_quote, first_stray_quote, first_open_quote : int
+        First line with quotation marks, with such that do not enclose whole fields, and with a field that begins with
+        one and may end in a later line; 0 if there is none.
+    left_open : int
+        First line with a field that begins with a mark and does not end in this line.
     """
 
     encoding: str
@@ -98,6 +101,8 @@ class Scan:
     plain: Widths = field(default_factory=Widths)
     first_quote: int = 0
     first_stray_quote: int = 0
+    first_open_quote: int = 0
+    left_open: int = 0
 
 
 def find_encoding(path: Path) -> tuple[str, int]:
@@ -268,5 +273,12 @@ def _count_quoted(text, places, kinds, ends, numbers, plain, scan: Scan) -> np.n
     scan.first_quote = scan.first_quote or int(numbers[np.argmax(n_marks > 0)])
     if bad.any():
         scan.first_stray_quote = scan.first_stray_quote or int(numbers[np.argmax(bad)])
+    single = n_marks[of_line] % 2 == 1
+    begins = numbers[of_line[single & outer[0] & (rank == n_marks[of_line])]]  # lines that leave a field open
+    ends_here = numbers[of_line[single & outer[1] & (rank == 1)]]  # lines that may close it
+    if len(begins) and not scan.left_open:
+        scan.left_open = int(begins[0])
+    if scan.left_open and (ends_here > scan.left_open).any():
+        scan.first_open_quote = scan.left_open
     inside = np.bincount(line[(kinds == SEPARATOR) & (so_far % 2 == 1)], minlength=len(ends))
     return plain - inside

@@ -107,15 +107,17 @@ def choose_quoting(scan: Scan, path: Path) -> Widths:
     Raises
     ------
     InputError
-        If marks do not enclose whole fields, and as ordinary characters they leave rows of unequal width.
+        If marks do not enclose whole fields, and as ordinary characters they leave rows of unequal width, or a field
+        may run over the end of its line.
     """
     if not scan.first_stray_quote:
         return scan.quoted
-    if scan.plain.agree:
+    if scan.plain.agree and not scan.first_open_quote:
         return scan.plain
+    line = scan.first_open_quote or scan.first_stray_quote
     raise InputError(
-        f"{path}: line {scan.first_stray_quote} has a quotation mark that does not enclose a whole field of this line, "
-        "so rows could be lost; remove the mark, or the line end inside the field."
+        f"{path}: line {line} has a quotation mark that does not enclose a whole field of this line, so rows could be "
+        "lost; remove the mark, or the line end inside the field."
     )
 
 

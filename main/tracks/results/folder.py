@@ -16,7 +16,7 @@ import pandas as pd
 
 from main.tracks.results.record import RECORD, is_record, read_record
 from main.utils.errors import InputError
-from main.utils.files import claim_folder
+from main.utils.files import claim_folder, sha256
 from simulations.claims import HIDDEN, LOCK
 
 TABLES = ("points", "segments", "tracks")
@@ -267,13 +267,21 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
     Raises
     ------
     InputError
-        If a table is missing or damaged.
+        If a table is missing, or is not the one that `infer.py` wrote.
     """
-    tables = []
+    checksums, tables = read_record(folder).get("sha256", {}), []
     for name in TABLES:
         path = folder / f"{name}.parquet"
         try:
+            if path.name in checksums and sha256(path) != checksums[path.name]:
+                raise InputError(
+                    f"{path}: was changed after infer.py wrote it (its checksum is not that of run.json), analyse the "
+                    "files again with infer.py."
+                )
             tables.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise InputError(f"{path}: cannot be read ({error}), analyse the files again with infer.py.") from error
+            if isinstance(error, InputError):
+                raise
+            reason = os.strerror(error.errno) if getattr(error, "errno", None) else str(error).split(". ")[0]
+            raise InputError(f"{path}: cannot be read ({reason}), analyse the files again with infer.py.") from error
     return tuple(tables)

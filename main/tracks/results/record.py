@@ -16,14 +16,7 @@ from main.utils.files import PACKAGES, version
 RECORD = "run.json"  # the record of a run, in the folder of its results
 
 
-PARTS_OF_RECORD = {  # of run.json, of every version: name -> type
-    "inputs": list,
-    "code_version": str,
-    "options": dict,
-    "units": dict,
-    "counts": dict,
-    "warnings": list,
-}
+PARTS_OF_RECORD = {"inputs": list, "code_version": str, "counts": dict}  # of run.json of every version: name -> type
 
 
 @dataclass
@@ -204,7 +197,9 @@ def is_record(path: Path) -> bool:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in PARTS_OF_RECORD.items())
+    return isinstance(record, dict) and all(
+        isinstance(record.get(name), kind) for name, kind in PARTS_OF_RECORD.items()
+    )
 
 
 def read_record(folder: Path) -> dict:
@@ -226,4 +221,6 @@ def read_record(folder: Path) -> dict:
             f"{folder}: was written by version {record['code_version']} of infer.py, whose tables differ from today's; "
             "analyse the files again with infer.py."
         )
+    if not isinstance(record.get("units"), dict):
+        raise InputError(f"{path}: is damaged (it lacks the units), analyse the files again with infer.py.")
     return record

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from main.tracks.results.folder import add_files, explain_write_errors
 from main.tracks.results.tables import PROBABILITIES
+from main.utils.files import sha256
 
 # Types of columns; all others are float64. Units are those of `main.tracks.table.Units.labels`.
 TYPES = {
@@ -76,7 +77,7 @@ class Writer:
         Parameters
         ----------
         record : dict
-            Content of run.json; the list of the files is added.
+            Content of run.json; the list of the files and the checksums of the tables are added.
         texts : dict of Path -> str
             Path in the folder -> text of the challenge's files.
         """
@@ -87,7 +88,8 @@ class Writer:
                 path = self.temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
-            add_files(self.out, self.temporary, record)
+            checksums = {f"{name}.parquet": sha256(self.temporary / f"{name}.parquet") for name in self.parquet}
+            add_files(self.out, self.temporary, record | {"sha256": checksums})
 
     def close(self) -> None:
         """Close the tables, whether they are complete or not."""

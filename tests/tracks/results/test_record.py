@@ -10,7 +10,6 @@ from main.utils.errors import InputError
 
 def test_results_of_an_earlier_version_are_refused_in_one_sentence(tmp_path):
     record = {"inputs": [], "code_version": "0.2.0", "counts": {"flags": {}}}
-    record |= {"options": {}, "units": {}, "warnings": []}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match=r"written by version 0\.2\.0 of infer\.py.*analyse the files again"):
         read_record(tmp_path)
