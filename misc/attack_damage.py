@@ -37,7 +37,7 @@ def damage(text: bytes, how: str, rng) -> bytes:
     at = int(rng.integers(len(text)))
     span = int(rng.integers(1, 300))
     lines = text.split(b"\n")
-    line = int(rng.integers(1, len(lines) - 2))
+    line = int(rng.integers(1, max(2, len(lines) - 2)))
     byte = bytes([int(rng.integers(256))])
     if how == "flip a byte":
         return text[:at] + byte + text[at + 1 :]
@@ -125,7 +125,7 @@ def list_units(text: str, is_xml: bool) -> list[str]:
     """The parts of a file that may hold a point each: lines, or elements."""
     if is_xml:
         return [part for part in text.split("<") if part.startswith("detection")]
-    return [line for line in text.splitlines()[1:] if line.strip(", \t\r")]
+    return [line for line in text.splitlines()[1:] if re.search(r"\d", line)]
 
 
 def account(folder: Path, copy: str) -> str:

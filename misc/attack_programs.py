@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import numpy as np
@@ -111,7 +112,7 @@ def is_point(line: str, program: str) -> bool:
     if program == "Icy":
         return "<detection" in line
     if program == "MosaicSuite":
-        return bool(line.strip()) and not line.startswith("%")
+        return bool(re.search(r"\d", line)) and not line.startswith("%")
     return line.count(",") > 4 and line.strip(" ,\r")[:1].isdigit()
 
 

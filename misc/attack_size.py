@@ -40,7 +40,7 @@ def analyse_many(which, options, folder, rng):
     """A large table is analysed within the limits."""
     n_tracks, n_points = SIZES[which]
     write_tracks(folder, rng, n_tracks, n_points)
-    plan = Plan(infer("tracks.csv", *options), None, check=partial(count, n_tracks * n_points))
+    plan = Plan(infer("tracks.csv", *options, "--min-length", "20"), None, check=partial(count, n_tracks * n_points))
     return plan
 
 

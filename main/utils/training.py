@@ -209,7 +209,7 @@ def say_done(folder: RunFolder, options: Options) -> None:
 
 def progress_bar(steps: int, done: int, shown: bool) -> tqdm:
     """Bar of the steps, with the time that is left."""
-    return tqdm(total=steps, initial=done, desc="train", unit="step", mininterval=2, disable=not shown)
+    return tqdm(total=steps, initial=done, desc="train", unit="step", mininterval=2, disable=None if shown else True)
 
 
 def validation(task: Task, net: torch.nn.Module, batches: list[dict]) -> dict[str, float]:

@@ -37,7 +37,7 @@ def read_mosaic_report(path) -> Tracks:
         If the header declares a unit other than pixels (some versions wrote pixels under it and some did not), or a
         line cannot be read; see also `main.tracks.table.validate`.
     """
-    points, tracks, deep, inside, n_words = [], [], False, False, None
+    points, tracks, deep, inside, n_words, mark = [], [], False, False, None, None
     for number, line in read_lines(path):
         if line.startswith("%"):
             _check_unit(UNIT.match(line), path)
@@ -46,7 +46,15 @@ def read_mosaic_report(path) -> Tracks:
             tracks += [found.group(1)] if found else []
             inside = inside or bool(found)
         elif tracks and line.strip():
-            words = [word.rstrip(",").replace(",", ".") for word in line.split()]
+            words = [word.rstrip(",") for word in line.split()]
+            marks = set("".join(words)) & {",", "."}
+            mark = mark or (marks.pop() if len(marks) == 1 else None)
+            if marks - {mark}:
+                raise InputError(
+                    f"{path}: line {number} has another decimal mark than the lines before, expected one in the file; "
+                    "correct the line or save the report again."
+                )
+            words = [word.replace(",", ".") for word in words]
             n_words = n_words or len(words)
             if not inside or len(words) != n_words:
                 raise InputError(

@@ -164,11 +164,14 @@ def _place_rows(coordinates, events, path) -> tuple[pd.DataFrame, pd.DataFrame]:
     starts = np.cumsum(n_events) - n_events
     first, last = np.minimum.reduceat(frame, starts), np.maximum.reduceat(frame, starts)
     wrong = ~(np.abs(frame) < MAX_FRAME) | (frame != np.round(frame)) | ((met < 1) | (met > n_segments[compound]))
-    if wrong.any() or (last - first + 1 != n_frames).any():
-        place = compound[wrong][0] if wrong.any() else np.argmax(last - first + 1 != n_frames)
+    begin = np.minimum.reduceat(np.where(kind == START, frame, np.inf), starts)
+    end = np.maximum.reduceat(np.where(kind == END, frame, -np.inf), starts)
+    misfit = (last - first + 1 != n_frames) | (begin != first) | (end != last)
+    if wrong.any() or misfit.any():
+        place = compound[wrong][0] if wrong.any() else np.argmax(misfit)
         raise InputError(
             f"{path}: seqOfEvents of tracksFinal({place + 1}) does not fit its tracksCoordAmpCG, expected frames from "
-            f"the first to the last one and numbers of segments; {WAY_OUT}."
+            f"the first start to the last end and numbers of segments; {WAY_OUT}."
         )
     first_segment = np.cumsum(n_segments) - n_segments
     compound_of_segment = np.repeat(np.arange(len(coordinates)), n_segments)
