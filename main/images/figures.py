@@ -82,7 +82,7 @@ def plot_images(blocks: Sequence[ShownBlock], pixel_size_um: float | None, frame
         draw_whole(whole, block, pixel_size_um)
         draw_strip(strip, block, frame_interval_s)
     shown = "frame" if frame_interval_s is None else "time [ms]"
-    axes[-1, 1].set_xlabel(f"{shown}; every frame with the fitted position")
+    axes[-1, 1].set_xlabel(f"{shown}; frames with the fitted position")
     axes[-1, 0].set_xlabel("x [px]" if pixel_size_um is None else "x [µm]")
     return fig
 
