@@ -56,13 +56,21 @@ class RunFolder:
         names = {path.name for path in self.path.glob("*") if not path.name.startswith(".")}
         if resume and CHECKPOINT not in names:
             raise ValueError(f"{self.path}: nothing to resume ({CHECKPOINT} is missing)")
-        if names and GIVEN not in names:
-            raise ValueError(f"{self.path}: holds files but no run ({GIVEN} is missing), give another folder")
+        if names and (GIVEN not in names or not (names & {CHECKPOINT, BEST} or self._holds_parameters())):
+            raise ValueError(f"{self.path}: holds files but no run ({GIVEN} of train.py), give another folder")
         if names & {CHECKPOINT, BEST} and not (resume or overwrite):
             raise ValueError(
                 f"{self.path}: holds a run already; continue it with --resume, replace it with --overwrite, or give "
                 "another folder"
             )
+
+    def _holds_parameters(self) -> bool:
+        """Whether params_given.json is that of a run."""
+        try:
+            given = json.loads((self.path / GIVEN).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(given, dict) and {"steps", "schedule", "seed"} <= set(given)
 
     @contextmanager
     def claim(self, resume: bool = False, overwrite: bool = False) -> Iterator[None]:

@@ -149,7 +149,7 @@ def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Mod
     for key, options in config["nets"].items():
         path = folder / f"{key}.safetensors"
         if not path.is_file():
-            raise ValueError(f"{path}: weights file is missing")
+            raise ValueError(f"{path}: is missing, copy the folder of weights again.")
         if sha256(path) != config["sha256"][key]:
             raise ValueError(f"{path}: weights file is corrupted (its sha256 is not the one in config.json)")
         try:

@@ -23,7 +23,7 @@ KINDS = ("frames", "segments", "decoded")  # of intervals, each with factors of 
 
 
 def check_calibration(config):
-    """Raise InputError for a calibration that lacks a part, or has factors as earlier versions wrote them, in lists."""
+    """Raise InputError or KeyError for a calibration that lacks a part, or is one of an earlier version, in lists."""
     calibration = config.get("calibration", {})
     in_lists = any(not isinstance(calibration.get(kind, {}), dict) for kind in KINDS)
     if calibration and (in_lists or not {"frames", "temperature"} <= set(calibration)):
@@ -31,6 +31,9 @@ def check_calibration(config):
             "the calibration in config.json of these weights is of an earlier version or damaged; run "
             "main/calibrate.py anew, or delete it from config.json."
         )
+    one = {name: (np.full(2, 0.5), np.zeros(2), np.ones(2)) for name in NAMES}
+    for kind in KINDS:
+        stretch(one, calibration.get(kind), np.array([True, False]))  # raises KeyError for a part that is missing
 
 
 def calibrated(pred, calibration):

@@ -243,7 +243,7 @@ def load_predictor(weights, device: str):
     except (TypeError, AttributeError) as error:
         raise InputError(f"{weights}: config.json of these weights is damaged ({error}).") from error
     except (ValueError, OSError) as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{str(error).rstrip('.')}.") from error
     return Predictor(nets, config, device), config
 
 
