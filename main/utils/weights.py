@@ -153,9 +153,13 @@ def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Mod
         if sha256(path) != config["sha256"][key]:
             raise ValueError(f"{path}: weights file is corrupted (its sha256 is not the one in config.json)")
         try:
+            with torch.device("meta"):  # shapes without memory
+                n_values = sum(value.numel() for value in build(options).parameters())
+            if n_values > path.stat().st_size:  # a value takes two or four bytes
+                raise RuntimeError(f"{n_values:,} values in a file of {path.stat().st_size:,} bytes")
             net = build(options)
             net.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError, MemoryError) as error:  # RuntimeError: of torch, memory included
-            raise ValueError(f"{path}: weights do not fit the network of config.json: {error}") from None
+        except (SafetensorError, RuntimeError, MemoryError, ValueError) as error:  # RuntimeError: of torch
+            raise ValueError(f"{path}: these weights do not fit the network of config.json ({str(error).rstrip('.')})") from None
         nets[key] = net.to(device).eval()
     return nets, config

@@ -152,14 +152,21 @@ def read_unchanged(path: Path, read: Callable[[Path], Tracks]) -> tuple[Tracks, 
     """
     find_kind(path)  # before the checksum, which would wait for a pipe
     try:
-        before = sha256(path)
+        state, before = find_state(path), sha256(path)
         tracks = read(path)
         after = sha256(path)
+        changed = after != before or find_state(path) != state
     except OSError as error:
         raise InputError(describe_failure(path, error)) from error
-    if after != before:
+    if changed:
         raise InputError(f"{path}: the file changed while it was read, start again when it is complete.")
     return tracks, after
+
+
+def find_state(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced, even if its content is the same afterwards."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def keep_needed_columns(tracks: Tracks) -> Tracks:
