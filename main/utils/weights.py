@@ -160,6 +160,8 @@ def load_weights(name: str, device: str = "cpu") -> tuple[dict[str, torch.nn.Mod
             net = build(options)
             net.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, MemoryError, ValueError) as error:  # RuntimeError: of torch
-            raise ValueError(f"{path}: these weights do not fit the network of config.json ({str(error).rstrip('.')})") from None
+            raise ValueError(
+                f"{path}: these weights do not fit the network of config.json ({str(error).rstrip('.')})"
+            ) from None
         nets[key] = net.to(device).eval()
     return nets, config
