@@ -188,7 +188,7 @@ def _make_tracks(raw, path, given, format, interval=None, units=None, keep=None,
     extra = extra.drop(columns=[name for name in COLUMNS if name in extra and name not in named])
     table = validate(extra, path, {role: roles[role] for role in COLUMNS})
     if "frame" in columns and "time" in columns and seconds is not None:
-        found, warnings = _find_interval(table, raw, columns, seconds, path, said=format == "plain")
+        found, warnings = _find_interval(table, raw, columns, seconds, path)
     if found is not None:
         units = replace(units, frame_interval_s=found)
     else:
@@ -222,7 +222,7 @@ def _find_unassigned(ids: pd.Series, path, column, format: str) -> np.ndarray:
     return negative
 
 
-def _find_interval(table, raw, columns, seconds, path, said: bool) -> tuple[float | None, list[str]]:
+def _find_interval(table, raw, columns, seconds, path) -> tuple[float | None, list[str]]:
     """Return the seconds between frames of a table with frames and times, and warnings."""
     times = table.get(columns["time"], raw[columns["time"]])
     if seconds == "frame":
@@ -230,8 +230,7 @@ def _find_interval(table, raw, columns, seconds, path, said: bool) -> tuple[floa
     interval, warnings = estimate_frame_interval(table, times, path)
     if interval is None:
         return None, warnings
-    text = f"{path}: the time between frames, {interval * seconds:.6g} s, is that of column '{columns['time']}'."
-    return interval * seconds, warnings + ([text] if said else [])
+    return interval * seconds, warnings
 
 
 def _read_plain(raw, path, columns, interval=None) -> Tracks:

@@ -135,11 +135,11 @@ def test_frames_and_times_together():
     table = make_table(frames, np.round(DT * frames, 3), 2).assign(frame=np.tile(frames, 2))
     tracks = read_table(table, "a.csv")
     assert tracks.units.frame_interval_s == pytest.approx(DT, rel=1e-3)
-    assert len(tracks.warnings) == 1 and "is that of column 't [s]'" in tracks.warnings[0]
+    assert not tracks.warnings
     wrong = table.copy()
     wrong.loc[[5, 6], "t [s]"] = 99.0
     tracks = read_table(wrong, "a.csv")
-    assert tracks.units.frame_interval_s == pytest.approx(DT, rel=1e-3) and len(tracks.warnings) == 2
+    assert tracks.units.frame_interval_s == pytest.approx(DT, rel=1e-3) and len(tracks.warnings) == 1
     assert "differ by up to" in tracks.warnings[0]
     own_clock = table.assign(**{"t [s]": table["t [s]"] + 100.3 * table["track_id"]})
     assert read_table(own_clock, "a.csv").units.frame_interval_s == pytest.approx(DT, rel=1e-3)
