@@ -12,7 +12,7 @@ from importlib import metadata
 # Sub-command: the module whose main(arguments, prog) it calls, and one sentence. A module is imported when its command
 # runs, because torch alone takes seconds to import.
 COMMANDS = {
-    "check": ("main.check", "Say what track files hold and what would be analysed, without analysing them."),
+    "check": ("main.check", "Say what track files hold and what would be analysed."),
     "infer": ("main.infer", "Estimate K, alpha, state and changepoints of tracks in files."),
     "localise": ("main.localise", "Find the molecules of a movie and link them to tracks."),
     "images": ("main.predict_images", "Estimate D of one molecule from each image block of a folder."),

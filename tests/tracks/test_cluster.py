@@ -18,7 +18,7 @@ from main.tracks.pipeline import read_blocks
 from main.tracks.reading import sources
 from main.tracks.reading.formats import read_tracks
 from main.tracks.reading.sources import open_sources
-from main.tracks.results.writer import TABLES
+from main.tracks.results.folder import TABLES
 from main.utils.errors import InputError
 from simulations.scheduler import connect
 

@@ -170,10 +170,10 @@ def test_sample_adaptation_reads_each_experiment_as_one_sample(tmp_path, monkeyp
     monkeypatch.setattr(
         compute.ensembles, "ensemble_distance", lambda truth, found: {"w1_alpha": found[0, 0], "w1_k": 0}
     )
-    options = ["--out", str(tmp_path), "--weights", "net", "--methods", "hmm", "network"]
+    options = ["--out", str(tmp_path), "--weights", "fast", "--methods", "hmm", "network"]
     assert benchmark.main([*options, "--adapt", "sample"]) == 0
     report = json.loads((tmp_path / "benchmark.json").read_text())
-    alpha = {"net": 0.5, "net+sample": 0.75}
+    alpha = {"fast": 0.5, "fast+sample": 0.75}
     assert set(report["segments"]) == {"hmm", "hmm-filtered", *alpha}
     for name, value in alpha.items():
         assert report["segments"][name]["3"]["mae_alpha"] == 1 - value

@@ -109,7 +109,7 @@ def test_exposure(weights, tmp_path, brownian, capsys):
     assert record["options"]["exposure"] == 1 and warn_of_exposure(1.0)[0] in record["warnings"]
     assert not warn_of_exposure(0.1)
     assert run(tmp_path / "open" / "tracks.csv", tmp_path / "x", weights, "--exposure", "1.5") == 2
-    assert "--exposure is 1.5, expected a share" in capsys.readouterr().err
+    assert "--exposure is 1.5, expected a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_only_columns_that_say_so_hold_the_localisation_error(tmp_path):

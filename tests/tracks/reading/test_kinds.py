@@ -11,7 +11,6 @@ import socket
 import tarfile
 import zipfile
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -64,8 +63,7 @@ def write_tar(file, mode):
 
 
 def write_hdf5(file):
-    with h5py.File(file, "w") as content:
-        content["tracks"] = TABLE.to_numpy()
+    file.write(b"\x89HDF\r\n\x1a\n" + bytes(2048))  # the signature of HDF5
 
 
 OTHER_KINDS = {
