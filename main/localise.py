@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from main.images.linking import MAX_GAP
 from main.images.tiff import Movie, open_movie
+from main.tracks.options import FRAME_INTERVALS_S, PIXEL_SIZES_UM, check_number
 from main.utils.errors import InputError
 from main.utils.files import write_atomically
 from simulations.arguments import Parser
@@ -99,7 +100,10 @@ def parse_camera(text: str):
 
 def check_options(args) -> None:
     """Raise InputError if an option cannot be used."""
-    for name in ("pixel_size", "frame_interval", "psf_sigma", "max_step"):
+    for name, allowed, unit in (("pixel_size", PIXEL_SIZES_UM, "um"), ("frame_interval", FRAME_INTERVALS_S, "s")):
+        if getattr(args, name) is not None:
+            check_number(f"--{name.replace('_', '-')}", getattr(args, name), allowed, unit)
+    for name in ("psf_sigma", "max_step"):
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0.")
@@ -137,9 +141,9 @@ def make_table(table: pd.DataFrame, pixel_size: float | None, frame_interval: fl
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV or Parquet, whole or not at all."""
     if path.suffix.lower() == ".csv":
-        write_atomically(path, lambda part: table.to_csv(part, index=False, float_format="%.7g"))
+        write_atomically(path, lambda part: table.to_csv(part, index=False, float_format="%.7g"), shared=True)
     else:
-        write_atomically(path, lambda part: table.to_parquet(part, index=False))
+        write_atomically(path, lambda part: table.to_parquet(part, index=False), shared=True)
 
 
 def describe(found, movie: Movie, pixel_size: float | None, out: Path) -> str:

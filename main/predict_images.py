@@ -9,10 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from main.images.blocks import Block, check_block, find_blocks, find_first_name, name_block, settle_unit
-from main.tracks.arguments import Parser
+from main.tracks.options import EXPOSURES, FRAME_INTERVALS_S, PIXEL_SIZES_UM, check_number
 from main.tracks.results.folder import add_files, claim_new_results
 from main.utils.errors import InputError
 from main.utils.files import PACKAGES, sha256, version
+from simulations.arguments import Parser
 from simulations.claims import HIDDEN
 
 DESCRIPTION = """Estimate the diffusion coefficient D of one molecule from each TIFF block of a folder: some frames in
@@ -82,12 +83,12 @@ def parse_camera(text: str) -> dict[str, float]:
 
 def check_options(args) -> None:
     """Raise InputError if an option cannot be used."""
-    for name in ("pixel_size", "frame_interval", "psf_sigma"):
-        value = getattr(args, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0.")
-    if not 0 <= args.exposure <= 1:
-        raise InputError(f"--exposure {args.exposure:g}: expected a share of 0 to 1.")
+    for name, allowed, unit in (("pixel_size", PIXEL_SIZES_UM, "um"), ("frame_interval", FRAME_INTERVALS_S, "s")):
+        if getattr(args, name) is not None:
+            check_number(f"--{name.replace('_', '-')}", getattr(args, name), allowed, unit)
+    if args.psf_sigma is not None and not (math.isfinite(args.psf_sigma) and args.psf_sigma > 0):
+        raise InputError(f"--psf-sigma {args.psf_sigma:g}: expected a number above 0.")
+    check_number("--exposure", args.exposure, EXPOSURES, "of the frame interval")
     if args.weights is not None:
         from main.utils.weights import weights_folder  # imports torch
 

@@ -156,6 +156,7 @@ def change_mat(which, folder, rng):
     rows = make_rows(rng, 4, 12, first_id=1, first_frame=1)
 
     def change(final):
+        """Spoil the first compound track."""
         coordinates, events = final[1, 0]["tracksCoordAmpCG"], final[1, 0]["seqOfEvents"]
         if which == "a coordinate short":
             final[1, 0]["tracksCoordAmpCG"] = coordinates[:, :-1]

@@ -309,6 +309,7 @@ def _make_cost(counts, centres, width, excess, slope, raw):
     stray = _find_stray(counts, centres, width)
 
     def cost(theta):
+        """Negative log-posterior of the parameters (4,)."""
         if not (abs(theta[2]) < 20 and abs(theta[3]) < 20 and abs(theta[1]) < 40):
             return 1e12
         probability = distribution(theta, excess, centres, width) + stray

@@ -95,7 +95,8 @@ def estimate_from_positions(
     seen = torch.isfinite(error).cpu().numpy()
     xy = fill_gaps(position.double().cpu().numpy(), seen)
     share = exposure.double().cpu().numpy()
-    sigma = np.sqrt(np.where(seen, error.double().cpu().numpy(), 0.0) ** 2).sum(1) / np.maximum(seen.sum(1), 1)
+    squares = np.where(seen, error.double().cpu().numpy(), 0.0) ** 2
+    sigma = np.sqrt(squares.sum(1) / np.maximum(seen.sum(1), 1))
     lags = np.arange(1, MSD_LAGS + 1)
     slope = ((lags - lags.mean()) * msd(xy, MSD_LAGS)).sum(1) / ((lags - lags.mean()) ** 2).sum()
     likely = np.empty(len(xy))

@@ -11,10 +11,7 @@ from main.images.likelihood import LOG10_D, make_grid, path_log_likelihood, spre
 
 N_FRAME_FEATURES, N_FEATURES = 17, 11
 MIN_POSTERIOR_SD = 0.03  # of log10 D
-FINE_POINTS, FINE_SD = (
-    13,
-    3.0,
-)  # grid around a posterior mean: its points, and where it ends, posterior standard deviations
+FINE_POINTS, FINE_SD = 13, 3.0  # grid around a posterior mean: points; where it ends, in standard deviations
 MIN_SHAPE_SIGNIFICANCE = 8.0  # photons over their error of spots whose shape is used; chosen on sets of seed 12
 NO_SHAPE_PX2 = 1e3  # error of a shape that says nothing
 LIMIT = 8.0  # of features, so that a failed fit stays finite
@@ -37,11 +34,8 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         spread; posterior_shape, from path and shape within frames.
     """
     images = batch["images"]
-    b, f, size, _ = images.shape
-    photons = (images - batch["offset"][:, None, None, None]) / batch["gain"][:, None, None, None]
-    noise = [batch[name].repeat_interleave(f) for name in ("read_noise", "excess")]
-    fit = fit_spots(photons.flatten(0, 1), noise[0] ** 2, noise[1]).reshape(b, f)
-    seen = fit.trusted(size / 2)
+    photons, fit = fit_windows(batch)
+    seen = fit.trusted(images.shape[-1] / 2)
     position = batch["centre"] + torch.stack([fit.x, fit.y], dim=-1)
     nothing = torch.tensor(torch.inf, device=images.device)
     error = torch.where(seen, ((fit.x_err**2 + fit.y_err**2) / 2).sqrt(), nothing)
@@ -76,6 +70,15 @@ def measure_windows(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "posterior": posterior,
         "posterior_shape": torch.stack(summarize_posterior(in_frame, fine), dim=-1),
     }
+
+
+def fit_windows(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, SpotFit]:
+    """Convert windows (B, F, P, P) to photons and fit their spots; the fit is of shape (B, F)."""
+    images = batch["images"]
+    b, f = images.shape[:2]
+    photons = (images - batch["offset"][:, None, None, None]) / batch["gain"][:, None, None, None]
+    noise = [batch[name].repeat_interleave(f) for name in ("read_noise", "excess")]
+    return photons, fit_spots(photons.flatten(0, 1), noise[0] ** 2, noise[1]).reshape(b, f)
 
 
 def make_fine_grid(mean: torch.Tensor, sd: torch.Tensor, n: int = FINE_POINTS, reach: float = FINE_SD) -> torch.Tensor:

@@ -13,8 +13,7 @@ import torch
 from main.images.blocks import Block, read_frames
 from main.images.camera import CameraEstimate, Estimate, estimate_camera
 from main.images.detect import cut_windows, detect, find_candidates, measure_background
-from main.images.features import make_features, measure_windows
-from main.images.fit import fit_spots
+from main.images.features import fit_windows, make_features, measure_windows
 from main.images.localise import FIRST_PSF_PX, Camera, choose_window, find_slope, guess_width, take_camera
 from main.images.psf import estimate_psf
 from main.images.shot_noise import MIN_SPOTS
@@ -239,9 +238,7 @@ def _estimate_psf(blocks: list[Block], found: list[Detected], cameras: list[Came
         place = torch.stack([found[row].place for row in rows])
         batch = _make_batch(images, place, [cameras[row] for row in rows], PSF_WINDOW_PX)
         b, f = place.shape[:2]
-        photons = (batch["images"] - batch["offset"][:, None, None, None]) / batch["gain"][:, None, None, None]
-        noise = [batch[name].repeat_interleave(f) for name in ("read_noise", "excess")]
-        fit = fit_spots(photons.flatten(0, 1), noise[0] ** 2, noise[1])
+        fit = fit_windows(batch)[1].reshape(b * f)
         columns = {n: getattr(fit, n).double() for n in ("x", "y", "x_err", "y_err", "width", "width_err")}
         columns["x"], columns["y"] = columns["x"] + place[..., 0].flatten(), columns["y"] + place[..., 1].flatten()
         columns["track_id"] = torch.tensor(rows).repeat_interleave(f)

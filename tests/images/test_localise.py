@@ -169,8 +169,8 @@ def test_a_declared_calibration_is_used(movie_300, tmp_path, capsys):
     [
         (["--out", "tracks.txt"], "no ending"),
         (["--out", "missing/tracks.csv"], "folder does not exist"),
-        (["--pixel-size", "0"], "--pixel-size 0"),
-        (["--frame-interval", "nan"], "--frame-interval nan"),
+        (["--pixel-size", "0"], "--pixel-size is 0.0, expected a number from"),
+        (["--frame-interval", "nan"], "--frame-interval is nan, expected a number from"),
         (["--max-gap", "-1"], "--max-gap -1"),
     ],
 )

@@ -86,8 +86,8 @@ class Scan:
     ends_with_newline : bool
     quoted, plain : Widths
         Numbers of fields where quotation marks enclose fields, and where they are ordinary characters.
-    first_quote, first_stray_quote, first_open_quote : int
-        First line with quotation marks, with such that do not enclose whole fields, and with a field that begins with
+    first_stray_quote, first_open_quote : int
+        First line with quotation marks that do not enclose whole fields, and with a field that begins with
         one and may end in a later line; 0 if there is none.
     left_open : int
         First line with a field that begins with a mark and does not end in this line.
@@ -99,7 +99,6 @@ class Scan:
     ends_with_newline: bool = True
     quoted: Widths = field(default_factory=Widths)
     plain: Widths = field(default_factory=Widths)
-    first_quote: int = 0
     first_stray_quote: int = 0
     first_open_quote: int = 0
     left_open: int = 0
@@ -270,7 +269,6 @@ def _count_quoted(text, places, kinds, ends, numbers, plain, scan: Scan) -> np.n
     stray = np.where(opens, ~outer[0], ~outer[1])
     n_marks = np.bincount(of_line, minlength=len(ends))
     bad = (np.bincount(of_line, weights=stray, minlength=len(ends)) > 0) | (n_marks % 2 == 1)
-    scan.first_quote = scan.first_quote or int(numbers[np.argmax(n_marks > 0)])
     if bad.any():
         scan.first_stray_quote = scan.first_stray_quote or int(numbers[np.argmax(bad)])
     single = n_marks[of_line] % 2 == 1
